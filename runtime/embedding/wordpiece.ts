@@ -103,7 +103,8 @@ export class WordPieceTokenizer {
       if (word.length <= MAX_CACHED_WORD_LENGTH) {
         // Emptied whole when full: frequent words are back at once, and no order has to be kept on every hit.
         if (this.#words.size >= MAX_CACHED_WORDS) this.#words.clear();
-        this.#words.set(word, pieces);
+        // A copy: a slice would keep the whole text that it was cut from alive as long as it is remembered.
+        this.#words.set(Buffer.from(word, "utf16le").toString("utf16le"), pieces);
       }
     }
     for (let i = 0; i < pieces.length; i++) ids.push(pieces[i]!);

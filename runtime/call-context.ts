@@ -1,0 +1,77 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+
+/** Who calls. Made by the server from the call's credentials, never from a message. */
+export interface Identity {
+  /** Part of every key, row and query. */
+  readonly tenant: string;
+}
+
+/** What belongs to one call and follows it through every service: Go's context, for this mesh. */
+export interface CallContext {
+  readonly identity: Identity;
+  /** Finds the call in logs and traces; the same in every service that it passes. */
+  readonly requestId: string;
+  /** When the answer is no longer wanted, in milliseconds since the Unix epoch. */
+  readonly deadline: number;
+  /** Aborts when the caller goes away, the deadline passes, or the call ends. */
+  readonly signal: AbortSignal;
+}
+
+/** The only tenant while no keys are configured. */
+export const LOCAL_TENANT = "local";
+
+/** The metadata key that carries the request's id between services. */
+export const REQUEST_ID_HEADER = "x-request-id";
+
+const storage = new AsyncLocalStorage<CallContext | undefined>();
+
+/** The call that the current code runs for, or undefined outside of one. */
+export function currentCall(): CallContext | undefined {
+  return storage.getStore();
+}
+
+/** The tenant of the current call. Outside of a call there is none: that is a programming error. */
+export function currentTenant(): string {
+  const call = storage.getStore();
+  if (call === undefined) throw new Error("no call context: background work must name its tenant");
+  return call.identity.tenant;
+}
+
+/** Runs `fn` as part of `call`: client calls inside inherit its identity, request id, deadline and signal. */
+export function runInCall<T>(call: CallContext, fn: () => T): T {
+  return storage.run(call, fn);
+}
+
+/** Runs `fn` outside of any call: what it starts outlives the call that started it. */
+export function runDetached<T>(fn: () => T): T {
+  return storage.run(undefined, fn);
+}
+
+/**
+ * A context for work that no caller waits for, such as an ingestion job:
+ * it has an identity, but neither deadline nor a caller that can go away.
+ */
+export function backgroundCall(identity: Identity, requestId: string, signal: AbortSignal): CallContext {
+  return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal };
+}
+
+/** Resumes every step of `source` inside `call`: a generator's body otherwise runs in its consumer's context. */
+export async function* iterateInCall<T>(call: CallContext, source: AsyncIterable<T>): AsyncGenerator<T> {
+  const iterator = runInCall(call, () => source[Symbol.asyncIterator]());
+  let ended = false;
+  try {
+    for (;;) {
+      const step = await runInCall(call, () => iterator.next());
+      if (step.done === true) {
+        ended = true;
+        return;
+      }
+      yield step.value;
+    }
+  } catch (error) {
+    ended = true;
+    throw error;
+  } finally {
+    if (!ended) await runInCall(call, () => iterator.return?.());
+  }
+}

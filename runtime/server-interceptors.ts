@@ -1,0 +1,123 @@
+import { randomUUID } from "node:crypto";
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { Code, type ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
+import {
+  type CallContext,
+  currentCall,
+  type Identity,
+  iterateInCall,
+  LOCAL_TENANT,
+  REQUEST_ID_HEADER,
+  runInCall,
+} from "./call-context.js";
+import type { Clock } from "./clock.js";
+import { reasonOf, toMeshError } from "./errors.js";
+import type { Logger } from "./logger.js";
+import type { Metrics, RpcLabels } from "./metrics.js";
+import { validationInterceptor } from "./validation.js";
+
+export interface ServerInterceptorOptions {
+  logger: Logger;
+  metrics: Metrics;
+  clock: Clock;
+  /** Who calls, from the call's metadata. Default: everyone is the local tenant. */
+  identify?: (header: Headers) => Identity;
+}
+
+/** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
+export const deadlineKey = createContextKey<number>(Number.POSITIVE_INFINITY, { description: "deadline" });
+
+/** What every server does around a handler, from the outside in: context, observation and error boundary, validation. */
+export function serverInterceptors(options: ServerInterceptorOptions): Interceptor[] {
+  return [callContextInterceptor(options), observeInterceptor(options), validationInterceptor()];
+}
+
+function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
+  const identify = options.identify ?? (() => ({ tenant: LOCAL_TENANT }));
+  return (next) => async (request) => {
+    const call: CallContext = {
+      identity: identify(request.header),
+      requestId: requestIdOf(request.header),
+      deadline: request.contextValues.get(deadlineKey),
+      signal: request.signal,
+    };
+    const response = await runInCall(call, () => next(request));
+    return response.stream ? { ...response, message: iterateInCall(call, response.message) } : response;
+  };
+}
+
+/** The caller's request id when it is one, else a new one: it goes to logs as it is. */
+function requestIdOf(header: Headers): string {
+  const sent = header.get(REQUEST_ID_HEADER);
+  return sent !== null && /^[\w.-]{1,64}$/.test(sent) ? sent : randomUUID();
+}
+
+function observeInterceptor({ logger, metrics, clock }: ServerInterceptorOptions): Interceptor {
+  return (next) => async (request) => {
+    const rpc = rpcLabels(request.method);
+    const started = clock.monotonic();
+    metrics.rpcStarted(rpc);
+    const finish = (error?: ConnectError) => {
+      const seconds = (clock.monotonic() - started) / 1000;
+      metrics.rpcHandled(rpc, error === undefined ? "OK" : Code[error.code], seconds);
+      const fields = {
+        rpc: `${rpc.grpc_service}/${rpc.grpc_method}`,
+        request_id: currentCall()?.requestId,
+        seconds,
+      };
+      if (error === undefined) return logger.debug("rpc", fields);
+      const failure = { ...fields, code: Code[error.code], reason: reasonOf(error), err: error.cause };
+      if (error.code === Code.Internal || error.code === Code.Unknown || error.code === Code.DataLoss) {
+        logger.error("rpc_failed", failure);
+      } else {
+        logger.debug("rpc_refused", failure);
+      }
+    };
+    const fail = (thrown: unknown) => {
+      const error = toMeshError(thrown, request.signal);
+      finish(error);
+      return error;
+    };
+    try {
+      const response = await next(request);
+      if (response.stream) return { ...response, message: observed(response.message, finish, fail) };
+      finish();
+      return response;
+    } catch (thrown) {
+      throw fail(thrown);
+    }
+  };
+}
+
+async function* observed<T extends Message>(
+  source: AsyncIterable<T>,
+  finish: () => void,
+  fail: (thrown: unknown) => ConnectError,
+): AsyncGenerator<T> {
+  let settled = false;
+  try {
+    for await (const message of source) yield message;
+    settled = true;
+    finish();
+  } catch (thrown) {
+    settled = true;
+    throw fail(thrown);
+  } finally {
+    // The consumer stopped reading: the caller went away.
+    if (!settled) finish();
+  }
+}
+
+function rpcLabels(method: DescMethod): RpcLabels {
+  const types = {
+    unary: "unary",
+    client_streaming: "client_stream",
+    server_streaming: "server_stream",
+    bidi_streaming: "bidi_stream",
+  } as const;
+  return {
+    grpc_type: types[method.methodKind],
+    grpc_service: method.parent.typeName,
+    grpc_method: method.name,
+  };
+}

@@ -1,0 +1,28 @@
+/** A connection to PostgreSQL, or to the PostgreSQL inside the process (PGlite): one dialect, one set of parameter types. */
+export interface SqlSession {
+  /**
+   * Runs one statement with $1, $2 ... parameters and returns its rows.
+   * bytea is Buffer (give Buffer or Uint8Array), bigint is number, timestamptz
+   * is Date, jsonb is the parsed value (give JSON text).
+   */
+  query<R = Record<string, unknown>>(text: string, parameters?: unknown[]): Promise<R[]>;
+}
+
+/** No LISTEN, advisory locks or named statements: the embedded engine has none that work. */
+export interface SqlDatabase extends SqlSession {
+  readonly engine: "postgres" | "pglite";
+  /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
+  transaction<T>(work: (tx: SqlSession) => Promise<T>): Promise<T>;
+  /** Resolves when the database answers. */
+  ping(): Promise<void>;
+  /** Idempotent. Ends the connections that this handle opened. */
+  close(): Promise<void>;
+}
+
+/** A PostgreSQL error's SQLSTATE, e.g. "23505"; undefined for anything else. */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+export const UNIQUE_VIOLATION = "23505";

@@ -31,7 +31,7 @@ export interface DotKernel {
   bytes(slab: number): Int8Array;
   /**
    * The products of a query with `count` rows of a slab, `stride` bytes each, from row `first`; the query has `stride`
-   * components from -127 to 127. Valid until the next call.
+   * components whose product with any row fits 32 bits. Valid until the next call.
    */
   dots(slab: number, first: number, count: number, stride: number, query: Int16Array): Int32Array;
 }

@@ -1,7 +1,7 @@
 ;; Dot products of one int16 vector with many int8 rows, for engines with fixed-width SIMD.
 ;;
 ;; Eight int8 components are loaded and widened at once, multiplied with eight of the query, and added in pairs to four
-;; int32 sums. Products of components within +-127 and 16,384 of them stay far inside 32 bits.
+;; int32 sums. The caller sees to it that the query's product with any row fits 32 bits.
 ;;
 ;; The caller lays out the memory: page 0 the query, page 1 the results, rows behind. scripts/build-wasm.mjs makes
 ;; dot-kernel-wasm.ts of this file.

@@ -7,7 +7,7 @@ import { buildSegment, positionOf, Segment } from "./segment.js";
 import { mergeSegments } from "./segment-merge.js";
 import { Tombstones } from "./tombstones.js";
 import { buildVectors, decodeVectors, mergeVectors, type QuantizedVectors } from "./vector-format.js";
-import { LoadedVectors } from "./vectors.js";
+import { LoadedVectors, prepareQuery } from "./vectors.js";
 
 interface Chunk {
   chunkId: number;
@@ -45,8 +45,8 @@ class BruteForce {
   }
 
   cosines(query: Float32Array): Map<number, number> {
-    const asked = quantize(query);
-    if (asked.scale === 0) return new Map();
+    const asked = prepareQuery(query);
+    if (asked === undefined) return new Map();
     return new Map(
       [...this.chunks.values()].flatMap(({ chunkId, vector }) => {
         const { values, scale } = quantize(vector);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { JavaScriptKernel, WasmKernel } from "./dot-kernel.js";
 import { Tombstones } from "./tombstones.js";
 import { buildVectors, type ChunkVector, decodeVectors, mergeVectors } from "./vector-format.js";
-import { LoadedVectors, VectorIndex } from "./vectors.js";
+import { LoadedVectors, prepareQuery, VectorIndex } from "./vectors.js";
 
 /** Deterministic directions: neighbours by number are neighbours in space. */
 function direction(n: number, dimension: number): Float32Array {
@@ -77,6 +77,27 @@ describe("stored vectors", () => {
     const vectors = decodeVectors(buildVectors(1, [one]));
     expect(() => mergeVectors([{ vectors }, { vectors }])).toThrow(/chunk 1 is in two blocks/);
     expect(() => mergeVectors([{ vectors }, { vectors: decodeVectors(bytes) }])).toThrow(/do not merge/);
+  });
+});
+
+describe("a prepared question", () => {
+  const components = fc.oneof(fc.array(fc.float({ min: -1, max: 1, noNaN: true }), { minLength: 1, maxLength: 600 }), fc.integer({ min: 1, max: 16_384 }).map((length) => Array<number>(length).fill(0.01)));
+
+  test("is within half a step, and its product with any row fits 32 bits", () => {
+    fc.assert(
+      fc.property(components, (list) => {
+        const vector = Float32Array.from(list);
+        const query = prepareQuery(vector);
+        if (query === undefined) return expect(Math.max(...list.map(Math.abs))).toBeLessThan(1e-30);
+        vector.forEach((component, i) => expect(Math.abs(query.values[i]! * query.scale - component)).toBeLessThanOrEqual(query.scale * 0.501));
+        expect(query.values.reduce((sum, value) => sum + 127 * Math.abs(value), 0)).toBeLessThan(2 ** 31);
+        expect(query.values.length % 16).toBe(0);
+      }),
+    );
+  });
+
+  test("has more than 8 bits where there is room", () => {
+    expect(prepareQuery(Float32Array.of(0.6, 0.8))!.values.slice(0, 2)).toEqual(Int16Array.of(24_575, 32_767));
   });
 });
 

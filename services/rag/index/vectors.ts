@@ -1,4 +1,3 @@
-import { quantize } from "../../../runtime/embedding/quantize.js";
 import { type Allowed, predicateOf } from "./bm25.js";
 import { type DotKernel, MAX_DIMENSION, ROW_ALIGNMENT, sharedKernel, SLAB_BYTES } from "./dot-kernel.js";
 import { positionOf } from "./segment.js";
@@ -8,6 +7,7 @@ import type { QuantizedVectors } from "./vector-format.js";
 
 /** With fewer allowed chunks than this part of the rows, they are looked up one by one instead of scanning all. */
 const SPARSE_PART = 1 / 16;
+const MAX_DOT = 2 ** 31 - 1;
 
 /** Vectors in the kernel's memory. To be released when they are no longer searched: the memory is not garbage-collected. */
 export class LoadedVectors {
@@ -58,18 +58,25 @@ export class LoadedVectors {
     this.#released = true;
   }
 
-  /** Calls `visit` with every row's cosine, in order; rows of zero vectors are passed over. */
-  scan(query: PreparedQuery, visit: (row: number, cosine: number) => void): void {
+  /** Offers every row's cosine, but for those of zero vectors, deleted and not allowed ones. */
+  offerAll(best: TopK, query: PreparedQuery, deleted?: Tombstones, isAllowed?: (chunkId: number) => boolean): void {
     this.#check();
-    const count = this.chunkIds.length;
+    const ids = this.chunkIds;
     const scales = this.#scales;
+    const queryScale = query.scale;
+    let threshold = best.threshold;
     this.#slabs.forEach((slab, i) => {
       const first = i * this.#rowsPerSlab;
-      const rows = Math.min(this.#rowsPerSlab, count - first);
+      const rows = Math.min(this.#rowsPerSlab, ids.length - first);
       const dots = this.#kernel.dots(slab, 0, rows, this.#stride, query.values);
       for (let row = 0; row < rows; row++) {
         const scale = scales[first + row]!;
-        if (scale !== 0) visit(first + row, dots[row]! * scale * query.scale);
+        const cosine = dots[row]! * scale * queryScale;
+        if (cosine < threshold || scale === 0 || deleted?.has(first + row) === true) continue;
+        const chunkId = ids[first + row]!;
+        if (isAllowed !== undefined && !isAllowed(chunkId)) continue;
+        best.offer(chunkId, cosine);
+        threshold = best.threshold;
       }
     });
   }
@@ -91,10 +98,30 @@ export class LoadedVectors {
   }
 }
 
-/** A question's vector in int8, widened and filled up as the kernel reads it. */
+/** A question's vector as the kernel reads it: component i is about values[i] * scale; filled up with zeros. */
 export interface PreparedQuery {
   values: Int16Array;
   scale: number;
+}
+
+/**
+ * Rounds a question's vector to as many of 16 bits as keep its product with any int8 row inside 32: the kernel multiplies 16 bits
+ * anyway, so that only the rows' rounding is lost. Undefined for the zero vector.
+ */
+export function prepareQuery(vector: Float32Array): PreparedQuery | undefined {
+  let largest = 0;
+  let sum = 0;
+  for (const component of vector) {
+    largest = Math.max(largest, Math.abs(component));
+    sum += Math.abs(component);
+  }
+  // Rounding may add half a step to every component.
+  const most = Math.min(32_767, Math.floor((MAX_DOT / 127 - vector.length / 2) / (sum / largest)));
+  const scale = largest / most;
+  if (!(scale > 0)) return undefined;
+  const values = new Int16Array(strideOf(vector.length));
+  vector.forEach((component, i) => (values[i] = Math.round(component / scale)));
+  return { values, scale };
 }
 
 function strideOf(dimension: number): number {
@@ -109,7 +136,7 @@ export interface VectorPart {
 
 /**
  * Exact nearest neighbours over the live rows of any number of parts: every row is compared. The cosine is that of the int8
- * vectors, within about a hundredth of the float one.
+ * rows, within about a hundredth of the float one.
  */
 export class VectorIndex {
   readonly #parts: readonly VectorPart[];
@@ -132,11 +159,8 @@ export class VectorIndex {
     if (vector.length !== this.#dimension) {
       throw new RangeError(`The question's vector has ${vector.length} components, the index ${this.#dimension}.`);
     }
-    const { values, scale } = quantize(vector);
-    if (scale === 0) return undefined;
-    const widened = new Int16Array(strideOf(vector.length));
-    widened.set(values);
-    return new VectorScores(this.#parts, { values: widened, scale });
+    const query = prepareQuery(vector);
+    return query && new VectorScores(this.#parts, query);
   }
 }
 
@@ -160,11 +184,7 @@ export class VectorScores {
         this.#offerEach(best, part, allowed);
         continue;
       }
-      const { deleted } = part;
-      part.vectors.scan(this.#query, (row, cosine) => {
-        if (cosine < best.threshold || deleted?.has(row) === true) return;
-        if (isAllowed === undefined || isAllowed(ids[row]!)) best.offer(ids[row]!, cosine);
-      });
+      part.vectors.offerAll(best, this.#query, part.deleted, isAllowed);
     }
     return best.sorted();
   }

@@ -1,7 +1,7 @@
 import { Code, createClient } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CacheKind } from "../../gen/ragents/cache/v1/cache_pb.js";
-import { CacheService, LookupState, PutState } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import { CacheService, LookupState, PutState, type WatchInvalidationsResponse } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { BadRequestSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { systemClock } from "../../runtime/clock.js";
 import { reasonOf } from "../../runtime/errors.js";
@@ -125,7 +125,7 @@ describe("the cache service", () => {
     const { client } = await start();
     const stop = new AbortController();
     const events = client.watchInvalidations({}, { signal: stop.signal })[Symbol.asyncIterator]();
-    const next = async () => (await events.next()).value?.event;
+    const next = async (): Promise<WatchInvalidationsResponse["event"] | undefined> => (await events.next()).value?.event;
     expect((await next())?.case).toBe("heartbeat");
     await client.invalidate({ selector: { model: "m" } });
     expect(await next()).toMatchObject({ case: "invalidated", value: { model: "m", kinds: [] } });

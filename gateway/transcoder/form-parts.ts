@@ -39,7 +39,17 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
     wake();
   };
   const tooMany = (what: string, most: number) => (): void =>
-    settle({ failure: new HttpError(413, Code.InvalidArgument, "BODY_TOO_LARGE", `The form has more than ${most} ${what}.`) });
+    settle({
+      failure: new HttpError(413, Code.InvalidArgument, "BODY_TOO_LARGE", `The form has more than ${most} ${what}.`),
+    });
+
+  async function* readBytes(bytes: BusboyFileStream): AsyncGenerator<Buffer> {
+    try {
+      yield* bytes as AsyncIterable<Buffer>;
+    } catch {
+      throw outcome?.failure ?? incomplete();
+    }
+  }
 
   parser.on("field", (name, value, _nameTruncated, valueTruncated) => {
     parts.push({ kind: "field", name: name ?? "", value });
@@ -50,12 +60,12 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
     file = bytes;
     // The failure reaches whoever reads the bytes; without a listener it would end the process when nobody does.
     bytes.on("error", () => {});
-    parts.push({ kind: "file", name: name ?? "", fileName: fileName ?? "", mediaType, bytes });
+    parts.push({ kind: "file", name: name ?? "", fileName: fileName ?? "", mediaType, bytes: readBytes(bytes) });
     wake();
   });
   parser.on("filesLimit", tooMany("files", limits.maxFiles));
   parser.on("fieldsLimit", tooMany("fields", limits.maxFields));
-  parser.on("error", () => settle({ failure: malformed("MALFORMED_BODY", "The body is not complete multipart/form-data.") }));
+  parser.on("error", () => settle({ failure: incomplete() }));
   parser.on("finish", () => settle({}));
   request.on("error", () => settle({ failure: new ConnectError("the client has gone", Code.Canceled) }));
   request.pipe(parser);
@@ -73,12 +83,22 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
   }
 }
 
+function incomplete(): HttpError {
+  return malformed("MALFORMED_BODY", "The body is not complete multipart/form-data.");
+}
+
 function openParser(request: IncomingMessage, limits: FormLimits): InstanceType<typeof Busboy> {
   try {
     return new Busboy({
       headers: request.headers as BusboyHeaders,
       preservePath: true,
-      limits: { files: limits.maxFiles, fields: limits.maxFields, fieldSize: limits.maxFieldBytes, headerPairs: 32, headerSize: 16_384 },
+      limits: {
+        files: limits.maxFiles,
+        fields: limits.maxFields,
+        fieldSize: limits.maxFieldBytes,
+        headerPairs: 32,
+        headerSize: 16_384,
+      },
     });
   } catch {
     throw malformed("MALFORMED_BODY", "The Content-Type of the form lacks its boundary.");

@@ -28,7 +28,10 @@ export interface TranscoderOptions {
   /** Headers to send with the call. What it throws answers the request, before a body is read. */
   readonly requestHeaders?: (request: IncomingMessage, method: DescMethod) => HeadersLike | Promise<HeadersLike>;
   /** Headers to answer with, made of those that the call answered with. */
-  readonly responseHeaders?: (upstream: Headers, method: DescMethod) => Iterable<readonly [name: string, value: string]>;
+  readonly responseHeaders?: (
+    upstream: Headers,
+    method: DescMethod,
+  ) => Iterable<readonly [name: string, value: string]>;
   /** Deadline of a call in milliseconds. Clients shorten it with the header X-Request-Timeout, in seconds. */
   readonly timeoutMs?: (method: DescMethod) => number | undefined;
   /** Whether a call goes on when its client has gone. Default: it is cancelled. */
@@ -44,6 +47,11 @@ export interface TranscoderOptions {
   /** How uploads in multipart/form-data become messages, by the RPC's full name (package.Service.Method). */
   readonly multipart?: Readonly<Record<string, MultipartMapping>>;
   readonly cors?: CorsOptions;
+  /**
+   * Whether "%2F" in path variables of several segments (`{id=**}`) becomes "/". Default false: google.api.http leaves it.
+   * Clients generated from OpenAPI encode every slash; they need it where ids hold slashes.
+   */
+  readonly decodeSlashes?: boolean;
   /** What happens to requests that no route knows: a 404, or nothing, with `handle` resolving to false. Default "answer". */
   readonly unknownRoute?: "answer" | "pass";
   /** Told of everything that ended in an error answer, with the original error, for logs. */
@@ -78,7 +86,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     const multipart = options.multipart?.[methodName(method)];
     if (multipart !== undefined) checkMultipartMapping(method.input, multipart);
   }
-  const table = toRouteTable(routes);
+  const table = toRouteTable(routes, { decodeSlashes: options.decodeSlashes ?? false });
   const registry = withStandardDetails(options.registry);
   const transports = new Map(options.services.map((service) => [service, options.transport(service)]));
   const gzipThresholdBytes = options.gzipThresholdBytes ?? 1024;
@@ -94,7 +102,11 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     gzipThresholdBytes,
   };
 
-  async function answer(request: IncomingMessage, response: ServerResponse, found: { method?: DescMethod }): Promise<boolean> {
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    found: { method?: DescMethod },
+  ): Promise<boolean> {
     const httpMethod = request.method ?? "GET";
     const [path = "/", query = ""] = splitUrl(request.url ?? "/");
     const lookup = table.find(httpMethod, path);
@@ -113,10 +125,27 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
         found.method = lookup.route.method;
         const parameters = parseQuery(query);
         if (parameters === undefined) throw malformed("MALFORMED_URL", "The query is not percent-encoded UTF-8.");
-        await callRoute(context, request, response, lookup.route, lookup.variables, parameters);
+        await callRoute({
+          context,
+          request,
+          response,
+          route: lookup.route,
+          pathVariables: lookup.variables,
+          query: parameters,
+        });
         return true;
       }
     }
+  }
+
+  async function answerError(request: IncomingMessage, response: ServerResponse, error: unknown, method?: DescMethod) {
+    // The client has gone, or the answer had begun: there is nobody to tell.
+    if (response.destroyed || response.headersSent) return;
+    const { status, headers, body } = toErrorResponse(error, registry, options.errorDomain);
+    options.onError?.(error, { request, method, status });
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
+    await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
@@ -124,13 +153,8 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     try {
       return await answer(request, response, found);
     } catch (error) {
-      // The client has gone, or the answer had begun: there is nobody to tell.
-      if (response.destroyed || response.headersSent) return true;
-      const { status, headers, body } = toErrorResponse(error, registry, options.errorDomain);
-      options.onError?.(error, { request, method: found.method, status });
-      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-      leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
-      await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
+      // What fails here is a hook: the connection must not wait for an answer that never comes.
+      await answerError(request, response, error, found.method).catch(() => response.destroy());
       return true;
     }
   }
@@ -138,7 +162,9 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
   return { routes, handle };
 }
 
-function splitUrl(url: string): [path: string, query: string] {
+/** Proxies may send the whole URL: what is before the path does not matter here. */
+function splitUrl(target: string): [path: string, query: string] {
+  const url = target.replace(/^https?:\/\/[^/?]*/i, "");
   const mark = url.indexOf("?");
   return mark < 0 ? [url, ""] : [url.slice(0, mark), url.slice(mark + 1)];
 }

@@ -14,10 +14,11 @@ export function threadNotFound(thread: string) {
   return meshError(Code.NotFound, ErrorReason.THREAD_NOT_FOUND, "There is no such thread.", { metadata: { thread } });
 }
 
-export function threadBusy(thread: string) {
+/** @param retryAfterMs when the other run's hold on the thread ends unless it goes on. */
+export function threadBusy(thread: string, retryAfterMs = 1_000) {
   return meshError(Code.Aborted, ErrorReason.THREAD_BUSY, "The thread answers another question; ask again when that is done.", {
     metadata: { thread },
-    retryAfterMs: 1_000,
+    retryAfterMs,
   });
 }
 

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { AIMessage } from "@langchain/core/messages";
-import { currentTenant } from "../../runtime/call-context.js";
 import type { Citation } from "../../runtime/llm/answerer.js";
 import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
@@ -93,7 +92,7 @@ export class Runs {
         return yield* this.#remember(run, true);
       }
       const run = { ...request, ...agent, signal: timeout.signal };
-      yield* this.#options.locks.hold({ tenant: currentTenant(), id: run.threadId }, () => this.#inThread(run));
+      yield* this.#options.locks.hold(run.threadId, (lost) => this.#inThread({ ...run, signal: AbortSignal.any([run.signal, lost]) }));
     } catch (error) {
       timeout.signal.throwIfAborted();
       throw error;

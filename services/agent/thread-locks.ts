@@ -1,23 +1,28 @@
+import type { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
+import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { threadBusy } from "./errors.js";
 
-/** Lets one run at a time write a thread. */
-export interface ThreadLocks {
-  /** Runs `work` as the thread's only writer. Throws ABORTED THREAD_BUSY when there is another. */
-  hold<T>(thread: { tenant: string; id: string }, work: () => AsyncIterable<T>): AsyncGenerator<T>;
-}
+/** Lets one run at a time write a thread, whichever replica it runs on. */
+export class ThreadLocks {
+  readonly #saver: Pick<GrpcCheckpointSaver, "acquireLease">;
 
-/** Locks among the runs of this process. */
-export class LocalThreadLocks implements ThreadLocks {
-  readonly #held = new Set<string>();
+  constructor(saver: Pick<GrpcCheckpointSaver, "acquireLease">) {
+    this.#saver = saver;
+  }
 
-  async *hold<T>({ tenant, id }: { tenant: string; id: string }, work: () => AsyncIterable<T>): AsyncGenerator<T> {
-    const key = `${tenant.length} ${tenant}${id}`;
-    if (this.#held.has(key)) throw threadBusy(id);
-    this.#held.add(key);
+  /**
+   * Runs `work` as the thread's only writer. Throws ABORTED THREAD_BUSY while another run is.
+   * @param work is given a signal that aborts when the right to write was lost.
+   */
+  async *hold<T>(thread: string, work: (lost: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
+    const lease = await this.#saver.acquireLease(thread).catch((error: unknown) => {
+      throw reasonOf(error) === "THREAD_LEASED" ? threadBusy(thread, retryAfterMsOf(error)) : error;
+    });
     try {
-      yield* work();
+      yield* work(lease.lost);
     } finally {
-      this.#held.delete(key);
+      // A lease that cannot be given back ends by itself.
+      await lease.release().catch(() => {});
     }
   }
 }

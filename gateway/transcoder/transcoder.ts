@@ -1,0 +1,152 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { DescMethod, DescService, Registry } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import { applyCors, answerOptions, checkCorsOptions, type CorsOptions } from "./cors.js";
+import { malformed, methodNotAllowed, routeNotFound } from "./http-error.js";
+import { toErrorResponse, withStandardDetails } from "./http-status.js";
+import { JsonCodec } from "./json-codec.js";
+import { methodName } from "./http-rule.js";
+import { checkMultipartMapping, type MultipartMapping } from "./multipart.js";
+import { parseQuery } from "./query-params.js";
+import { type Route, routesOf, toRouteTable } from "./routes.js";
+import { type CallContext, callRoute, defaultMaxBodyBytes } from "./rpc-call.js";
+import { sendJson } from "./unary-response.js";
+
+/** What the constructor of Headers takes. */
+export type HeadersLike = ConstructorParameters<typeof Headers>[0];
+
+/** What a transcoder needs and may be told. */
+export interface TranscoderOptions {
+  /** Services whose RPCs with a google.api.http option become routes. */
+  readonly services: readonly DescService[];
+  /** The way to a service; asked once for each. */
+  readonly transport: (service: DescService) => Transport;
+  /** Domain of the google.rpc.ErrorInfo that the HTTP layer's own errors carry. */
+  readonly errorDomain: string;
+  /** Messages that may stand in error details and google.protobuf.Any, beside those of google.rpc. */
+  readonly registry?: Registry;
+  /** Headers to send with the call. What it throws answers the request, before a body is read. */
+  readonly requestHeaders?: (request: IncomingMessage, method: DescMethod) => HeadersLike | Promise<HeadersLike>;
+  /** Headers to answer with, made of those that the call answered with. */
+  readonly responseHeaders?: (upstream: Headers, method: DescMethod) => Iterable<readonly [name: string, value: string]>;
+  /** Deadline of a call in milliseconds. Clients shorten it with the header X-Request-Timeout, in seconds. */
+  readonly timeoutMs?: (method: DescMethod) => number | undefined;
+  /** Whether a call goes on when its client has gone. Default: it is cancelled. */
+  readonly keepRunning?: (request: IncomingMessage, method: DescMethod) => boolean;
+  /** The largest JSON body, and the largest line of a streamed one, in bytes. Default 4 MiB. */
+  readonly maxBodyBytes?: number;
+  /** JSON answers of at least so many bytes are compressed. Default 1024. */
+  readonly gzipThresholdBytes?: number;
+  /** Time between heartbeats of an idle SSE stream, in milliseconds. Default 15,000. */
+  readonly heartbeatMs?: number;
+  /** Field of streamed messages that becomes the event's id. Default "event_id". */
+  readonly eventIdField?: string;
+  /** How uploads in multipart/form-data become messages, by the RPC's full name (package.Service.Method). */
+  readonly multipart?: Readonly<Record<string, MultipartMapping>>;
+  readonly cors?: CorsOptions;
+  /** What happens to requests that no route knows: a 404, or nothing, with `handle` resolving to false. Default "answer". */
+  readonly unknownRoute?: "answer" | "pass";
+  /** Told of everything that ended in an error answer, with the original error, for logs. */
+  readonly onError?: (error: unknown, context: ErrorContext) => void;
+}
+
+/** Where an error happened. */
+export interface ErrorContext {
+  readonly request: IncomingMessage;
+  /** Undefined when no route was found. */
+  readonly method: DescMethod | undefined;
+  /** The HTTP status that was answered; for a stream that had begun, the one it would have been. */
+  readonly status: number;
+}
+
+/** REST/JSON in front of gRPC services. */
+export interface Transcoder {
+  /** Every HTTP method and path that is answered. */
+  readonly routes: readonly Route[];
+  /** Answers a request. Never rejects; resolves to false when it left the request alone. */
+  handle(request: IncomingMessage, response: ServerResponse): Promise<boolean>;
+}
+
+/**
+ * Makes REST/JSON handlers of services by their google.api.http options.
+ * Throws an Error naming the RPC when an option is wrong or two routes are the same.
+ */
+export function createTranscoder(options: TranscoderOptions): Transcoder {
+  checkCorsOptions(options.cors);
+  const routes = routesOf(options.services);
+  for (const { method } of routes) {
+    const multipart = options.multipart?.[methodName(method)];
+    if (multipart !== undefined) checkMultipartMapping(method.input, multipart);
+  }
+  const table = toRouteTable(routes);
+  const registry = withStandardDetails(options.registry);
+  const transports = new Map(options.services.map((service) => [service, options.transport(service)]));
+  const gzipThresholdBytes = options.gzipThresholdBytes ?? 1024;
+  const context: CallContext = {
+    options,
+    codec: new JsonCodec(registry),
+    transportOf: (method) => transports.get(method.parent)!,
+    toStatus: (error, request, method) => {
+      const { status, body } = toErrorResponse(error, registry, options.errorDomain);
+      options.onError?.(error, { request, method, status });
+      return body;
+    },
+    gzipThresholdBytes,
+  };
+
+  async function answer(request: IncomingMessage, response: ServerResponse, found: { method?: DescMethod }): Promise<boolean> {
+    const httpMethod = request.method ?? "GET";
+    const [path = "/", query = ""] = splitUrl(request.url ?? "/");
+    const lookup = table.find(httpMethod, path);
+    if (lookup.kind === "not_found" && options.unknownRoute === "pass") return false;
+    applyCors(options.cors, request, response);
+    switch (lookup.kind) {
+      case "malformed":
+        throw malformed("MALFORMED_URL", lookup.problem);
+      case "not_found":
+        throw routeNotFound(path);
+      case "method_not_allowed":
+        if (httpMethod !== "OPTIONS") throw methodNotAllowed(httpMethod, lookup.allow);
+        answerOptions(options.cors, request, response, lookup.allow);
+        return true;
+      case "match": {
+        found.method = lookup.route.method;
+        const parameters = parseQuery(query);
+        if (parameters === undefined) throw malformed("MALFORMED_URL", "The query is not percent-encoded UTF-8.");
+        await callRoute(context, request, response, lookup.route, lookup.variables, parameters);
+        return true;
+      }
+    }
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const found: { method?: DescMethod } = {};
+    try {
+      return await answer(request, response, found);
+    } catch (error) {
+      // The client has gone, or the answer had begun: there is nobody to tell.
+      if (response.destroyed || response.headersSent) return true;
+      const { status, headers, body } = toErrorResponse(error, registry, options.errorDomain);
+      options.onError?.(error, { request, method: found.method, status });
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+      leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
+      await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
+      return true;
+    }
+  }
+
+  return { routes, handle };
+}
+
+function splitUrl(url: string): [path: string, query: string] {
+  const mark = url.indexOf("?");
+  return mark < 0 ? [url, ""] : [url.slice(0, mark), url.slice(mark + 1)];
+}
+
+/** A body that nobody reads blocks the connection: a short one is skipped, else the connection is closed. */
+function leaveBody(request: IncomingMessage, response: ServerResponse, maxBodyBytes: number): void {
+  if (request.complete) return;
+  const length = Number(request.headers["content-length"] ?? Infinity);
+  if (length <= maxBodyBytes) request.resume();
+  else response.setHeader("connection", "close");
+}

@@ -86,9 +86,8 @@ export interface NewJob {
   readonly collection: CollectionRecord;
   /** Absolute, resolved, inside an allowed root; undefined when the documents are staged. Never leaves the server. */
   readonly path?: { readonly root: string; readonly target: string; readonly idPrefix: string };
+  /** Given to every document of the job, below the document's own. */
   readonly metadata: JsonObject;
-  /** Empty for none. */
-  readonly idempotencyKey: string;
 }
 
 /** One document that a job has to ingest. */
@@ -279,10 +278,10 @@ export interface JobStore {
   /** Adds documents, and parts of their bytes, to a job that is not queued. Rejects with LeaseLostError when it is gone. */
   stage(jobId: string, staged: StagedDocuments, leaseUntil: Date): Promise<void>;
   /**
-   * Makes the job QUEUED. When a job of the collection has used its idempotency key since `reuseAfter`, removes it and
-   * resolves to that one.
+   * Makes the job QUEUED. When another job of the collection was created with the idempotency key (empty for none) since
+   * `reuseAfter`, removes this one and resolves to that.
    */
-  queueJob(jobId: string, reuseAfter: Date): Promise<JobRecord>;
+  queueJob(jobId: string, idempotencyKey: string, reuseAfter: Date): Promise<JobRecord>;
   /** The job that has used the key since `reuseAfter`. */
   findJob(collection: number, idempotencyKey: string, reuseAfter: Date): Promise<JobRecord | undefined>;
   /** Removes a job in state STAGING and all it staged. */

@@ -33,6 +33,8 @@ async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now
   );
   if (held === undefined) throw new LeaseLostError("the collection is gone");
   await holdLease(tx, lease);
+  const finished = await finishDocuments(tx, lease.jobId, batch);
+  if (finished === undefined) return readJob(tx, lease.jobId);
 
   const replaced = await tx.query<ReplacedDocument>(
     `delete from rag.documents where collection = $1 and id = any($2::text[])
@@ -49,7 +51,7 @@ async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now
   if (batch.segment !== undefined) await insertSegment(tx, collection, batch.segment);
   const changed = await changeMetadata(tx, collection, batch.metadataChanges, now);
   if (batch.documents.length + changed > 0) await count(tx, collection, batch.documents, replaced, now);
-  return advanceJob(tx, lease.jobId, batch);
+  return advanceJob(tx, lease.jobId, batch, finished);
 }
 
 async function insertDocuments(
@@ -60,11 +62,11 @@ async function insertDocuments(
   now: Date,
 ): Promise<void> {
   await tx.query(
-    `insert into rag.documents (collection, id, key, source, title, mime_type, metadata, content_hash, size_bytes, text_bytes,
-       chunk_count, run_firsts, run_counts, create_time, update_time)
-     select $1, id, key, source, title, mime_type, metadata, content_hash, size_bytes, text_bytes, chunk_count, array[key],
-       array[chunk_count], create_time, $3
-     from json_to_recordset($2::json) as x(id text, key bigint, source text, title text, mime_type text, metadata jsonb,
+    `insert into rag.documents (collection, id, key, source, title, mime_type, found_metadata, given_metadata, metadata,
+       content_hash, size_bytes, text_bytes, chunk_count, run_firsts, run_counts, create_time, update_time)
+     select $1, id, key, source, title, mime_type, found, given, found || given, content_hash, size_bytes, text_bytes, chunk_count,
+       array[key], array[chunk_count], create_time, $3
+     from json_to_recordset($2::json) as x(id text, key bigint, source text, title text, mime_type text, found jsonb, given jsonb,
        content_hash text, size_bytes bigint, text_bytes bigint, chunk_count int, create_time timestamptz)`,
     [
       collection,
@@ -75,7 +77,8 @@ async function insertDocuments(
           source: document.source,
           title: document.title,
           mime_type: document.mimeType,
-          metadata: document.metadata,
+          found: document.foundMetadata,
+          given: document.givenMetadata,
           content_hash: document.contentHash,
           size_bytes: document.sizeBytes,
           text_bytes: document.textBytes,
@@ -152,9 +155,9 @@ async function changeMetadata(
 ): Promise<number> {
   if (changes.length === 0) return 0;
   const rows = await tx.query(
-    `update rag.documents d set metadata = x.metadata, update_time = $3
-     from json_to_recordset($2::json) as x(id text, metadata jsonb) where d.collection = $1 and d.id = x.id returning 1`,
-    [collection, JSON.stringify(changes.map(({ id, metadata }) => ({ id, metadata }))), now],
+    `update rag.documents d set given_metadata = x.given, metadata = d.found_metadata || x.given, update_time = $3
+     from json_to_recordset($2::json) as x(id text, given jsonb) where d.collection = $1 and d.id = x.id returning 1`,
+    [collection, JSON.stringify(changes.map(({ id, givenMetadata }) => ({ id, given: givenMetadata }))), now],
   );
   return rows.length;
 }
@@ -180,8 +183,8 @@ async function count(
   );
 }
 
-/** Counts the batch's documents as done with. */
-async function advanceJob(tx: SqlSession, jobId: string, batch: JobBatch): Promise<JobRecord> {
+/** Takes the batch's documents off the job's list; undefined when they are off it already. */
+async function finishDocuments(tx: SqlSession, jobId: string, batch: JobBatch): Promise<{ count: number; bytes: number } | undefined> {
   const ordinals = [
     ...batch.documents.map(({ ordinal }) => ordinal),
     ...batch.metadataChanges.map(({ ordinal }) => ordinal),
@@ -192,7 +195,17 @@ async function advanceJob(tx: SqlSession, jobId: string, batch: JobBatch): Promi
     `update rag.job_documents set waiting = false where job = $1 and ordinal = any($2::int[]) and waiting returning size_bytes`,
     [jobId, ordinals],
   );
+  if (done.length === 0) return undefined;
   await tx.query(`delete from rag.job_parts where job = $1 and ordinal = any($2::int[])`, [jobId, ordinals]);
+  return { count: done.length, bytes: done.reduce((total, document) => total + document.size_bytes, 0) };
+}
+
+async function readJob(tx: SqlSession, jobId: string): Promise<JobRecord> {
+  const [row] = await tx.query<JobRow>(`select ${JOB_COLUMNS} from rag.jobs where id = $1`, [jobId]);
+  return toJob(row!);
+}
+
+async function advanceJob(tx: SqlSession, jobId: string, batch: JobBatch, finished: { count: number; bytes: number }): Promise<JobRecord> {
   const [row] = await tx.query<JobRow>(
     `update rag.jobs set done_documents = done_documents + $2, skipped_documents = skipped_documents + $3,
        failed_documents = failed_documents + $4, chunks = chunks + $5, done_bytes = done_bytes + $6, fruitless_attempts = 0,
@@ -203,11 +216,11 @@ async function advanceJob(tx: SqlSession, jobId: string, batch: JobBatch): Promi
      where id = $1 returning ${JOB_COLUMNS}`,
     [
       jobId,
-      done.length,
+      finished.count,
       batch.skipped.length,
       batch.failed.length,
       batch.documents.reduce((total, { chunks }) => total + chunks.length, 0),
-      done.reduce((total, document) => total + document.size_bytes, 0),
+      finished.bytes,
       JSON.stringify(batch.failed.map(({ failure }) => failure)),
     ],
   );

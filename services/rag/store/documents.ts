@@ -21,12 +21,12 @@ export function documentStore(db: SqlDatabase): DocumentStore {
       return row && toDocument(row);
     },
     async documentVersions(collection, ids) {
-      const rows = await db.query<{ id: string; content_hash: string; metadata: JsonObject; mime_type: string }>(
-        `select id, content_hash, metadata, mime_type from rag.documents where collection = $1 and id = any($2::text[])`,
+      const rows = await db.query<{ id: string; content_hash: string; mime_type: string; given_metadata: JsonObject }>(
+        `select id, content_hash, mime_type, given_metadata from rag.documents where collection = $1 and id = any($2::text[])`,
         [collection, ids],
       );
       return new Map(
-        rows.map((row) => [row.id, { id: row.id, contentHash: row.content_hash, metadata: row.metadata, mimeType: row.mime_type }]),
+        rows.map((row) => [row.id, { contentHash: row.content_hash, mimeType: row.mime_type, givenMetadata: row.given_metadata }]),
       );
     },
     deleteDocument: (collection, id, now) =>

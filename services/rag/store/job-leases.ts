@@ -7,8 +7,10 @@ import { type JobLease, type JobStore, LeaseLostError, type NewJob } from "./sto
 /** The side of jobs that workers use. */
 export type JobWork = Pick<
   JobStore,
-  "claimJob" | "renewLease" | "releaseJob" | "addJobDocuments" | "waitingDocuments" | "readPart" | "finishJob"
+  "claimJob" | "renewLease" | "releaseJob" | "postponeJob" | "addJobDocuments" | "waitingDocuments" | "readPart" | "finishJob"
 >;
+
+const ROWS_PER_INSERT = 5_000;
 
 interface ClaimedRow extends JobRow {
   collection: number;
@@ -70,13 +72,22 @@ export function jobWork(db: SqlDatabase): JobWork {
         [lease.jobId, lease.owner, lease.attempt],
       );
     },
-    addJobDocuments: (lease, documents, last) =>
+    async postponeJob(lease, retryAt) {
+      await db.query(
+        `update rag.jobs set owner = null, lease_until = $4, phase = 'NONE'
+         where id = $1 and owner = $2 and attempt = $3 and state = 'RUNNING'`,
+        [lease.jobId, lease.owner, lease.attempt, retryAt],
+      );
+    },
+    addJobDocuments: (lease, documents, ignoredFiles) =>
       db.transaction(async (tx) => {
         await holdLease(tx, lease);
-        if (documents.length > 0) await insertJobDocuments(tx, lease.jobId, documents);
+        for (let start = 0; start < documents.length; start += ROWS_PER_INSERT) {
+          await insertJobDocuments(tx, lease.jobId, documents.slice(start, start + ROWS_PER_INSERT));
+        }
         await tx.query(
-          `update rag.jobs set total_documents = total_documents + $2, total_bytes = total_bytes + $3, enumerated = $4 where id = $1`,
-          [lease.jobId, documents.length, documents.reduce((sum, document) => sum + document.sizeBytes, 0), last],
+          `update rag.jobs set total_documents = $2, total_bytes = $3, ignored_files = $4, enumerated = true where id = $1`,
+          [lease.jobId, documents.length, documents.reduce((sum, document) => sum + document.sizeBytes, 0), ignoredFiles],
         );
       }),
     async waitingDocuments(jobId, { after = -1, limit }) {

@@ -71,7 +71,7 @@ export function toDocument(row: DocumentRow): DocumentRecord {
 }
 
 export const JOB_COLUMNS = `id, tenant, collection_id, state, phase, total_documents, done_documents, skipped_documents,
-  failed_documents, chunks, total_bytes, done_bytes, failures, create_time, start_time, end_time`;
+  failed_documents, ignored_files, chunks, total_bytes, done_bytes, failures, create_time, start_time, end_time`;
 
 export interface JobRow {
   id: string;
@@ -83,6 +83,7 @@ export interface JobRow {
   done_documents: number;
   skipped_documents: number;
   failed_documents: number;
+  ignored_files: number;
   chunks: number;
   total_bytes: number;
   done_bytes: number;
@@ -103,6 +104,7 @@ export function toJob(row: JobRow): JobRecord {
     doneDocuments: row.done_documents,
     skippedDocuments: row.skipped_documents,
     failedDocuments: row.failed_documents,
+    ignoredFiles: row.ignored_files,
     chunks: row.chunks,
     totalBytes: row.total_bytes,
     doneBytes: row.done_bytes,

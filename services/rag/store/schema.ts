@@ -44,6 +44,9 @@ export const migrations: readonly Migration[] = [
         source text not null,
         title text not null,
         mime_type text not null,
+        -- What the document says of itself, below what the caller says of it: metadata is both.
+        found_metadata jsonb not null,
+        given_metadata jsonb not null,
         metadata jsonb not null,
         content_hash text not null,
         size_bytes bigint not null,
@@ -116,6 +119,7 @@ export const migrations: readonly Migration[] = [
         done_documents bigint not null default 0,
         skipped_documents bigint not null default 0,
         failed_documents bigint not null default 0,
+        ignored_files bigint not null default 0,
         chunks bigint not null default 0,
         total_bytes bigint not null default 0,
         done_bytes bigint not null default 0,

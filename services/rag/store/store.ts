@@ -43,7 +43,12 @@ export interface DocumentRecord {
 }
 
 /** What decides whether a document has to be read again. */
-export type DocumentVersion = Pick<DocumentRecord, "id" | "contentHash" | "metadata" | "mimeType">;
+export interface DocumentVersion {
+  readonly contentHash: string;
+  readonly mimeType: string;
+  /** The caller's part of the metadata. */
+  readonly givenMetadata: JsonObject;
+}
 
 export const JOB_STATES = ["STAGING", "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"] as const;
 /** STAGING is an upload under way: no caller sees it. */
@@ -69,6 +74,8 @@ export interface JobRecord {
   readonly doneDocuments: number;
   readonly skippedDocuments: number;
   readonly failedDocuments: number;
+  /** Files of the job's path that are of no known type. */
+  readonly ignoredFiles: number;
   readonly chunks: number;
   readonly totalBytes: number;
   readonly doneBytes: number;
@@ -152,7 +159,10 @@ export interface NewDocument {
   readonly source: string;
   readonly title: string;
   readonly mimeType: string;
-  readonly metadata: JsonObject;
+  /** What the document says of itself. */
+  readonly foundMetadata: JsonObject;
+  /** What the caller says of it; wins where both speak. */
+  readonly givenMetadata: JsonObject;
   readonly contentHash: string;
   readonly sizeBytes: number;
   /** UTF-8 bytes of the extracted text. */
@@ -183,8 +193,8 @@ export interface JobBatch {
   readonly documents: readonly NewDocument[];
   /** The index over the documents' chunks, in their order; absent when there is none. */
   readonly segment?: NewSegment;
-  /** Documents whose metadata alone changed. */
-  readonly metadataChanges: readonly { readonly ordinal: number; readonly id: string; readonly metadata: JsonObject }[];
+  /** Documents of which only the caller's metadata changed. */
+  readonly metadataChanges: readonly { readonly ordinal: number; readonly id: string; readonly givenMetadata: JsonObject }[];
   /** Ordinals of documents that are as they were. */
   readonly skipped: readonly number[];
   readonly failed: readonly { readonly ordinal: number; readonly failure: DocumentFailure }[];
@@ -266,7 +276,7 @@ export interface CollectionStore {
 export interface DocumentStore {
   listDocuments(collection: number, page: Page<string>): Promise<DocumentRecord[]>;
   getDocument(collection: number, id: string): Promise<DocumentRecord | undefined>;
-  /** Which of the documents exist, and in which version. */
+  /** Which of the documents exist, by id, and in which version. */
   documentVersions(collection: number, ids: readonly string[]): Promise<Map<string, DocumentVersion>>;
   /** Resolves false when there is none. Moves the epoch by one. */
   deleteDocument(collection: number, id: string, now: Date): Promise<boolean>;
@@ -296,17 +306,20 @@ export interface JobStore {
   claimJob(owner: string, now: Date, leaseUntil: Date): Promise<ClaimedJob | undefined>;
   /** Keeps the job. Rejects with LeaseLostError when it is no longer this worker's. */
   renewLease(lease: JobLease, progress: { phase: JobPhase }, leaseUntil: Date): Promise<void>;
-  /** Gives the job back: another worker takes it at once. */
+  /** Gives the job back untried: another worker takes it at once. */
   releaseJob(lease: JobLease): Promise<void>;
-  /** Adds documents found in a path; with `last` the job's totals are known. */
-  addJobDocuments(lease: JobLease, documents: readonly JobDocument[], last: boolean): Promise<void>;
+  /** Gives the job back after something failed that may mend: a worker takes it after `retryAt`. */
+  postponeJob(lease: JobLease, retryAt: Date): Promise<void>;
+  /** Records the documents found in the job's path, and how many files of other types were passed over. */
+  addJobDocuments(lease: JobLease, documents: readonly JobDocument[], ignoredFiles: number): Promise<void>;
   /** Documents not yet done with, by ordinal. */
   waitingDocuments(jobId: string, page: Page<number>): Promise<JobDocument[]>;
   /** The next part of a staged document's bytes; undefined behind the last. */
   readPart(jobId: string, ordinal: number, part: number): Promise<Uint8Array | undefined>;
   /**
    * Makes a batch visible, all of it or nothing: documents replace those of their ids, the index gains the segment, the epoch
-   * moves by one if anything that can be found has changed, and the documents are done with.
+   * moves by one if anything that can be found has changed, and the documents are done with. A batch that was committed
+   * before, its answer lost, changes nothing.
    */
   commitBatch(lease: JobLease, batch: JobBatch, now: Date): Promise<JobRecord>;
   /** Ends the job; what it staged goes. */

@@ -5,7 +5,7 @@ import { JobRun, type JobRunDependencies } from "./job-run.js";
 
 /** A worker that is not heard of for this long has lost its jobs. */
 const LEASE_MS = 30_000;
-const RENEW_MS = 10_000;
+const RENEW_MS = 5_000;
 /** Other replicas' jobs, and those that wait after a failure, are looked for this often. */
 const POLL_MS = 1_000;
 /** After something failed that may mend. */
@@ -21,7 +21,7 @@ export class IngestionWorker {
   readonly #owner = randomUUID();
   readonly #deps: JobRunDependencies;
   readonly #stopping = new AbortController();
-  readonly #running = new Map<string, { run: JobRun; done: Promise<void> }>();
+  readonly #running = new Map<string, { run: JobRun; lost: AbortController; done: Promise<void> }>();
   #loop: Promise<void> = Promise.resolve();
   #wake: () => void = () => {};
 
@@ -42,6 +42,11 @@ export class IngestionWorker {
   /** What this replica's run of the job is at; undefined when it has none. */
   phaseOf(jobId: string): JobRun["phase"] | undefined {
     return this.#running.get(jobId)?.run.phase;
+  }
+
+  /** The job was cancelled: this replica's run of it, if there is one, ends now instead of at its next write. */
+  abandon(jobId: string): void {
+    this.#running.get(jobId)?.lost.abort(new LeaseLostError("the job was cancelled"));
   }
 
   /** Stops between two batches and gives the jobs back; other replicas, or the next start, go on with them. */
@@ -91,7 +96,7 @@ export class IngestionWorker {
       this.#running.delete(jobId);
       this.#wake();
     });
-    this.#running.set(jobId, { run, done });
+    this.#running.set(jobId, { run, lost, done });
     this.#deps.onChange(jobId);
   }
 

@@ -112,14 +112,17 @@ async function stage(tx: SqlSession, jobId: string, { documents, parts }: Staged
   );
   if (job === undefined) throw new LeaseLostError("the upload took too long or its collection is gone");
   if (documents.length > 0) await insertJobDocuments(tx, jobId, documents.map((document) => ({ ...document, file: undefined })));
-  for (const { ordinal, part, bytes: data } of parts) {
-    await tx.query(`insert into rag.job_parts (job, ordinal, part, data) values ($1, $2, $3, $4)`, [jobId, ordinal, part, data]);
-    await tx.query(`update rag.job_documents set size_bytes = size_bytes + $3 where job = $1 and ordinal = $2`, [
-      jobId,
-      ordinal,
-      data.length,
-    ]);
-  }
+  if (parts.length === 0) return;
+  await tx.query(
+    `insert into rag.job_parts (job, ordinal, part, data) select $1, * from unnest($2::int[], $3::int[], $4::bytea[])`,
+    [jobId, parts.map(({ ordinal }) => ordinal), parts.map(({ part }) => part), parts.map(({ bytes: data }) => data)],
+  );
+  await tx.query(
+    `update rag.job_documents d set size_bytes = size_bytes + x.bytes
+     from (select ordinal, sum(bytes) as bytes from unnest($2::int[], $3::int[]) as part(ordinal, bytes) group by ordinal) x
+     where d.job = $1 and d.ordinal = x.ordinal`,
+    [jobId, parts.map(({ ordinal }) => ordinal), parts.map(({ bytes: data }) => data.length)],
+  );
 }
 
 export async function insertJobDocuments(

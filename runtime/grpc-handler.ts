@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   Code,
@@ -103,15 +104,28 @@ function openContext(method: DescMethod, call: AnyCall, limits: GrpcServerLimits
     contextValues: createContextValues().set(deadlineKey, Date.now() + timeoutMs),
   });
   call.on("cancelled", () => {
-    context.abort(meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call."));
+    context.abort(cancelledByCaller());
   });
   return { context, end: (error?: ConnectError) => context.abort(error) };
+}
+
+function streamsRequest({ methodKind }: DescMethod): boolean {
+  return methodKind === "client_streaming" || methodKind === "bidi_streaming";
+}
+
+function cancelledByCaller(): ConnectError {
+  return meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call.");
 }
 
 async function* requests(call: AnyCall, context: HandlerContext): AsyncGenerator<Message> {
   try {
     // Iterating plainly would destroy the stream at its end, and with it the way back.
     for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Message;
+    if (!streamsRequest(context.method)) return;
+    // Node's HTTP/2 ends the messages of a stream that is reset as if they were complete, and mostly tells of the reset
+    // in the same turn. A client may still send the two apart: where half a stream does harm, it needs a last message.
+    await setImmediate();
+    if (call.cancelled) throw cancelledByCaller();
   } catch (error) {
     // A request that cannot be read: too large, or not this message.
     if (context.signal.aborted) throw context.signal.reason;

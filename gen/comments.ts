@@ -491,6 +491,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.errors.v1.ErrorReason.ERROR_REASON_MODEL_UNAVAILABLE": "The language model failed or cannot be reached.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UNKNOWN_MODEL": "The named model is not configured.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_OVERLOADED": "The replica runs as many requests as it may; retry after the given delay.",
+  "ragents.errors.v1.ErrorReason.ERROR_REASON_FOREIGN_HOST": "A loopback-only mesh was addressed by a name that is not this machine's.",
   "ragents.gateway.v1.GetHealthRequest": "Asks for the health of the mesh.",
   "ragents.gateway.v1.GetHealthResponse": "The health of the mesh.",
   "ragents.gateway.v1.GetHealthResponse.status": "\"healthy\" when every service serves, \"degraded\" when the agent service\ndoes but another does not, else \"unhealthy\".",

@@ -1,7 +1,6 @@
-import { randomUUID } from "node:crypto";
 import type { Client } from "@connectrpc/connect";
 import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
-import { backgroundCall, currentCall, currentTenant, runInCall } from "../../runtime/call-context.js";
+import { currentTenant, runBeyondCall } from "../../runtime/call-context.js";
 
 /**
  * A collection's epoch as it is now. Those that ask in one turn of the event
@@ -17,15 +16,13 @@ export class Epochs {
   }
 
   current(collection: string): Promise<bigint> {
-    const tenant = currentTenant();
-    const key = `${tenant} ${collection}`;
+    const key = `${currentTenant()} ${collection}`;
     let asked = this.#asked.get(key);
     if (asked === undefined) {
       asked = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
         this.#asked.delete(key);
         // Not in the first one's call: that may end before, and others wait too.
-        const call = backgroundCall({ ...currentCall()?.identity, tenant }, randomUUID(), new AbortController().signal);
-        const response = await runInCall(call, () => this.#rag.getCollection({ collection }));
+        const response = await runBeyondCall(() => this.#rag.getCollection({ collection }));
         return response.collection?.epoch ?? 0n;
       });
       this.#asked.set(key, asked);

@@ -144,7 +144,7 @@ export class Runs {
       content: answer.text,
       response_metadata: stamp(clock, { model: answer.model, citations: answer.citations }),
     });
-    const update = { ...begin(run, said), messages: [said, message], question: run.question, answer: { ...answer, usage: NO_USAGE } };
+    const update = { ...begin(run, said), messages: [said, message], question: run.question, reply: { ...answer, usage: NO_USAGE } };
     await run.graph.updateState({ configurable: { thread_id: run.threadId } }, update, "answer");
     tell({ step: { name: "cache", summary: "Found the answer in the cache." } });
     tell({ text: answer.text });
@@ -171,7 +171,7 @@ export class Runs {
         continue;
       }
       for (const [name, update] of Object.entries(chunk as Record<string, RunStateUpdate>)) {
-        answer = (update.answer as RunAnswer | undefined) ?? answer;
+        answer = (update.reply as RunAnswer | undefined) ?? answer;
         yield { step: { name, summary: summaryOf(name, update) } };
       }
     }
@@ -184,7 +184,7 @@ export class Runs {
 
 /** What a run begins with: what the last question left is gone. */
 function begin(run: Run, said: ReturnType<typeof userMessage>): RunStateUpdate {
-  return { messages: [said], settings: run.settings, question: "", usage: NO_USAGE, passages: [], epoch: null, answer: null };
+  return { messages: [said], settings: run.settings, question: "", usage: NO_USAGE, passages: [], epoch: null, reply: null };
 }
 
 function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage }: RunAnswer, cached: boolean): RunResult {

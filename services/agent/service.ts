@@ -1,10 +1,8 @@
-import { createClient } from "@connectrpc/connect";
 import { createCacheClient } from "../../clients/cache/index.js";
 import { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
+import { createRagClient } from "../../clients/rag/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
-import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
-import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
@@ -28,14 +26,14 @@ export async function startAgentService(
 ): Promise<RunningService> {
   const config = loadAgentConfig(env);
   const logger = host.logger.child({ service: "agent" });
-  const ragTransport = createGrpcTransport({ address: config.ragAddress, services: [RagService] });
+  const rag = createRagClient({ address: config.ragAddress });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
   const cache = createCacheClient({ address: config.cacheAddress });
   const models = shared.models ?? openModels(config.models, host.metrics.registry);
   const threads = new Threads(checkpointer);
   const slots = new RunSlots(config.maxRuns);
   const runs = new Runs({
-    deps: { rag: createClient(RagService, ragTransport), cache, models, clock: host.clock, checkpointer },
+    deps: { rag, cache, models, clock: host.clock, checkpointer },
     kinds: AGENT_KINDS,
     threads,
     locks: new ThreadLocks(checkpointer),
@@ -44,7 +42,7 @@ export async function startAgentService(
   });
   registerRunMetrics(host.metrics.registry, slots);
   const closeClients = () => {
-    ragTransport.close();
+    rag.close();
     checkpointer.close();
     cache.close();
   };

@@ -15,7 +15,8 @@ export const RunState = Annotation.Root({
   passages: Annotation<Passage[]>,
   /** The collection's epoch that the passages are of; null when nothing was retrieved. */
   epoch: Annotation<string | null>,
-  answer: Annotation<RunAnswer | null>,
+  /** The answer to the last question; null until it is written. */
+  reply: Annotation<RunAnswer | null>,
 });
 
 export type RunStateValue = typeof RunState.State;

@@ -1,4 +1,5 @@
 import type { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
+import { runBeyondCall } from "../../runtime/call-context.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { threadBusy } from "./errors.js";
 
@@ -21,8 +22,8 @@ export class ThreadLocks {
     try {
       yield* work(lease.lost);
     } finally {
-      // A lease that cannot be given back ends by itself.
-      await lease.release().catch(() => {});
+      // Given back even when the caller has gone; a lease that cannot be given back ends by itself.
+      await runBeyondCall(() => lease.release()).catch(() => {});
     }
   }
 }

@@ -1,10 +1,7 @@
-import { createClient, type Client } from "@connectrpc/connect";
 import { type AgentClient, createAgentClient } from "../../clients/agent/index.js";
 import { createRagClient, type RagClient } from "../../clients/rag/index.js";
-import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
 import { systemClock } from "../../runtime/clock.js";
-import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { createMetrics, type Metrics } from "../../runtime/metrics.js";
 import type { RunningService } from "../../runtime/service.js";
@@ -18,7 +15,6 @@ import { startRagService } from "../../services/rag/service.js";
 export interface AgentMesh {
   readonly agent: AgentClient;
   readonly rag: RagClient;
-  readonly cache: Client<typeof CacheService>;
   readonly metrics: Metrics;
   /** Another replica of the agent service, with other variables. */
   replica(env?: NodeJS.ProcessEnv): Promise<AgentClient>;
@@ -57,13 +53,11 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
   };
   const agent = await open({}, agentHost.metrics);
   const rag = createRagClient({ address: base["RAGENTS_RAG_ADDRESS"] });
-  const cacheTransport = createGrpcTransport({ address: base["RAGENTS_CACHE_ADDRESS"], services: [CacheService] });
-  closers.push(() => rag.close(), () => cacheTransport.close());
+  closers.push(() => rag.close());
 
   return {
     agent,
     rag,
-    cache: createClient(CacheService, cacheTransport),
     metrics: agentHost.metrics,
     replica: (extra = {}) => open(extra, createMetrics()),
     async ingest(texts, collection = "default") {

@@ -38,14 +38,17 @@ async function read(stream: AsyncIterable<StreamQueryResponse>) {
 describe("a question", () => {
   test("is answered in the documents' words, with citations that lie where they say", async () => {
     const answer = await mesh.agent.query({ query: "When does the pump stop?" });
-    expect(answer.response).toContain("It stops by itself when the pressure is above 3 bar. [1]");
+    expect(answer.response).toContain("It stops by itself when the pressure is above 3 bar.");
     expect(answer.agentType).toBe("simple");
     expect(answer.threadId).toMatch(/^[0-9a-f-]{36}$/);
     expect(answer.processingTime).toBeGreaterThan(0);
     expect(answer.metadata).toMatchObject({ cached: false, model: "extractive", collection: "default", traceId: expect.stringMatching(/./) });
-    const [citation] = answer.metadata?.citations ?? [];
-    expect(citation).toMatchObject({ index: 1, documentId: "pump.md" });
-    expect(PUMP.slice(citation?.start, citation?.end)).toBe(citation?.quote);
+    const citations = answer.metadata?.citations ?? [];
+    expect(citations.map(({ index }) => `[${index}]`)).toEqual(answer.response.match(/\[\d\]/g));
+    for (const { documentId, start, end, quote } of citations) {
+      expect(documentId).toBe("pump.md");
+      expect(PUMP.slice(start, end)).toBe(quote);
+    }
   });
 
   test("that the documents do not answer is told so", async () => {
@@ -101,14 +104,12 @@ describe("a question", () => {
   });
 
   test("asked by many at the same time is answered once", async () => {
-    const before = await mesh.cache.getStats({});
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => mesh.agent.query({ query: "Which water does the pump move to the boiler?" })),
     );
     expect(answers.filter(({ metadata }) => metadata?.cached === false)).toHaveLength(1);
     expect(new Set(answers.map(({ threadId }) => threadId)).size).toBe(20);
     expect(new Set(answers.map(({ response }) => response)).size).toBe(1);
-    expect(before).toBeDefined();
   });
 
   test("that only greets is not looked up", async () => {

@@ -25,7 +25,7 @@ export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock"
       content: answer.text,
       response_metadata: stamp(clock, { model: settings.model, citations: answer.citations }),
     });
-    return { messages: [message], answer: { ...answer, model: settings.model, usage: addUsage(state.usage, answer.usage) } };
+    return { messages: [message], reply: { ...answer, model: settings.model, usage: addUsage(state.usage, answer.usage) } };
   };
 }
 

@@ -3,6 +3,7 @@ import { type Client, Code, createClient, type Transport } from "@connectrpc/con
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { type Decision, Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { currentCall } from "../../runtime/call-context.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { hasCode, reasonName, reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
@@ -111,7 +112,7 @@ export class RateLimiter {
         const degraded = await this.#acquireOnce(key, options, Math.max(0, timeout - waitedMs()));
         return { waitedMs: waitedMs(), degraded };
       } catch (error) {
-        if (!isUnavailable(error)) throw error;
+        if (!isUnavailable(error) || currentCall()?.signal.aborted === true) throw error;
         // Waiters of a replica that stops or dies take a new place at another one.
         const retry = !saysClosed(error) && attempt < MAX_ATTEMPTS && waitedMs() + RETRY_PAUSE_MS < timeout;
         if (!retry && this.#passes(error)) return { waitedMs: waitedMs(), degraded: true };
@@ -134,7 +135,7 @@ export class RateLimiter {
   async #acquireOnce(key: string, { cost, priority = "NORMAL", signal }: AcquireOptions, maxWaitMs: number): Promise<boolean> {
     const request = { key, priority: Priority[priority], maxWait: durationFromMs(Math.round(maxWaitMs)), ...(cost !== undefined && { cost }) };
     const { decision } = await this.#client.acquire(request, {
-      timeoutMs: maxWaitMs + ANSWER_MS,
+      timeoutMs: Math.ceil(maxWaitMs) + ANSWER_MS,
       ...(signal !== undefined && { signal }),
     });
     return decision?.degraded ?? false;

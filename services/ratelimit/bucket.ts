@@ -189,7 +189,8 @@ function look(state: BucketState, limit: Limit, cost: number, ahead: readonly Ti
 
 /** Milliseconds until `level` has drained to `target`; leased tokens drain only after their lease's end. */
 function msUntil(state: BucketState, level: number, target: number, rate: number): number {
-  if (level <= target + EPSILON) return 0;
+  target += EPSILON;
+  if (level <= target) return 0;
   let floor = sumOf(state.leases);
   let at = state.at;
   for (const lease of state.leases) {

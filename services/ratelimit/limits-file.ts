@@ -12,21 +12,29 @@ const tokens = z
   .min(1, "give at least 1 token")
   .max(MAX_TOKENS, `give at most ${MAX_TOKENS} tokens`);
 
-const limitSchema = z
-  .union([
-    z.literal("unlimited"),
-    z
-      .strictObject({
-        burst: tokens.optional(),
-        per_second: tokens.optional(),
-        per_minute: tokens.optional(),
-        per_hour: tokens.optional(),
-        per_day: tokens.optional(),
-        on_failure: z.enum(["open", "closed"], 'give "open" or "closed"').default("open"),
-      })
-      .refine((limit) => windowsOf(limit).length > 0, "give per_second, per_minute, per_hour or per_day"),
-  ], { error: 'give "unlimited" or burst, per_second, per_minute, per_hour, per_day and on_failure' })
-  .transform((limit): LimitChoice => (limit === "unlimited" ? limit : { windows: windowsOf(limit), onFailure: limit.on_failure }));
+const windowsSchema = z
+  .strictObject(
+    {
+      burst: tokens.optional(),
+      per_second: tokens.optional(),
+      per_minute: tokens.optional(),
+      per_hour: tokens.optional(),
+      per_day: tokens.optional(),
+      on_failure: z.enum(["open", "closed"], 'give "open" or "closed"').default("open"),
+    },
+    { error: (issue) => (issue.code === "invalid_type" ? 'give "unlimited" or windows such as {burst: 10, per_minute: 60}' : undefined) },
+  )
+  .refine((limit) => windowsOf(limit).length > 0, "give per_second, per_minute, per_hour or per_day")
+  .transform((limit): LimitChoice => ({ windows: windowsOf(limit), onFailure: limit.on_failure }));
+
+// Not a union: its errors would not say which field of the windows is wrong.
+const limitSchema = z.unknown().transform((value, context): LimitChoice => {
+  if (value === "unlimited") return value;
+  const result = windowsSchema.safeParse(value);
+  if (result.success) return result.data;
+  context.issues.push(...result.error.issues.map(({ message, path }) => ({ code: "custom" as const, message, path, input: value })));
+  return z.NEVER;
+});
 
 const fileSchema = z.strictObject({
   tiers: z.record(z.string().min(1), limitSchema).default({}),

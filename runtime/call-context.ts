@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { Role } from "../gen/ragents/auth/v1/access_pb.js";
 
 /** Who calls. Made by the server from the call's credentials, never from a message. */
 export interface Identity {
@@ -6,6 +7,14 @@ export interface Identity {
   readonly tenant: string;
   /** Names the limits that hold for the caller; those of "default" when absent, or of "local" for the local tenant. */
   readonly tier?: string;
+  /** Who it is inside the tenant. Absent when the credentials name nobody, and for work that no person asked for. */
+  readonly user?: string;
+  /** What the caller may do. None when absent. */
+  readonly roles?: readonly Role[];
+  /** The service that calls for this identity, e.g. "agent". Absent when the caller comes from outside of the mesh. */
+  readonly service?: string;
+  /** Whether the caller runs this mesh, and may make keys for every tenant. */
+  readonly operator?: boolean;
 }
 
 /** What belongs to one call and follows it through every service: Go's context, for this mesh. */

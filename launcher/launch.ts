@@ -3,7 +3,8 @@ import { z } from "zod";
 import { loadGatewayConfig } from "../gateway/config.js";
 import { startGatewayService } from "../gateway/service.js";
 import { systemClock } from "../runtime/clock.js";
-import { flag, parseEnv, port } from "../runtime/config.js";
+import { ConfigError, flag, parseEnv, port } from "../runtime/config.js";
+import { PortInUseError } from "../runtime/grpc-server.js";
 import { createLogger, LOG_LEVELS } from "../runtime/logger.js";
 import { createMetrics } from "../runtime/metrics.js";
 import { startProbes } from "../runtime/probes.js";
@@ -65,22 +66,34 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     const services: RunningService[] = [];
     for (const [name, start] of serviceStarts(sql)) {
       const host: ServiceHost = { logger: logger.child({ service: name }), metrics, clock: systemClock };
-      const service = await start(addresses, host);
+      const service = await namingPort(portVariable(name), () => start(addresses, host));
       addresses[`RAGENTS_${name.toUpperCase()}_ADDRESS`] = service.address;
       services.push(service);
       started.push([name, () => service.stop(SHUTDOWN_GRACE_MS)]);
     }
-    const probes = await startProbes({
-      host: config.RAGENTS_HOST,
-      port: config.RAGENTS_METRICS_PORT,
-      metrics,
-      notReady: async () => (await Promise.all(services.map((service) => service.notReady()))).flat(),
-    });
+    const notReady = async () => (await Promise.all(services.map((service) => service.notReady()))).flat();
+    const probes = await namingPort("RAGENTS_METRICS_PORT", () =>
+      startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics, notReady }),
+    );
     started.push(["probes", () => probes.close()]);
     return { banner: banner({ services, probes: probes.address, folder: folder.path, env }), services, stop };
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+function portVariable(service: string): string {
+  return service === "gateway" ? "RAGENTS_PORT" : `RAGENTS_${service.toUpperCase()}_PORT`;
+}
+
+/** Says which variable to change when a port is taken. */
+async function namingPort<T>(variable: string, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    if (!(error instanceof PortInUseError)) throw error;
+    throw new ConfigError(`${error.message} Stop what listens there, or set ${variable} to another port (0 takes any free one).`);
   }
 }
 

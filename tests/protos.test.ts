@@ -1,8 +1,8 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../runtime/package-root.js";
+import { copyCheckout } from "./support/checkout.js";
 import { cleanEnv, runProgram } from "./support/program.js";
 
 const buf = (args: string[], cwd = packageRoot) => {
@@ -25,8 +25,10 @@ function contents(folder: string): Map<string, string> {
 }
 
 describe("the protos", () => {
-  const scratch = mkdtempSync(join(tmpdir(), "ragents-gen-"));
-  afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+  let checkout: string | undefined;
+  afterAll(() => {
+    if (checkout !== undefined) rmSync(join(checkout, ".."), { recursive: true, force: true });
+  });
 
   test("pass buf's STANDARD and COMMENTS rules", async () => {
     expect(await buf(["lint"])).toMatchObject({ code: 0, stdout: "" });
@@ -37,13 +39,10 @@ describe("the protos", () => {
   });
 
   test("are what the committed code was generated from", async () => {
-    for (const name of ["proto", "third_party", "buf.yaml", "buf.gen.yaml", "package.json", "scripts"]) {
-      cpSync(join(packageRoot, name), join(scratch, name), { recursive: true });
-    }
-    symlinkSync(join(packageRoot, "node_modules"), join(scratch, "node_modules"));
-    const generated = await runProgram("npm", ["run", "--silent", "gen"], { cwd: scratch, env: cleanEnv() });
+    checkout = copyCheckout();
+    const generated = await runProgram("npm", ["run", "--silent", "gen"], { cwd: checkout, env: cleanEnv() });
     expect(generated.code, generated.stderr).toBe(0);
-    const fresh = contents(join(scratch, "gen"));
+    const fresh = contents(join(checkout, "gen"));
     const committed = contents(join(packageRoot, "gen"));
     expect([...committed.keys()].sort()).toEqual([...fresh.keys()].sort());
     for (const [file, text] of committed) expect(text === fresh.get(file), `gen/${file} is not what \`npm run gen\` makes`).toBe(true);

@@ -41,6 +41,14 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
   const tooMany = (what: string, most: number) => (): void =>
     settle({ failure: new HttpError(413, Code.InvalidArgument, "BODY_TOO_LARGE", `The form has more than ${most} ${what}.`) });
 
+  async function* readBytes(bytes: BusboyFileStream): AsyncGenerator<Buffer> {
+    try {
+      yield* bytes as AsyncIterable<Buffer>;
+    } catch {
+      throw outcome?.failure ?? incomplete();
+    }
+  }
+
   parser.on("field", (name, value, _nameTruncated, valueTruncated) => {
     parts.push({ kind: "field", name: name ?? "", value });
     if (valueTruncated) tooMany(`bytes in the field "${name}"`, limits.maxFieldBytes)();
@@ -50,12 +58,12 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
     file = bytes;
     // The failure reaches whoever reads the bytes; without a listener it would end the process when nobody does.
     bytes.on("error", () => {});
-    parts.push({ kind: "file", name: name ?? "", fileName: fileName ?? "", mediaType, bytes });
+    parts.push({ kind: "file", name: name ?? "", fileName: fileName ?? "", mediaType, bytes: readBytes(bytes) });
     wake();
   });
   parser.on("filesLimit", tooMany("files", limits.maxFiles));
   parser.on("fieldsLimit", tooMany("fields", limits.maxFields));
-  parser.on("error", () => settle({ failure: malformed("MALFORMED_BODY", "The body is not complete multipart/form-data.") }));
+  parser.on("error", () => settle({ failure: incomplete() }));
   parser.on("finish", () => settle({}));
   request.on("error", () => settle({ failure: new ConnectError("the client has gone", Code.Canceled) }));
   request.pipe(parser);
@@ -71,6 +79,10 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
   } finally {
     request.unpipe(parser);
   }
+}
+
+function incomplete(): HttpError {
+  return malformed("MALFORMED_BODY", "The body is not complete multipart/form-data.");
 }
 
 function openParser(request: IncomingMessage, limits: FormLimits): InstanceType<typeof Busboy> {

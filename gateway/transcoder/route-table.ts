@@ -44,33 +44,40 @@ export class RouteTable<R> {
 
   /** Adds a route. Throws when a template of the same shape already answers the method. */
   add(method: string, template: PathTemplate, route: R): void {
-    let node = this.#root;
-    for (const segment of template.segments) node = childFor(node, segment);
-    const leaf = node.leaves.get(template.verb) ?? new Map<string, Entry<R>>();
+    const leaf = this.#leafOf(template);
     const taken = leaf.get(method);
     if (taken !== undefined) {
       throw new Error(`${method} ${template.text} is bound twice; the other template is ${taken.template.text}.`);
     }
-    node.leaves.set(template.verb, leaf.set(method, { template, route }));
+    leaf.set(method, { template, route });
   }
 
-  /** Looks up an undecoded URL path, without its query. HEAD is answered by GET unless it has a route of its own. */
+  /** Adds a route that gives way to one of the same shape and method. */
+  addImplied(method: string, template: PathTemplate, route: R): void {
+    const leaf = this.#leafOf(template);
+    if (!leaf.has(method)) leaf.set(method, { template, route });
+  }
+
+  /** Looks up an undecoded URL path, without its query. */
   find(method: string, path: string): RouteLookup<R> {
     const segments = splitPath(path);
     if (typeof segments === "string") return { kind: "malformed", problem: segments };
     const allow = new Set<string>();
-    let asGet: RouteMatch<R> | undefined;
     for (const { leaf, matched } of this.#leaves(segments)) {
       const entry = leaf.get(method) ?? leaf.get("*");
       if (entry !== undefined) return toMatch(entry, matched);
-      const get = leaf.get("GET");
-      if (method === "HEAD" && get !== undefined) asGet ??= toMatch(get, matched);
       for (const known of leaf.keys()) allow.add(known);
     }
-    if (asGet !== undefined) return asGet;
     if (allow.size === 0) return { kind: "not_found" };
-    if (allow.has("GET")) allow.add("HEAD");
     return { kind: "method_not_allowed", allow: [...allow, "OPTIONS"].sort() };
+  }
+
+  #leafOf(template: PathTemplate): Leaf<R> {
+    let node = this.#root;
+    for (const segment of template.segments) node = childFor(node, segment);
+    const leaf = node.leaves.get(template.verb) ?? new Map<string, Entry<R>>();
+    node.leaves.set(template.verb, leaf);
+    return leaf;
   }
 
   /** The leaves whose templates match, most specific first. */

@@ -20,9 +20,14 @@ export function routesOf(services: readonly DescService[]): Route[] {
   );
 }
 
-/** A table to find the routes by. Throws when two answer the same method and path. */
+/** A table to find the routes by; GET answers HEAD too, but for streams. Throws when two answer the same method and path. */
 export function toRouteTable(routes: readonly Route[]): RouteTable<Route> {
   const table = new RouteTable<Route>();
   for (const route of routes) table.add(route.httpMethod, route.binding.template, route);
+  for (const route of routes) {
+    const { methodKind } = route.method;
+    const streams = methodKind === "server_streaming" || methodKind === "bidi_streaming";
+    if (route.httpMethod === "GET" && !streams) table.addImplied("HEAD", route.binding.template, route);
+  }
   return table;
 }

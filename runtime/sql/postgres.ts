@@ -43,6 +43,11 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
           (await client.query(text, parameters.map(toParameter))).rows as R[],
       };
       let broken: Error | undefined;
+      // A connection that breaks between two statements says so by an event; unheard, it would end the process.
+      const onBroken = (error: Error) => {
+        broken = error;
+      };
+      client.on("error", onBroken);
       try {
         await client.query("begin");
         const result = await work(session);
@@ -54,7 +59,8 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
         });
         throw error;
       } finally {
-        // A connection that cannot roll back is not handed out again.
+        // A connection that cannot roll back is not handed out again; it may still speak while it is torn down.
+        if (broken === undefined) client.removeListener("error", onBroken);
         client.release(broken);
       }
     },

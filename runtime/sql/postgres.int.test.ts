@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { describePostgres } from "../../tests/servers/postgres.js";
+import { describeSqlDatabase } from "./database.suite.js";
+import { openPostgres } from "./postgres.js";
+
+describePostgres("PostgreSQL", (server) => {
+  describeSqlDatabase("SQL on PostgreSQL", async () => openPostgres({ url: server().url }));
+
+  test("waits for a free connection no longer than it was told", async () => {
+    const db = openPostgres({ url: server().url, maxConnections: 1, connectTimeoutMs: 100 });
+    let release = () => {};
+    const held = db.transaction(() => new Promise<void>((resolve) => (release = resolve)));
+    await expect(db.ping()).rejects.toThrow(/timeout/);
+    release();
+    await held;
+    await db.ping();
+    await db.close();
+  });
+});
+
+describePostgres(
+  "PostgreSQL that crashes",
+  (server) => {
+    test("is reached again by the same handle once it is back", async () => {
+      const idle: Error[] = [];
+      const db = openPostgres({ url: server().url, onIdleError: (error) => idle.push(error) });
+      await db.ping();
+      const interrupted = db.transaction(async (tx) => {
+        await tx.query("select 1");
+        await server().kill();
+        await tx.query("select 1");
+      });
+      await expect(interrupted).rejects.toThrow();
+      await expect(db.ping()).rejects.toThrow();
+      await server().restart();
+      await db.ping();
+      await db.close();
+    });
+  },
+  { own: true },
+);

@@ -1,0 +1,125 @@
+/**
+ * Documents to text: by the MIME type that came with them, else by the file name's extension, else by what they begin with.
+ * A format is one file here and one line in `formats`.
+ */
+import { decodeText, looksBinary } from "./decode.js";
+import { type Extracted, ExtractionError } from "./extracted.js";
+import { extractHtml } from "./html.js";
+import { extractMarkdown } from "./markdown.js";
+import { extractPlainText } from "./text.js";
+
+/** Larger documents are refused: they are held in memory while they are read. */
+export const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024;
+
+export interface SourceDocument {
+  /** Bytes of a file, or a text that came as one. */
+  content: Uint8Array | string;
+  /** The file's name or path, for its extension. */
+  name?: string;
+  /** Parameters such as charset are ignored: what the bytes say counts. */
+  mimeType?: string;
+}
+
+interface Format {
+  mimeTypes: readonly string[];
+  extensions: readonly string[];
+  extract(content: Uint8Array | string, signal?: AbortSignal): Extracted | Promise<Extracted>;
+}
+
+const text = (content: Uint8Array | string) => (typeof content === "string" ? content : decodeText(content));
+
+const formats: readonly Format[] = [
+  {
+    mimeTypes: ["text/markdown", "text/x-markdown"],
+    extensions: ["md", "markdown", "mdown", "mkd"],
+    extract: (content) => extractMarkdown(text(content)),
+  },
+  {
+    mimeTypes: ["text/html", "application/xhtml+xml"],
+    extensions: ["html", "htm", "xhtml"],
+    extract: (content, signal) => extractHtml(content, signal),
+  },
+  {
+    mimeTypes: ["text/plain"],
+    extensions: ["txt", "text", "log", "rst", "adoc", "org", "tex"],
+    extract: (content) => extractPlainText(text(content)),
+  },
+];
+const plainText = formats[2]!;
+const html = formats[1]!;
+
+/** Files that are known for what they are not: reading them as text would fill the index with noise. */
+const signatures = [
+  { name: "a PDF", bytes: "%PDF-" },
+  { name: "a ZIP archive or an Office document", bytes: "PK\x03\x04" },
+  { name: "a gzip archive", bytes: "\x1f\x8b" },
+  { name: "a PNG image", bytes: "\x89PNG" },
+  { name: "a JPEG image", bytes: "\xff\xd8\xff" },
+  { name: "a program", bytes: "\x7fELF" },
+];
+
+/** The extensions of files that `extract` knows; a folder's other files are passed over. */
+export const knownExtensions: ReadonlySet<string> = new Set(formats.flatMap(({ extensions }) => extensions));
+
+/**
+ * The document's text, title and metadata.
+ * @throws ExtractionError telling why there is no text and what to do.
+ */
+export async function extract(document: SourceDocument, signal?: AbortSignal): Promise<Extracted> {
+  const { content } = document;
+  const bytes = typeof content === "string" ? Buffer.byteLength(content) : content.length;
+  if (bytes > MAX_DOCUMENT_BYTES) {
+    throw new ExtractionError(
+      "TOO_LARGE",
+      `The document has ${bytes} bytes, more than the limit of ${MAX_DOCUMENT_BYTES}; split it into smaller documents.`,
+    );
+  }
+  if (bytes === 0) {
+    throw new ExtractionError("EMPTY", "The document is empty; leave it out, or check that the file was written completely.");
+  }
+  return formatOf(document).extract(content, signal);
+}
+
+function formatOf(document: SourceDocument): Format {
+  const declared = byMimeType(document.mimeType) ?? byExtension(document.name);
+  refuseSignature(document.content, declared);
+  if (declared !== undefined) return declared;
+  if (typeof document.content !== "string" && looksBinary(document.content)) throw unsupported("of an unknown binary format");
+  return looksLikeHtml(document.content) ? html : plainText;
+}
+
+function byMimeType(mimeType: string | undefined): Format | undefined {
+  const type = mimeType?.split(";")[0]!.trim().toLowerCase();
+  // What senders write that do not know the type.
+  if (type === undefined || type === "" || type === "application/octet-stream") return undefined;
+  const format = formats.find(({ mimeTypes }) => mimeTypes.includes(type)) ?? (type.startsWith("text/") ? plainText : undefined);
+  if (format === undefined) throw unsupported(`of the type ${type}`);
+  return format;
+}
+
+function byExtension(name: string | undefined): Format | undefined {
+  const extension = /\.([^./\\]+)$/.exec(name ?? "")?.[1]?.toLowerCase();
+  return formats.find(({ extensions }) => extension !== undefined && extensions.includes(extension));
+}
+
+function refuseSignature(content: Uint8Array | string, declared: Format | undefined): void {
+  if (typeof content === "string") return;
+  const start = Buffer.from(content.subarray(0, 8)).toString("latin1");
+  const signature = signatures.find(({ bytes }) => start.startsWith(bytes));
+  if (signature === undefined) return;
+  if (declared === undefined) throw unsupported(`${signature.name}`);
+  throw new ExtractionError(
+    "BINARY_CONTENT",
+    `The document is ${signature.name}, not ${declared.mimeTypes[0]}; give its true MIME type or extension.`,
+  );
+}
+
+function unsupported(what: string): ExtractionError {
+  const known = formats.map(({ mimeTypes }) => mimeTypes[0]).join(", ");
+  return new ExtractionError("UNSUPPORTED_TYPE", `The document is ${what}, which cannot be read; convert it to one of ${known}.`);
+}
+
+function looksLikeHtml(content: Uint8Array | string): boolean {
+  const start = typeof content === "string" ? content.slice(0, 256) : Buffer.from(content.subarray(0, 256)).toString("latin1");
+  return /^(?:\ufeff|ï»¿)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--[\s\S]*?-->\s*)*<(?:!doctype html|html|head|body)\b/i.test(start);
+}

@@ -30,7 +30,9 @@ export function applyCors(options: CorsOptions | undefined, request: IncomingMes
   const origin = request.headers.origin;
   if (options !== undefined && !options.allowedOrigins.includes("*")) response.appendHeader("vary", "Origin");
   if (origin === undefined) return;
-  const allowed = options?.allowedOrigins.includes("*") ? "*" : options?.allowedOrigins.find((known) => known === origin);
+  const allowed = options?.allowedOrigins.includes("*")
+    ? "*"
+    : options?.allowedOrigins.find((known) => known === origin);
   if (allowed === undefined) {
     if (!safeMethods.has(request.method ?? "GET") && !isSameOrigin(origin, request)) throw originNotAllowed(origin);
     return;
@@ -49,7 +51,10 @@ export function answerOptions(
   allow: readonly string[],
 ): void {
   response.setHeader("allow", allow.join(", "));
-  if (request.headers["access-control-request-method"] !== undefined && response.hasHeader("access-control-allow-origin")) {
+  if (
+    request.headers["access-control-request-method"] !== undefined &&
+    response.hasHeader("access-control-allow-origin")
+  ) {
     response.setHeader("access-control-allow-methods", allow.join(", "));
     const headers = request.headers["access-control-request-headers"];
     if (headers !== undefined) response.setHeader("access-control-allow-headers", headers);

@@ -39,7 +39,9 @@ export async function* readFormParts(request: IncomingMessage, limits: FormLimit
     wake();
   };
   const tooMany = (what: string, most: number) => (): void =>
-    settle({ failure: new HttpError(413, Code.InvalidArgument, "BODY_TOO_LARGE", `The form has more than ${most} ${what}.`) });
+    settle({
+      failure: new HttpError(413, Code.InvalidArgument, "BODY_TOO_LARGE", `The form has more than ${most} ${what}.`),
+    });
 
   async function* readBytes(bytes: BusboyFileStream): AsyncGenerator<Buffer> {
     try {
@@ -90,7 +92,13 @@ function openParser(request: IncomingMessage, limits: FormLimits): InstanceType<
     return new Busboy({
       headers: request.headers as BusboyHeaders,
       preservePath: true,
-      limits: { files: limits.maxFiles, fields: limits.maxFields, fieldSize: limits.maxFieldBytes, headerPairs: 32, headerSize: 16_384 },
+      limits: {
+        files: limits.maxFiles,
+        fields: limits.maxFields,
+        fieldSize: limits.maxFieldBytes,
+        headerPairs: 32,
+        headerSize: 16_384,
+      },
     });
   } catch {
     throw malformed("MALFORMED_BODY", "The Content-Type of the form lacks its boundary.");

@@ -52,7 +52,10 @@ export class HttpError extends Error {
   /** The same error with its reason as google.rpc.ErrorInfo of the given domain, and its fields as BadRequest. */
   toConnectError(domain: string): ConnectError {
     const error = new ConnectError(this.message, this.code);
-    error.details.push({ desc: ErrorInfoSchema, value: { reason: this.reason, domain, metadata: { ...this.metadata } } });
+    error.details.push({
+      desc: ErrorInfoSchema,
+      value: { reason: this.reason, domain, metadata: { ...this.metadata } },
+    });
     if (this.violations.length > 0) {
       error.details.push({ desc: BadRequestSchema, value: { fieldViolations: [...this.violations] } });
     }
@@ -75,10 +78,16 @@ export function routeNotFound(path: string): HttpError {
 /** 405: the path has routes, but none for the method. */
 export function methodNotAllowed(method: string, allow: readonly string[]): HttpError {
   const allowed = allow.join(", ");
-  return new HttpError(405, Code.Unimplemented, "METHOD_NOT_ALLOWED", `${method} is not allowed here; allowed: ${allowed}.`, {
-    metadata: { allow: allowed },
-    headers: { allow: allowed },
-  });
+  return new HttpError(
+    405,
+    Code.Unimplemented,
+    "METHOD_NOT_ALLOWED",
+    `${method} is not allowed here; allowed: ${allowed}.`,
+    {
+      metadata: { allow: allowed },
+      headers: { allow: allowed },
+    },
+  );
 }
 
 /** 400: the request's URL, headers or body cannot be read. */
@@ -88,13 +97,20 @@ export function malformed(reason: HttpErrorReason & `MALFORMED_${string}`, messa
 
 /** 400: a body where the route takes none. */
 export function unexpectedBody(): HttpError {
-  return new HttpError(400, Code.InvalidArgument, "UNEXPECTED_BODY", "This method takes no body; send its fields in the URL.");
+  return new HttpError(
+    400,
+    Code.InvalidArgument,
+    "UNEXPECTED_BODY",
+    "This method takes no body; send its fields in the URL.",
+  );
 }
 
 /** 406: none of the offered media types is accepted. */
 export function notAcceptable(offered: readonly string[]): HttpError {
   const message = `The answer can only be sent as ${offered.join(" or ")}; name it in the Accept header.`;
-  return new HttpError(406, Code.InvalidArgument, "NOT_ACCEPTABLE", message, { metadata: { offered: offered.join(", ") } });
+  return new HttpError(406, Code.InvalidArgument, "NOT_ACCEPTABLE", message, {
+    metadata: { offered: offered.join(", ") },
+  });
 }
 
 /** 413: the body is above the cap. The connection closes: the rest of the body is not read. */
@@ -115,7 +131,13 @@ export function unsupportedMediaType(expected: string): HttpError {
 
 /** 403: a page of another origin tried to change something. */
 export function originNotAllowed(origin: string): HttpError {
-  return new HttpError(403, Code.PermissionDenied, "ORIGIN_NOT_ALLOWED", "Pages of this origin are not allowed to call the API.", {
-    metadata: { origin },
-  });
+  return new HttpError(
+    403,
+    Code.PermissionDenied,
+    "ORIGIN_NOT_ALLOWED",
+    "Pages of this origin are not allowed to call the API.",
+    {
+      metadata: { origin },
+    },
+  );
 }

@@ -39,7 +39,11 @@ describe("details", () => {
     const desc = testMessage("Reader");
     error.details.push({ desc, value: reader });
     error.details.push({ type: desc.typeName, value: toBinary(desc, create(desc, reader)) });
-    expect(respond(error)).toEqual({ status: 404, headers: {}, body: { code: 5, message: "no", details: [asJson, asJson] } });
+    expect(respond(error)).toEqual({
+      status: 404,
+      headers: {},
+      body: { code: 5, message: "no", details: [asJson, asJson] },
+    });
   });
 
   test("of unknown types and broken ones keep their bytes", () => {

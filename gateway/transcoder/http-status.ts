@@ -58,7 +58,11 @@ export function toErrorResponse(thrown: unknown, registry: Registry, errorDomain
     return { status, headers, body: toStatusJson(thrown.toConnectError(errorDomain), code, registry) };
   }
   const error = thrown instanceof ConnectError ? thrown : new ConnectError("", Code.Internal);
-  return { status: httpStatus(error.code), headers: retryAfter(error), body: toStatusJson(error, error.code, registry) };
+  return {
+    status: httpStatus(error.code),
+    headers: retryAfter(error),
+    body: toStatusJson(error, error.code, registry),
+  };
 }
 
 const plainMessages: Partial<Record<Code, string>> = {

@@ -91,7 +91,10 @@ describe("other spellings", () => {
     { sent: { a_bytes: "-_8" }, got: { a_bytes: "+/8=" } },
     { sent: { field_mask: "pageCount, metadata.aKey" }, got: { field_mask: "page_count,metadata.a_key" } },
     { sent: { timestamp: "2026-01-31T12:00:00+01:00" }, got: { timestamp: "2026-01-31T11:00:00Z" } },
-    { sent: { a_string: null, strings: null, nested: null, string_map: null }, got: { a_string: "", strings: [], string_map: {} } },
+    {
+      sent: { a_string: null, strings: null, nested: null, string_map: null },
+      got: { a_string: "", strings: [], string_map: {} },
+    },
     { sent: { nested_map: { "01": { text: "a" } } }, got: { nested_map: { 1: { text: "a" } } } },
   ])("$sent", ({ sent, got }) => {
     expect(roundTrip(sent)).toMatchObject(got);
@@ -133,14 +136,23 @@ describe("what does not fit is named", () => {
     { json: { string_map: { a: 1 } }, problem: 'string_map["a"]: must be a string, not 1' },
     { json: { nested_map: { x: {} } }, problem: 'nested_map["x"]: must be an integer, not "x"' },
     { json: { bool_map: { yes: 1 } }, problem: 'bool_map["yes"]: must be true or false, not "yes"' },
-    { json: { choice_text: "a", choice_number: 1 }, problem: "choice_number: cannot be given together with choice_text" },
+    {
+      json: { choice_text: "a", choice_number: 1 },
+      problem: "choice_number: cannot be given together with choice_text",
+    },
     { json: { an_int32: 1, anInt32: 1 }, problem: "an_int32: is given twice, in snake_case and in camelCase" },
-    { json: { timestamp: "yesterday" }, problem: 'timestamp: must be a time such as "2026-01-31T12:00:00Z", not "yesterday"' },
+    {
+      json: { timestamp: "yesterday" },
+      problem: 'timestamp: must be a time such as "2026-01-31T12:00:00Z", not "yesterday"',
+    },
     { json: { duration: 1 }, problem: 'duration: must be a duration in seconds such as "1.5s", not 1' },
     { json: { field_mask: "a,,b" }, problem: 'field_mask: holds "", which is not a field path' },
     { json: { int64_value: {} }, problem: "int64_value: must be an integer, not an object" },
     { json: { struct: [] }, problem: "struct: must be an object, not an array" },
-    { json: { struct: { a: ["\udc00"] } }, problem: "struct.a[0]: must be valid Unicode: it contains half of a surrogate pair" },
+    {
+      json: { struct: { a: ["\udc00"] } },
+      problem: "struct.a[0]: must be valid Unicode: it contains half of a surrogate pair",
+    },
     { json: { any: {} }, problem: "any.@type: must name a type" },
     { json: { any: { "@type": "x/none.None" } }, problem: "any.@type: names an unknown type" },
     { json: { any: { "@type": "x/transcoding.v1.Reader", name: 1 } }, problem: "any.name: must be a string, not 1" },
@@ -150,8 +162,12 @@ describe("what does not fit is named", () => {
 
   test("a field named __proto__ and a map or Struct key of that name are refused", () => {
     expect(problems(JSON.parse('{"__proto__": 1}'))).toEqual([expect.stringContaining("is not a known field")]);
-    expect(problems(JSON.parse('{"string_map": {"__proto__": "a"}}'))).toEqual([expect.stringContaining('key "__proto__"')]);
-    expect(problems(JSON.parse('{"struct": {"a": {"__proto__": {}}}}'))).toEqual([expect.stringContaining('key "__proto__"')]);
+    expect(problems(JSON.parse('{"string_map": {"__proto__": "a"}}'))).toEqual([
+      expect.stringContaining('key "__proto__"'),
+    ]);
+    expect(problems(JSON.parse('{"struct": {"a": {"__proto__": {}}}}'))).toEqual([
+      expect.stringContaining('key "__proto__"'),
+    ]);
   });
 
   test("nesting is limited, in messages and in Structs", () => {

@@ -13,7 +13,14 @@ import {
 } from "@bufbuild/protobuf";
 import { type Any, AnySchema, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 import { enumNumber, offeredEnumNames, shortEnumName } from "./enum-names.js";
-import { findField, getFieldValue, isPlainStruct, isUnwrapped, setFieldValue, setMemberOfOneof } from "./message-fields.js";
+import {
+  findField,
+  getFieldValue,
+  isPlainStruct,
+  isUnwrapped,
+  setFieldValue,
+  setMemberOfOneof,
+} from "./message-fields.js";
 import { abridged, scalarFromJson, scalarFromText, scalarToJson, unexpected } from "./scalar-json.js";
 import { memberPath, type Violations } from "./violations.js";
 import { checkKey, checkPlainJson, maxDepth, wellKnownJson, wrapped } from "./well-known-json.js";
@@ -140,7 +147,13 @@ export class JsonCodec {
     return violations.guard(path, () => scalarFromJson(field.scalar!, json, longAsString(field)));
   }
 
-  #mapFromJson(field: DescField & { fieldKind: "map" }, json: JsonValue, violations: Violations, path: string, depth: number) {
+  #mapFromJson(
+    field: DescField & { fieldKind: "map" },
+    json: JsonValue,
+    violations: Violations,
+    path: string,
+    depth: number,
+  ) {
     if (json === null || typeof json !== "object" || Array.isArray(json)) {
       return violations.add(path, unexpected("an object", json).message);
     }

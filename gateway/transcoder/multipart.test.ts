@@ -109,18 +109,73 @@ describe("a form becomes messages", () => {
 describe("forms that are refused", () => {
   const file = { name: "f", value: "a", file: "a.txt" };
   test.each([
-    { what: "unknown field", ask: form({ name: "colour", value: "red" }), status: 400, message: "colour: is not a known parameter" },
-    { what: "broken JSON", ask: form({ name: "metadata", value: "{" }), status: 400, message: "metadata: must be JSON" },
-    { what: "JSON of the wrong type", ask: form({ name: "metadata", value: "[]" }), status: 400, message: "metadata: must be an object" },
-    { what: "another name than the path's", ask: form({ name: "name", value: "x" }), status: 400, message: "header.name: differs" },
-    { what: "field after a file", ask: form(file, { name: "note", value: "late" }), status: 400, message: "note: comes after a file" },
-    { what: "file without a name", ask: form({ ...file, file: "" }), status: 400, message: "f: is a file without a name" },
-    { what: "file too large", ask: form({ ...file, value: "x".repeat(21) }), status: 413, message: 'The file "a.txt" is larger than 20 bytes.' },
-    { what: "too many files", ask: form(file, file, file, file), status: 413, message: "The form has more than 3 files." },
-    { what: "no boundary", ask: { ...form(file), headers: { "content-type": "multipart/form-data" } }, status: 400, message: "lacks its boundary" },
-    { what: "cut short", ask: { ...form(file), body: "--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nabc" }, status: 400, message: "not complete" },
+    {
+      what: "unknown field",
+      ask: form({ name: "colour", value: "red" }),
+      status: 400,
+      message: "colour: is not a known parameter",
+    },
+    {
+      what: "broken JSON",
+      ask: form({ name: "metadata", value: "{" }),
+      status: 400,
+      message: "metadata: must be JSON",
+    },
+    {
+      what: "JSON of the wrong type",
+      ask: form({ name: "metadata", value: "[]" }),
+      status: 400,
+      message: "metadata: must be an object",
+    },
+    {
+      what: "another name than the path's",
+      ask: form({ name: "name", value: "x" }),
+      status: 400,
+      message: "header.name: differs",
+    },
+    {
+      what: "field after a file",
+      ask: form(file, { name: "note", value: "late" }),
+      status: 400,
+      message: "note: comes after a file",
+    },
+    {
+      what: "file without a name",
+      ask: form({ ...file, file: "" }),
+      status: 400,
+      message: "f: is a file without a name",
+    },
+    {
+      what: "file too large",
+      ask: form({ ...file, value: "x".repeat(21) }),
+      status: 413,
+      message: 'The file "a.txt" is larger than 20 bytes.',
+    },
+    {
+      what: "too many files",
+      ask: form(file, file, file, file),
+      status: 413,
+      message: "The form has more than 3 files.",
+    },
+    {
+      what: "no boundary",
+      ask: { ...form(file), headers: { "content-type": "multipart/form-data" } },
+      status: 400,
+      message: "lacks its boundary",
+    },
+    {
+      what: "cut short",
+      ask: { ...form(file), body: '--B\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nabc' },
+      status: 400,
+      message: "not complete",
+    },
     { what: "JSON", ask: { body: {} }, status: 415, message: "multipart/form-data or application/x-ndjson" },
-    { what: "refused by the RPC", ask: form({ name: "f", value: "xxxxxxxx", file: "refuse" }), status: 400, message: "Refused." },
+    {
+      what: "refused by the RPC",
+      ask: form({ name: "f", value: "xxxxxxxx", file: "refuse" }),
+      status: 400,
+      message: "Refused.",
+    },
   ])("$what -> $status $message", async ({ ask, status, message }) => {
     await using rest = await uploading();
     const answer = await rest.ask("POST", target, ask);
@@ -145,7 +200,12 @@ test("an upload whose client goes away is cancelled, never taken for complete", 
     { multipart: { [rpc]: mapping } },
   );
   const { headers, body } = form({ name: "f", value: "abc", file: "a.txt" });
-  const client = httpRequest({ port: rest.port, method: "POST", path: target, headers: { ...headers, "content-length": "500" } });
+  const client = httpRequest({
+    port: rest.port,
+    method: "POST",
+    path: target,
+    headers: { ...headers, "content-length": "500" },
+  });
   client.on("error", () => {});
   client.write(body.slice(0, -9));
   await started.promise;
@@ -161,7 +221,10 @@ describe("NDJSON", () => {
     const lines = ['{"header":{"note":"n"}}', "", '{"page":{"file_name":"a"}}', '{"data":"AQ=="}'];
     const answer = await rest.ask("POST", target, { headers: ndjson, body: lines.join("\n") });
     expect(answer.json.parts).toEqual(["header shelves/1/books/2 n undefined", "page a ", "data \u0001"]);
-    const counted = await rest.ask("POST", "/v1/count", { headers: { ...ndjson, accept: "application/x-ndjson" }, body: '{"number":1}\n{"number":2}' });
+    const counted = await rest.ask("POST", "/v1/count", {
+      headers: { ...ndjson, accept: "application/x-ndjson" },
+      body: '{"number":1}\n{"number":2}',
+    });
     expect(counted.text).toBe('{"number":2}\n{"number":4}\n');
   });
 
@@ -177,7 +240,12 @@ describe("NDJSON", () => {
 
   test("a later line that does not fit ends the stream with its error", async () => {
     await using rest = await uploading();
-    const client = httpRequest({ port: rest.port, method: "POST", path: "/v1/count", headers: { ...ndjson, accept: "application/x-ndjson" } });
+    const client = httpRequest({
+      port: rest.port,
+      method: "POST",
+      path: "/v1/count",
+      headers: { ...ndjson, accept: "application/x-ndjson" },
+    });
     client.write('{"number":1}\n');
     const [answer] = await once(client, "response");
     let text = "";

@@ -49,7 +49,8 @@ export function checkMultipartMapping(desc: DescMessage, mapping: MultipartMappi
     if (name !== undefined) fieldOf(file!.message, name);
   }
   const data = fieldOf(desc, mapping.data);
-  if (header === file || data.fieldKind !== "scalar") throw new Error(`Multipart mapping of ${desc.typeName} is wrong.`);
+  if (header === file || data.fieldKind !== "scalar")
+    throw new Error(`Multipart mapping of ${desc.typeName} is wrong.`);
 }
 
 /** Reads a form as the messages of the RPC. Throws like `readFormParts`, and INVALID_ARGUMENT for fields that do not fit. */
@@ -83,7 +84,13 @@ function headerMessage(fields: [string, string][], mapping: MultipartMapping, co
     const leaf = resolveFieldPath(field.message, name)?.leaf;
     return leaf !== undefined && !fitsInText(leaf);
   };
-  bindParameters(field.message, header, fields.filter((entry) => !isJson(entry)), { pathFields: [], bodyField: "" }, violations);
+  bindParameters(
+    field.message,
+    header,
+    fields.filter((entry) => !isJson(entry)),
+    { pathFields: [], bodyField: "" },
+    violations,
+  );
   for (const [name, text] of fields.filter(isJson)) {
     const top = findField(field.message, name);
     if (top === undefined) violations.add(name, "must be given inside of the JSON of its parent");
@@ -129,13 +136,18 @@ async function* fileMessages(
   }
 }
 
-function startMessage(part: FormPart & { kind: "file" }, file: NonNullable<MultipartMapping["file"]>, desc: DescMessage): Message {
+function startMessage(
+  part: FormPart & { kind: "file" },
+  file: NonNullable<MultipartMapping["file"]>,
+  desc: DescMessage,
+): Message {
   const field = messageField(desc, file.field);
   const start = create(field.message);
   if (file.fileName !== undefined) setFieldValue(start, fieldOf(field.message, file.fileName), part.fileName);
   // This type is what clients send when they know nothing: the service finds out better.
   const isKnown = part.mediaType !== "application/octet-stream";
-  if (file.mediaType !== undefined && isKnown) setFieldValue(start, fieldOf(field.message, file.mediaType), part.mediaType);
+  if (file.mediaType !== undefined && isKnown)
+    setFieldValue(start, fieldOf(field.message, file.mediaType), part.mediaType);
   const message = create(desc);
   setFieldValue(message, field, start);
   return message;

@@ -19,7 +19,8 @@ export function negotiateMediaType(accept: string | undefined, offered: readonly
 export function acceptsGzip(acceptEncoding: string | undefined): boolean {
   if (acceptEncoding === undefined) return false;
   const codings = parseWeighted(acceptEncoding);
-  const gzip = codings.find(({ value }) => value === "gzip" || value === "x-gzip") ?? codings.find(({ value }) => value === "*");
+  const gzip =
+    codings.find(({ value }) => value === "gzip" || value === "x-gzip") ?? codings.find(({ value }) => value === "*");
   return gzip !== undefined && gzip.weight > 0;
 }
 

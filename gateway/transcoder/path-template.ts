@@ -68,7 +68,8 @@ export function parsePathTemplate(text: string): PathTemplate {
 /** The verb follows the last ":" outside of braces and behind the last "/". */
 function splitVerb(text: string): { body: string; verb: string | undefined } {
   const colon = text.lastIndexOf(":");
-  if (colon < 0 || colon < text.lastIndexOf("/") || colon < text.lastIndexOf("}")) return { body: text, verb: undefined };
+  if (colon < 0 || colon < text.lastIndexOf("/") || colon < text.lastIndexOf("}"))
+    return { body: text, verb: undefined };
   return { body: text.slice(0, colon), verb: text.slice(colon + 1) };
 }
 

@@ -8,7 +8,12 @@ import { testMessage, testService } from "./testdata/transcoding.js";
 const kinds = testMessage("Kinds");
 const codec = new JsonCodec();
 const search = testService("Library").method["search"]!;
-const binding = compileBinding(search, { httpMethod: "GET", path: "/kinds/{an_int32}", body: "nested", responseBody: "" });
+const binding = compileBinding(search, {
+  httpMethod: "GET",
+  path: "/kinds/{an_int32}",
+  body: "nested",
+  responseBody: "",
+});
 
 function bind(query: string) {
   const pathVariables = [["an_int32", "7"]] as const;
@@ -32,22 +37,34 @@ describe("parameters of every kind", () => {
     { query: "a_string=&&a_bool=true", message: { a_string: "", a_bool: true } },
     { query: "a_string=a=b", message: { a_string: "a=b" } },
     { query: "aString=a&anInt64=9007199254740993", message: { a_string: "a", an_int64: "9007199254740993" } },
-    { query: "an_uint64=18446744073709551615&a_text_int64=5", message: { an_uint64: "18446744073709551615", a_text_int64: 5 } },
+    {
+      query: "an_uint64=18446744073709551615&a_text_int64=5",
+      message: { an_uint64: "18446744073709551615", a_text_int64: 5 },
+    },
     { query: "a_double=1e3&a_float=-0.5", message: { a_double: 1000, a_float: -0.5 } },
     { query: "a_bytes=-_8", message: { a_bytes: "+/8=" } },
     { query: "an_enum=hardcover", message: { an_enum: "HARDCOVER" } },
     { query: "an_enum=BINDING_PAPERBACK", message: { an_enum: "PAPERBACK" } },
     { query: "an_enum=2", message: { an_enum: "HARDCOVER" } },
     { query: "strings=a&strings=&strings=c", message: { strings: ["a", "", "c"] } },
-    { query: "int64s=1&enums=HARDCOVER&int64s=2&enums=1", message: { int64s: [1, 2], enums: ["HARDCOVER", "PAPERBACK"] } },
+    {
+      query: "int64s=1&enums=HARDCOVER&int64s=2&enums=1",
+      message: { int64s: [1, 2], enums: ["HARDCOVER", "PAPERBACK"] },
+    },
     { query: "choice_text=a", message: { choice_text: "a" } },
     { query: "choice_wrapper=a", message: { choice_wrapper: "a" } },
     { query: "an_optional=", message: { an_optional: "" } },
     { query: "timestamp=2026-01-31T12:00:00%2B01:00", message: { timestamp: "2026-01-31T11:00:00Z" } },
     { query: "duration=1.5s", message: { duration: "1.500s" } },
     { query: "field_mask=title,aKey.b", message: { field_mask: "title,a_key.b" } },
-    { query: "int64_value=5&bool_value=false&bytes_value=AQ", message: { int64_value: 5, bool_value: false, bytes_value: "AQ==" } },
-    { query: "timestamps=2026-01-31T12:00:00Z&string_values=a&string_values=b", message: { timestamps: ["2026-01-31T12:00:00Z"], string_values: ["a", "b"] } },
+    {
+      query: "int64_value=5&bool_value=false&bytes_value=AQ",
+      message: { int64_value: 5, bool_value: false, bytes_value: "AQ==" },
+    },
+    {
+      query: "timestamps=2026-01-31T12:00:00Z&string_values=a&string_values=b",
+      message: { timestamps: ["2026-01-31T12:00:00Z"], string_values: ["a", "b"] },
+    },
   ])("$query", ({ query, message }) => {
     expect(bind(query)).toMatchObject(message);
   });
@@ -79,9 +96,16 @@ describe("parameters that do not fit are named", () => {
   test("an object must be given field by field, where it is not the body", () => {
     const asQuery = compileBinding(search, { httpMethod: "GET", path: "/kinds", body: "", responseBody: "" });
     const bindIt = (query: string) =>
-      codec.toJson(kinds, bindRequest(kinds, asQuery, { pathVariables: [], query: parseQuery(query)!, body: undefined }, codec));
-    expect(() => bindIt("nested=a")).toThrow("nested: is an object: give its fields one by one, with a dot before each name");
-    expect(bindIt("nested.nested.text=a&nested.text=b")).toMatchObject({ nested: { text: "b", nested: { text: "a" } } });
+      codec.toJson(
+        kinds,
+        bindRequest(kinds, asQuery, { pathVariables: [], query: parseQuery(query)!, body: undefined }, codec),
+      );
+    expect(() => bindIt("nested=a")).toThrow(
+      "nested: is an object: give its fields one by one, with a dot before each name",
+    );
+    expect(bindIt("nested.nested.text=a&nested.text=b")).toMatchObject({
+      nested: { text: "b", nested: { text: "a" } },
+    });
   });
 });
 
@@ -93,8 +117,18 @@ test("a query that is not UTF-8 has no parameters", () => {
 describe("rules that do not fit their RPC are refused, naming it", () => {
   test.each([
     { path: "/v1/{nothing}", body: "", responseBody: "", problem: 'the request has no field "nothing"' },
-    { path: "/v1/{nested}", body: "", responseBody: "", problem: '"nested" cannot be a path variable: it is not a single primitive value' },
-    { path: "/v1/{strings}", body: "", responseBody: "", problem: '"strings" cannot be a path variable: it is not a single primitive value' },
+    {
+      path: "/v1/{nested}",
+      body: "",
+      responseBody: "",
+      problem: '"nested" cannot be a path variable: it is not a single primitive value',
+    },
+    {
+      path: "/v1/{strings}",
+      body: "",
+      responseBody: "",
+      problem: '"strings" cannot be a path variable: it is not a single primitive value',
+    },
     { path: "/v1", body: "nothing", responseBody: "", problem: 'Kinds has no field "nothing"' },
     { path: "/v1", body: "", responseBody: "nothing", problem: 'Kinds has no field "nothing"' },
   ])("$problem", ({ problem, ...rule }) => {

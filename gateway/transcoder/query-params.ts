@@ -45,7 +45,8 @@ export function bindParameters(
     const { leaf } = path;
     const isList = leaf.fieldKind === "list";
     if (taken.pathFields.includes(path.name)) violations.add(path.name, "is given by the URL's path, not by its query");
-    else if (path.fields[0]!.name === taken.bodyField) violations.add(path.name, "is given by the body, not by the query");
+    else if (path.fields[0]!.name === taken.bodyField)
+      violations.add(path.name, "is given by the body, not by the query");
     else if (!fitsInText(leaf)) violations.add(path.name, notInText(leaf.fieldKind, leaf.message));
     else if (seen.has(path.name) && !isList) violations.add(path.name, "is given more than once");
     else {
@@ -56,7 +57,12 @@ export function bindParameters(
   }
 }
 
-function set(message: Message, path: NonNullable<ReturnType<typeof resolveFieldPath>>, value: unknown, violations: Violations) {
+function set(
+  message: Message,
+  path: NonNullable<ReturnType<typeof resolveFieldPath>>,
+  value: unknown,
+  violations: Violations,
+) {
   for (const [i, field] of path.fields.entries()) {
     const parent = parentOf(message, { ...path, fields: path.fields.slice(0, i + 1) });
     const other = setMemberOfOneof(parent, field);

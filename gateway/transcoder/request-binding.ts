@@ -1,4 +1,11 @@
-import { create, type DescField, type DescMessage, type DescMethod, type JsonValue, type Message } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type JsonValue,
+  type Message,
+} from "@bufbuild/protobuf";
 import { type FieldPath, parentOf, resolveFieldPath, valueFromText } from "./field-path.js";
 import { type HttpBinding, methodName } from "./http-rule.js";
 import type { JsonCodec } from "./json-codec.js";
@@ -39,7 +46,9 @@ export function compileBinding(method: DescMethod, rule: HttpBinding): RequestBi
     pathFields.set(fieldPath, path);
   }
   const topField = (message: DescMessage, name: string): DescField | undefined =>
-    name === "" ? undefined : (message.fields.find((field) => field.name === name) ?? fail(`${message.name} has no field "${name}"`));
+    name === ""
+      ? undefined
+      : (message.fields.find((field) => field.name === name) ?? fail(`${message.name} has no field "${name}"`));
   return {
     template,
     pathFields,
@@ -49,13 +58,21 @@ export function compileBinding(method: DescMethod, rule: HttpBinding): RequestBi
 }
 
 /** Builds the request message. Throws INVALID_ARGUMENT with every violation found. */
-export function bindRequest(desc: DescMessage, binding: RequestBinding, parts: RequestParts, codec: JsonCodec): Message {
+export function bindRequest(
+  desc: DescMessage,
+  binding: RequestBinding,
+  parts: RequestParts,
+  codec: JsonCodec,
+): Message {
   const violations = new Violations();
   const message = create(desc);
   if (binding.body === "*") {
     if (parts.body !== undefined) codec.mergeJson(desc, message, parts.body, violations);
     for (const [name] of parts.query) {
-      violations.add(resolveFieldPath(desc, name)?.name ?? name, "cannot be given in the query: this method takes its fields in the body");
+      violations.add(
+        resolveFieldPath(desc, name)?.name ?? name,
+        "cannot be given in the query: this method takes its fields in the body",
+      );
     }
   } else {
     const pathFields = [...binding.pathFields.values()].map((path) => path.name);

@@ -11,7 +11,8 @@ export function hasBody(request: IncomingMessage): boolean {
 /** Throws 415 for a compressed body: no route reads one. */
 export function refuseEncoding(request: IncomingMessage): void {
   const encoding = request.headers["content-encoding"];
-  if (encoding !== undefined && encoding !== "identity") throw unsupportedMediaType("application/json without a Content-Encoding");
+  if (encoding !== undefined && encoding !== "identity")
+    throw unsupportedMediaType("application/json without a Content-Encoding");
 }
 
 /**

@@ -27,7 +27,10 @@ export interface RequestStreamOptions extends MultipartContext {
  * the first of which also gets the path's fields. The first message is read before this resolves, so that a bad start
  * is answered without a call. Throws 415 for other bodies, and as the readers of the two forms do.
  */
-export async function readRequestStream(request: IncomingMessage, options: RequestStreamOptions): Promise<RequestStream> {
+export async function readRequestStream(
+  request: IncomingMessage,
+  options: RequestStreamOptions,
+): Promise<RequestStream> {
   refuseEncoding(request);
   const messages = openMessages(request, options);
   const first = await messages.next();
@@ -64,7 +67,12 @@ async function* ndjsonMessages(request: IncomingMessage, options: RequestStreamO
     isFirst = false;
   }
   if (isFirst && options.pathVariables.length > 0) {
-    yield bindRequest(desc, options.binding, { pathVariables: options.pathVariables, query: [], body: undefined }, codec);
+    yield bindRequest(
+      desc,
+      options.binding,
+      { pathVariables: options.pathVariables, query: [], body: undefined },
+      codec,
+    );
   }
 }
 

@@ -62,24 +62,41 @@ describe("percent-encoding", () => {
     expect(find(table, request)).toEqual([expect.any(String), found]);
   });
 
-  test.each(["GET /one/%", "GET /one/%zz", "GET /one/%FF", "GET /many/../one", "GET /many/a/%2e%2E/b", "GET /one/.", "GET x"])(
-    "%s is malformed",
-    (request) => {
-      expect(find(table, request)).toBe("malformed");
-    },
-  );
+  test("slashes in variables of several segments can be decoded too", () => {
+    const decoding = new RouteTable<string>({ decodeSlashes: true });
+    decoding.add("GET", parsePathTemplate("/many/{path=**}"), "many");
+    expect(find(decoding, "GET /many/a%2Fb/c%2fd%20e")).toEqual(["many", { path: "a/b/c/d e" }]);
+  });
+
+  test.each([
+    "GET /one/%",
+    "GET /one/%zz",
+    "GET /one/%FF",
+    "GET /many/../one",
+    "GET /many/a/%2e%2E/b",
+    "GET /one/.",
+    "GET x",
+  ])("%s is malformed", (request) => {
+    expect(find(table, request)).toBe("malformed");
+  });
 });
 
 describe("paths that match nothing", () => {
   const table = tableOf("GET /v1/{id}", "GET /v1/{id}/pages", "GET /files/{path=**}", "GET /v1/{id}:raw");
-  test.each(["GET /", "GET /v1/", "GET /v1/a/", "GET /v1//pages", "GET /v2/a", "GET /files/a//b", "GET /files/", "GET /v1/:raw"])(
-    "%s",
-    (request) => {
-      // Empty segments never match: an id is never empty.
-      const expected = request === "GET /v1/:raw" ? ["GET /v1/{id}", { id: ":raw" }] : "not_found";
-      expect(find(table, request)).toEqual(expected);
-    },
-  );
+  test.each([
+    "GET /",
+    "GET /v1/",
+    "GET /v1/a/",
+    "GET /v1//pages",
+    "GET /v2/a",
+    "GET /files/a//b",
+    "GET /files/",
+    "GET /v1/:raw",
+  ])("%s", (request) => {
+    // Empty segments never match: an id is never empty.
+    const expected = request === "GET /v1/:raw" ? ["GET /v1/{id}", { id: ":raw" }] : "not_found";
+    expect(find(table, request)).toEqual(expected);
+  });
 });
 
 describe("HTTP methods", () => {

@@ -41,6 +41,12 @@ interface Segment {
  */
 export class RouteTable<R> {
   readonly #root: Node<R> = newNode();
+  readonly #decodeSlashes: boolean;
+
+  /** With `decodeSlashes`, "%2F" in variables of several segments becomes "/"; google.api.http leaves it as it is. */
+  constructor({ decodeSlashes = false }: { decodeSlashes?: boolean } = {}) {
+    this.#decodeSlashes = decodeSlashes;
+  }
 
   /** Adds a route. Throws when a template of the same shape already answers the method. */
   add(method: string, template: PathTemplate, route: R): void {
@@ -65,7 +71,7 @@ export class RouteTable<R> {
     const allow = new Set<string>();
     for (const { leaf, matched } of this.#leaves(segments)) {
       const entry = leaf.get(method) ?? leaf.get("*");
-      if (entry !== undefined) return toMatch(entry, matched);
+      if (entry !== undefined) return toMatch(entry, matched, this.#decodeSlashes);
       for (const known of leaf.keys()) allow.add(known);
     }
     if (allow.size === 0) return { kind: "not_found" };
@@ -141,22 +147,29 @@ function splitVerb(segments: readonly Segment[]): { segments: Segment[]; verb: s
   if (last === undefined || colon < 0) return undefined;
   const base = last.raw.slice(0, colon);
   const verb = decode(last.raw.slice(colon + 1)) ?? "";
-  return verb === "" ? undefined : { segments: [...segments.slice(0, -1), { raw: base, text: decode(base) ?? "" }], verb };
+  return verb === ""
+    ? undefined
+    : { segments: [...segments.slice(0, -1), { raw: base, text: decode(base) ?? "" }], verb };
 }
 
-function toMatch<R>(entry: Entry<R>, segments: readonly Segment[]): RouteMatch<R> {
+function toMatch<R>(entry: Entry<R>, segments: readonly Segment[], decodeSlashes: boolean): RouteMatch<R> {
   const toRest = entry.template.segments.at(-1)?.kind === "rest";
   const variables = entry.template.variables.map((variable) => {
     const end = toRest && variable.end === entry.template.segments.length ? segments.length : variable.end;
-    return [variable.fieldPath, captured(variable, segments.slice(variable.start, end))] as const;
+    return [variable.fieldPath, captured(variable, segments.slice(variable.start, end), decodeSlashes)] as const;
   });
   return { kind: "match", route: entry.route, variables };
 }
 
 /** A variable of one segment is decoded whole; of several, "%2F" stays, or the borders of segments would be lost. */
-function captured(variable: TemplateVariable, segments: readonly Segment[]): string {
+function captured(variable: TemplateVariable, segments: readonly Segment[], decodeSlashes: boolean): string {
   if (!variable.multi) return segments[0]?.text ?? "";
-  return segments.map(({ raw }) => raw.split(/(%2f)/i).map((part, i) => (i % 2 ? part : decode(part) ?? part)).join("")).join("/");
+  return segments.map(({ raw, text }) => (decodeSlashes ? text : decodeAllButSlashes(raw))).join("/");
+}
+
+function decodeAllButSlashes(raw: string): string {
+  const parts = raw.split(/(%2f)/i);
+  return parts.map((part, i) => (i % 2 === 1 ? part : (decode(part) ?? part))).join("");
 }
 
 function decode(text: string): string | undefined {

@@ -15,14 +15,18 @@ export interface Route {
 export function routesOf(services: readonly DescService[]): Route[] {
   return services.flatMap((service) =>
     service.methods.flatMap((method) =>
-      httpBindings(method).map((rule): Route => ({ method, httpMethod: rule.httpMethod, binding: compileBinding(method, rule) })),
+      httpBindings(method).map((rule): Route => ({
+        method,
+        httpMethod: rule.httpMethod,
+        binding: compileBinding(method, rule),
+      })),
     ),
   );
 }
 
 /** A table to find the routes by; GET answers HEAD too, but for streams. Throws when two answer the same method and path. */
-export function toRouteTable(routes: readonly Route[]): RouteTable<Route> {
-  const table = new RouteTable<Route>();
+export function toRouteTable(routes: readonly Route[], options: { decodeSlashes?: boolean } = {}): RouteTable<Route> {
+  const table = new RouteTable<Route>(options);
   for (const route of routes) table.add(route.httpMethod, route.binding.template, route);
   for (const route of routes) {
     const { methodKind } = route.method;

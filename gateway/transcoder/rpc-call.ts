@@ -1,5 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { DescField, DescMethod, DescMethodStreaming, DescMethodUnary, JsonValue, Message } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescField,
+  type DescMethod,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type JsonValue,
+  type Message,
+} from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { malformed, notAcceptable, unexpectedBody } from "./http-error.js";
 import { methodName } from "./http-rule.js";
@@ -14,6 +22,7 @@ import type { Route } from "./routes.js";
 import { sendStream, type StreamItem, streamMediaTypes } from "./stream-response.js";
 import type { TranscoderOptions } from "./transcoder.js";
 import { sendJson } from "./unary-response.js";
+import { wellKnownJson } from "./well-known-json.js";
 
 /** What every call of a transcoder shares. */
 export interface CallContext {
@@ -88,7 +97,15 @@ async function readInput(
   if (method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming") {
     const multipart = options.multipart?.[methodName(method)];
     const abort = (reason: unknown): void => controller.abort(ConnectError.from(reason, Code.Canceled));
-    return readRequestStream(request, { desc: method.input, binding, pathVariables, codec, multipart, maxLineBytes: maxBodyBytes, abort });
+    return readRequestStream(request, {
+      desc: method.input,
+      binding,
+      pathVariables,
+      codec,
+      multipart,
+      maxLineBytes: maxBodyBytes,
+      abort,
+    });
   }
   let body: JsonValue | undefined;
   if (binding.body !== undefined) body = await readJsonBody(request, maxBodyBytes);
@@ -114,7 +131,13 @@ async function* startCall(
   const transport = context.transportOf(method);
   try {
     if (method.methodKind === "unary") {
-      const answer = await transport.unary(method as DescMethodUnary, signal, timeoutMs, headers, await only(input.messages));
+      const answer = await transport.unary(
+        method as DescMethodUnary,
+        signal,
+        timeoutMs,
+        headers,
+        await only(input.messages),
+      );
       onHeader(answer.header);
       yield answer.message;
     } else {
@@ -139,11 +162,14 @@ async function* toItems(
   }
 }
 
+/** The body of an answer; an unset field that is the body is shown with all of its own fields unset. */
 function bodyToJson(message: Message, route: Route, codec: JsonCodec): JsonValue {
   const field = route.binding.responseBody;
   if (field === undefined) return codec.toJson(route.method.output, message);
   const value = getFieldValue(message, field);
-  return value === undefined ? (field.fieldKind === "message" ? {} : null) : codec.fieldToJson(field, value);
+  if (value !== undefined) return codec.fieldToJson(field, value);
+  const isObject = field.fieldKind === "message" && wellKnownJson(field.message) === undefined;
+  return isObject ? codec.toJson(field.message, create(field.message)) : null;
 }
 
 /** The one message there is. The rest is awaited too: an error may still come behind it. */

@@ -56,7 +56,8 @@ export function unexpected(expected: string, json: JsonValue): InvalidValue {
 
 /** The text itself. Throws InvalidValue when it holds half of a surrogate pair, which UTF-8 cannot carry. */
 export function wellFormed(text: string): string {
-  if (/\p{Surrogate}/u.test(text)) throw new InvalidValue("must be valid Unicode: it contains half of a surrogate pair");
+  if (/\p{Surrogate}/u.test(text))
+    throw new InvalidValue("must be valid Unicode: it contains half of a surrogate pair");
   return text;
 }
 
@@ -93,7 +94,8 @@ function integerFromJson(json: JsonValue, [min, max]: Range): bigint {
   if (typeof json !== "number" && !(typeof json === "string" && /^-?\d{1,20}$/.test(json))) {
     throw unexpected("an integer", json);
   }
-  if (typeof json === "number" && !Number.isInteger(json)) throw new InvalidValue("must be an integer, without a fraction");
+  if (typeof json === "number" && !Number.isInteger(json))
+    throw new InvalidValue("must be an integer, without a fraction");
   if (typeof json === "number" && !Number.isSafeInteger(json) && max > uint32[1]) {
     throw new InvalidValue("is too large to be exact as a JSON number; send it as a string");
   }
@@ -107,7 +109,8 @@ const maxFloat = 3.4028234663852886e38;
 
 function floatFromJson(type: ScalarType, json: JsonValue): number {
   if (typeof json === "string" && Object.hasOwn(specialFloats, json)) return specialFloats[json]!;
-  const isNumeric = typeof json === "number" || (typeof json === "string" && /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(json));
+  const isNumeric =
+    typeof json === "number" || (typeof json === "string" && /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(json));
   if (!isNumeric) throw unexpected("a number", json);
   const value = Number(json);
   if (!Number.isFinite(value) || (type === ScalarType.FLOAT && Math.abs(value) > maxFloat)) {

@@ -172,7 +172,11 @@ test("a slow reader is waited for: messages are not collected in memory", async 
   async function* items(): AsyncGenerator<StreamItem> {
     while (made < 1000) yield { json: ++made, id: undefined };
   }
-  const done = sendStream(slow as never, items(), { mediaType: "application/x-ndjson", heartbeatMs: 60_000, toStatus: () => null as never });
+  const done = sendStream(slow as never, items(), {
+    mediaType: "application/x-ndjson",
+    heartbeatMs: 60_000,
+    toStatus: () => null as never,
+  });
   for (let taken = 1; taken <= 5; taken++) {
     // Everything that can run without the reader has run by the time a timer fires.
     await new Promise((resolve) => setTimeout(resolve));

@@ -40,7 +40,8 @@ const handlers = {
   probe: (request: object) => request,
 };
 
-const mounted = (router: Parameters<Parameters<typeof startRestServer>[0]>[0]) => router.service(library, handlers as object);
+const mounted = (router: Parameters<Parameters<typeof startRestServer>[0]>[0]) =>
+  router.service(library, handlers as object);
 
 let rest: RestServer;
 beforeAll(async () => {
@@ -53,18 +54,32 @@ const reasonOf = (answer: { json: any }): string | undefined => answer.json?.det
 
 describe("bindings", () => {
   test.each([
-    { http: `GET /v1/${name}`, answer: { name, title: "Middlemarch", binding: "HARDCOVER", scan_bytes: 12345, tags: [] } },
-    { http: "GET /v1/shelves/1/books/unset", answer: {} },
-    { http: "GET /v1/shelves/1/books?page_size=1", answer: { books: [{ name: "shelves/1/books/0" }], titles: ["a", "b"] } },
+    {
+      http: `GET /v1/${name}`,
+      answer: { name, title: "Middlemarch", binding: "HARDCOVER", scan_bytes: 12345, tags: [] },
+    },
+    { http: "GET /v1/shelves/1/books/unset", answer: { name: "", tags: [] } },
+    {
+      http: "GET /v1/shelves/1/books?page_size=1",
+      answer: { books: [{ name: "shelves/1/books/0" }], titles: ["a", "b"] },
+    },
     { http: "GET /v1/shelves/1/titles", answer: ["a", "b"] },
-    { http: "POST /v1/shelves/1/books?book_id=9", body: { title: "Emma" }, answer: { name: "shelves/1/books/9", title: "Emma" } },
+    {
+      http: "POST /v1/shelves/1/books?book_id=9",
+      body: { title: "Emma" },
+      answer: { name: "shelves/1/books/9", title: "Emma" },
+    },
     { http: "POST /v1/shelves/1/books?bookId=9", answer: { name: "shelves/1/books/9", title: "" } },
     { http: `PUT /v1/${name}`, body: { title: "Emma" }, answer: { name, title: "Emma" } },
     { http: `PUT /v1/${name}`, body: { title: "Emma", name }, answer: { name, title: "Emma" } },
     { http: `PUT /v1/${name}`, answer: { name, title: "" } },
     { http: `PUT /v1/${name}/tags`, body: ["a", "b"], answer: { name, tags: ["a", "b"] } },
     { http: `DELETE /v1/${name}`, answer: {} },
-    { http: `POST /v1/${name}:lend`, body: { period: "3600s", reader: { name: "Ann" } }, answer: { name, period: "3600s" } },
+    {
+      http: `POST /v1/${name}:lend`,
+      body: { period: "3600s", reader: { name: "Ann" } },
+      answer: { name, period: "3600s" },
+    },
     { http: "POST /v1/kinds/-5/HARDCOVER/true", answer: { an_int32: -5, an_enum: "HARDCOVER", a_bool: true } },
     { http: "GET /v1/files/a/b%20c", answer: { path: "a/b c" } },
     { http: "GET /v1/files/a/b:raw", answer: { path: "a/b" } },
@@ -91,24 +106,90 @@ describe("requests that the HTTP layer refuses", () => {
     { http: "GET /v1/nowhere", status: 404, code: 5, reason: "ROUTE_NOT_FOUND" },
     { http: "GET /", status: 404, code: 5, reason: "ROUTE_NOT_FOUND" },
     { http: `POST /v1/${name}`, status: 405, code: 12, reason: "METHOD_NOT_ALLOWED" },
-    { http: `GET /v1/${name}`, ask: { headers: { accept: "text/html" } }, status: 406, code: 3, reason: "NOT_ACCEPTABLE" },
-    { http: `GET /v1/${name}`, ask: { headers: { accept: "application/json;q=0" } }, status: 406, code: 3, reason: "NOT_ACCEPTABLE" },
+    {
+      http: `GET /v1/${name}`,
+      ask: { headers: { accept: "text/html" } },
+      status: 406,
+      code: 3,
+      reason: "NOT_ACCEPTABLE",
+    },
+    {
+      http: `GET /v1/${name}`,
+      ask: { headers: { accept: "application/json;q=0" } },
+      status: 406,
+      code: 3,
+      reason: "NOT_ACCEPTABLE",
+    },
     { http: `GET /v1/${name}`, ask: { body: "{}", headers: json }, status: 400, code: 3, reason: "UNEXPECTED_BODY" },
     { http: `PUT /v1/${name}`, ask: { body: "{}" }, status: 415, code: 3, reason: "UNSUPPORTED_MEDIA_TYPE" },
-    { http: `PUT /v1/${name}`, ask: { body: "a=b", headers: { "content-type": "application/x-www-form-urlencoded" } }, status: 415, code: 3, reason: "UNSUPPORTED_MEDIA_TYPE" },
-    { http: `PUT /v1/${name}`, ask: { body: "{}", headers: { "content-type": "application/json; charset=latin1" } }, status: 415, code: 3, reason: "UNSUPPORTED_MEDIA_TYPE" },
-    { http: `PUT /v1/${name}`, ask: { body: "{}", headers: { ...json, "content-encoding": "gzip" } }, status: 415, code: 3, reason: "UNSUPPORTED_MEDIA_TYPE" },
-    { http: `PUT /v1/${name}`, ask: { body: { title: "a".repeat(1000) } }, status: 413, code: 3, reason: "BODY_TOO_LARGE" },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: "a=b", headers: { "content-type": "application/x-www-form-urlencoded" } },
+      status: 415,
+      code: 3,
+      reason: "UNSUPPORTED_MEDIA_TYPE",
+    },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: "{}", headers: { "content-type": "application/json; charset=latin1" } },
+      status: 415,
+      code: 3,
+      reason: "UNSUPPORTED_MEDIA_TYPE",
+    },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: "{}", headers: { ...json, "content-encoding": "gzip" } },
+      status: 415,
+      code: 3,
+      reason: "UNSUPPORTED_MEDIA_TYPE",
+    },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: { title: "a".repeat(1000) } },
+      status: 413,
+      code: 3,
+      reason: "BODY_TOO_LARGE",
+    },
     { http: `PUT /v1/${name}`, ask: { body: "{", headers: json }, status: 400, code: 3, reason: "MALFORMED_JSON" },
-    { http: `PUT /v1/${name}`, ask: { body: Buffer.from([0x22, 0xff, 0x22]), headers: json }, status: 400, code: 3, reason: "MALFORMED_JSON" },
-    { http: `PUT /v1/${name}`, ask: { body: "[".repeat(900), headers: json }, status: 400, code: 3, reason: "MALFORMED_JSON" },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: Buffer.from([0x22, 0xff, 0x22]), headers: json },
+      status: 400,
+      code: 3,
+      reason: "MALFORMED_JSON",
+    },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: "[".repeat(900), headers: json },
+      status: 400,
+      code: 3,
+      reason: "MALFORMED_JSON",
+    },
     { http: `PUT /v1/${name}?title=a`, ask: { body: {} }, status: 400, code: 3, reason: "INVALID_FIELD" },
-    { http: `PUT /v1/${name}`, ask: { body: { name: "shelves/1/books/3" } }, status: 400, code: 3, reason: "INVALID_FIELD" },
+    {
+      http: `PUT /v1/${name}`,
+      ask: { body: { name: "shelves/1/books/3" } },
+      status: 400,
+      code: 3,
+      reason: "INVALID_FIELD",
+    },
     { http: "GET /v1/kinds:search?a_string=%FF", status: 400, code: 3, reason: "MALFORMED_URL" },
     { http: "GET /v1/shelves/%FF/books", status: 400, code: 3, reason: "MALFORMED_URL" },
     { http: "GET /v1/shelves/../books", status: 400, code: 3, reason: "MALFORMED_URL" },
-    { http: `GET /v1/${name}`, ask: { headers: { "x-request-timeout": "soon" } }, status: 400, code: 3, reason: "MALFORMED_HEADER" },
-    { http: `DELETE /v1/${name}`, ask: { headers: { origin: "https://evil.example" } }, status: 403, code: 7, reason: "ORIGIN_NOT_ALLOWED" },
+    {
+      http: `GET /v1/${name}`,
+      ask: { headers: { "x-request-timeout": "soon" } },
+      status: 400,
+      code: 3,
+      reason: "MALFORMED_HEADER",
+    },
+    {
+      http: `DELETE /v1/${name}`,
+      ask: { headers: { origin: "https://evil.example" } },
+      status: 403,
+      code: 7,
+      reason: "ORIGIN_NOT_ALLOWED",
+    },
   ])("$http $ask -> $status $reason", async ({ http, ask, status, code, reason }) => {
     const [method, target] = http.split(" ") as [string, string];
     const answer = await rest.ask(method, target, ask);
@@ -222,16 +303,21 @@ describe("reads", () => {
     { accept: "br", size: 50, encoding: undefined },
     { accept: "gzip", size: 1, encoding: undefined },
   ])("Accept-Encoding $accept for $size books: $encoding", async ({ accept, size, encoding }) => {
-    const answer = await rest.ask("GET", `/v1/shelves/1/books?page_size=${size}`, { headers: { "accept-encoding": accept } });
+    const answer = await rest.ask("GET", `/v1/shelves/1/books?page_size=${size}`, {
+      headers: { "accept-encoding": accept },
+    });
     expect(answer.headers["content-encoding"]).toBe(encoding);
     expect(answer.headers.vary).toContain("Accept-Encoding");
     const plain = encoding === undefined ? answer.bytes : gunzipSync(answer.bytes);
     expect(JSON.parse(plain.toString()).books).toHaveLength(size);
   });
 
-  test.each(["*/*", "application/*", "application/json, text/plain", "text/html, */*;q=0.1", ""])("Accept: %s", async (accept) => {
-    expect((await rest.ask("GET", `/v1/${name}`, { headers: { accept } })).status).toBe(200);
-  });
+  test.each(["*/*", "application/*", "application/json, text/plain", "text/html, */*;q=0.1", ""])(
+    "Accept: %s",
+    async (accept) => {
+      expect((await rest.ask("GET", `/v1/${name}`, { headers: { accept } })).status).toBe(200);
+    },
+  );
 });
 
 describe("headers, deadlines and cancellation", () => {
@@ -252,7 +338,10 @@ describe("headers, deadlines and cancellation", () => {
         throw new ConnectError("Send an API key.", Code.Unauthenticated);
       },
     });
-    const answer = await server.ask("PUT", `/v1/${name}`, { body: "not json", headers: { "content-type": "application/json" } });
+    const answer = await server.ask("PUT", `/v1/${name}`, {
+      body: "not json",
+      headers: { "content-type": "application/json" },
+    });
     expect([answer.status, answer.json.message]).toEqual([401, "Send an API key."]);
   });
 
@@ -280,7 +369,10 @@ describe("headers, deadlines and cancellation", () => {
         router.service(library, {
           async getBook(_request: unknown, context: HandlerContext) {
             started.resolve(context);
-            await Promise.race([release.promise, new Promise((resolve) => context.signal.addEventListener("abort", resolve))]);
+            await Promise.race([
+              release.promise,
+              new Promise((resolve) => context.signal.addEventListener("abort", resolve)),
+            ]);
             return {};
           },
         } as object),
@@ -304,7 +396,11 @@ describe("headers, deadlines and cancellation", () => {
 
 describe("OPTIONS and CORS", () => {
   const origin = "https://app.example.com";
-  const preflight = { origin, "access-control-request-method": "PUT", "access-control-request-headers": "content-type" };
+  const preflight = {
+    origin,
+    "access-control-request-method": "PUT",
+    "access-control-request-headers": "content-type",
+  };
   const cors = { allowedOrigins: [origin], exposedHeaders: ["x-request-id"], maxAgeSeconds: 60 };
 
   test("OPTIONS lists the methods of a path", async () => {
@@ -323,7 +419,9 @@ describe("OPTIONS and CORS", () => {
       "access-control-max-age": "60",
       vary: "Origin, Access-Control-Request-Headers",
     });
-    const refused = await server.ask("OPTIONS", `/v1/${name}`, { headers: { ...preflight, origin: "https://evil.example" } });
+    const refused = await server.ask("OPTIONS", `/v1/${name}`, {
+      headers: { ...preflight, origin: "https://evil.example" },
+    });
     expect(refused.headers["access-control-allow-origin"]).toBeUndefined();
     expect(refused.headers["access-control-allow-methods"]).toBeUndefined();
   });

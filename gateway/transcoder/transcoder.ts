@@ -28,7 +28,10 @@ export interface TranscoderOptions {
   /** Headers to send with the call. What it throws answers the request, before a body is read. */
   readonly requestHeaders?: (request: IncomingMessage, method: DescMethod) => HeadersLike | Promise<HeadersLike>;
   /** Headers to answer with, made of those that the call answered with. */
-  readonly responseHeaders?: (upstream: Headers, method: DescMethod) => Iterable<readonly [name: string, value: string]>;
+  readonly responseHeaders?: (
+    upstream: Headers,
+    method: DescMethod,
+  ) => Iterable<readonly [name: string, value: string]>;
   /** Deadline of a call in milliseconds. Clients shorten it with the header X-Request-Timeout, in seconds. */
   readonly timeoutMs?: (method: DescMethod) => number | undefined;
   /** Whether a call goes on when its client has gone. Default: it is cancelled. */
@@ -44,6 +47,11 @@ export interface TranscoderOptions {
   /** How uploads in multipart/form-data become messages, by the RPC's full name (package.Service.Method). */
   readonly multipart?: Readonly<Record<string, MultipartMapping>>;
   readonly cors?: CorsOptions;
+  /**
+   * Whether "%2F" in path variables of several segments (`{id=**}`) becomes "/". Default false: google.api.http leaves it.
+   * Clients generated from OpenAPI encode every slash; they need it where ids hold slashes.
+   */
+  readonly decodeSlashes?: boolean;
   /** What happens to requests that no route knows: a 404, or nothing, with `handle` resolving to false. Default "answer". */
   readonly unknownRoute?: "answer" | "pass";
   /** Told of everything that ended in an error answer, with the original error, for logs. */
@@ -78,7 +86,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     const multipart = options.multipart?.[methodName(method)];
     if (multipart !== undefined) checkMultipartMapping(method.input, multipart);
   }
-  const table = toRouteTable(routes);
+  const table = toRouteTable(routes, { decodeSlashes: options.decodeSlashes ?? false });
   const registry = withStandardDetails(options.registry);
   const transports = new Map(options.services.map((service) => [service, options.transport(service)]));
   const gzipThresholdBytes = options.gzipThresholdBytes ?? 1024;
@@ -94,7 +102,11 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     gzipThresholdBytes,
   };
 
-  async function answer(request: IncomingMessage, response: ServerResponse, found: { method?: DescMethod }): Promise<boolean> {
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    found: { method?: DescMethod },
+  ): Promise<boolean> {
     const httpMethod = request.method ?? "GET";
     const [path = "/", query = ""] = splitUrl(request.url ?? "/");
     const lookup = table.find(httpMethod, path);

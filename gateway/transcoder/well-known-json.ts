@@ -18,7 +18,8 @@ const fieldMask: WellKnownJson = {
   scalar: true,
   toJson: (_desc, message) => (message as FieldMask).paths.join(","),
   fromJson(desc, json) {
-    if (typeof json !== "string") throw unexpected('field paths separated by commas, such as "title,metadata.kind"', json);
+    if (typeof json !== "string")
+      throw unexpected('field paths separated by commas, such as "title,metadata.kind"', json);
     const paths = json === "" ? [] : json.split(",").map((path) => path.trim());
     const bad = paths.find((path) => !fieldPathPattern.test(path));
     if (bad !== undefined) throw new InvalidValue(`holds "${bad}", which is not a field path`);
@@ -73,7 +74,12 @@ export function wrapped(desc: DescMessage): Parameters<typeof scalarToJson>[0] {
 export const maxDepth = 100;
 
 /** Calls `report` for what a google.protobuf.Struct cannot carry in a JSON value; true when there is nothing. */
-export function checkPlainJson(json: JsonValue, path: string, depth: number, report: (path: string, problem: string) => void): boolean {
+export function checkPlainJson(
+  json: JsonValue,
+  path: string,
+  depth: number,
+  report: (path: string, problem: string) => void,
+): boolean {
   if (depth > maxDepth) {
     report(path, `is nested more than ${maxDepth} levels deep`);
     return false;

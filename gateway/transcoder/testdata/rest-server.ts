@@ -1,8 +1,18 @@
 import { createServer, request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type ConnectRouter, createRouterTransport } from "@connectrpc/connect";
+import { expect } from "vitest";
+import { toOpenApi } from "../../openapi/document.js";
+import { responseCheck } from "../../openapi/testdata/response-check.js";
+import { routesOf } from "../routes.js";
 import { createTranscoder, type TranscoderOptions } from "../transcoder.js";
 import { testRegistry, testService } from "./transcoding.js";
+
+const services = [testService("Messaging"), testService("Library")];
+const routes = routesOf(services);
+
+/** Every JSON answer that a test sees must fit the OpenAPI document. */
+const checkResponse = responseCheck(toOpenApi(routes, { title: "Library", version: "1.0.0", comments: {} }), routes);
 
 /** An HTTP answer as a client sees it. */
 export interface Answer {
@@ -35,7 +45,7 @@ export async function startRestServer(
 ): Promise<RestServer> {
   const transport = createRouterTransport(routes);
   const transcoder = createTranscoder({
-    services: [testService("Messaging"), testService("Library")],
+    services,
     transport: () => transport,
     registry: testRegistry,
     errorDomain: "library.example.com",
@@ -46,7 +56,11 @@ export async function startRestServer(
   const { port } = server.address() as AddressInfo;
   return {
     port,
-    ask: (method, target, ask = {}) => send(port, method, target, ask),
+    async ask(method, target, ask = {}) {
+      const answer = await send(port, method, target, ask);
+      if (answer.json !== undefined) expect(checkResponse(method, target, answer.status, answer.json)).toEqual([]);
+      return answer;
+    },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -56,12 +70,20 @@ export async function startRestServer(
 
 function send(port: number, method: string, path: string, { headers = {}, body }: Ask): Promise<Answer> {
   const isRaw = typeof body === "string" || body instanceof Uint8Array;
-  const bytes = body === undefined ? undefined : isRaw ? Buffer.from(body as string) : Buffer.from(JSON.stringify(body));
+  const bytes =
+    body === undefined ? undefined : isRaw ? Buffer.from(body as string) : Buffer.from(JSON.stringify(body));
   const implied: Record<string, string> = {};
   if (bytes !== undefined && !isRaw) implied["content-type"] = "application/json";
   if (bytes !== undefined) implied["content-length"] = String(bytes.length);
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ port, host: "127.0.0.1", method, path, headers: { ...implied, ...headers }, agent: false });
+    const request = httpRequest({
+      port,
+      host: "127.0.0.1",
+      method,
+      path,
+      headers: { ...implied, ...headers },
+      agent: false,
+    });
     request.on("error", reject).on("response", (response) => {
       const chunks: Buffer[] = [];
       response.on("error", reject);

@@ -1,6 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createFileRegistry, createRegistry, type DescFile, type DescMessage, type DescService, fromBinary } from "@bufbuild/protobuf";
+import {
+  createFileRegistry,
+  createRegistry,
+  type DescFile,
+  type DescMessage,
+  type DescService,
+  fromBinary,
+} from "@bufbuild/protobuf";
 import {
   file_google_protobuf_any,
   file_google_protobuf_duration,
@@ -29,8 +36,8 @@ const imports = new Map<string, DescFile>(
 const compiled = fromBinary(FileDescriptorSetSchema, readFileSync(join(import.meta.dirname, "transcoding.binpb")));
 
 /** The test protos as descriptors with comments. */
-export const testFiles: readonly DescFile[] = compiled.file.map(
-  (file) => createFileRegistry(file, (name) => imports.get(name)).getFile(file.name!)!,
+export const testFiles: readonly DescFile[] = compiled.file.map((file) =>
+  createFileRegistry(file, (name) => imports.get(name)).getFile(file.name!)!,
 );
 
 /** All types of the test protos. */

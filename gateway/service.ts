@@ -20,7 +20,8 @@ import { VERSION } from "../runtime/version.js";
 import { type GatewayConfig, isLoopback, loadGatewayConfig } from "./config.js";
 import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
-import { openApiDocument } from "./openapi/document.js";
+import { comments } from "../gen/comments.js";
+import { toOpenApi } from "./openapi/document.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
 
 /** Services whose RPCs REST, Connect and gRPC-Web clients reach. The others are for gRPC inside the mesh. */
@@ -32,12 +33,14 @@ const STREAM_TIMEOUT_MS = 3_600_000;
 const CALL_TIMEOUT_MS = 30_000;
 
 /** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
-const UPLOAD_FORM = {
-  header: "header",
-  file: { field: "file", fileName: "document_id", mediaType: "mime_type" },
-  data: "data",
-  maxFileBytes: 200 * 1024 * 1024,
-  maxFiles: 20_000,
+const MULTIPART = {
+  [`${RagService.typeName}.UploadDocuments`]: {
+    header: "header",
+    file: { field: "file", fileName: "document_id", mediaType: "mime_type" },
+    data: "data",
+    maxFileBytes: 200 * 1024 * 1024,
+    maxFiles: 20_000,
+  },
 };
 
 /** Starts the gateway: REST/JSON by google.api.http, Connect and gRPC-Web of the same services, and its own health. */
@@ -62,7 +65,6 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
 
   const timeoutMs = (method: DescMethod) => timeoutOf(method, config);
   const services = [...PUBLIC_SERVICES, GatewayService];
-  const document = JSON.stringify(openApiDocument({ services, version: VERSION }));
   const transcoder = createTranscoder({
     services,
     transport: (service) => transportOf(service.typeName),
@@ -71,11 +73,21 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
     cors: { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] },
-    multipart: { [`${RagService.typeName}.UploadDocuments`]: UPLOAD_FORM },
+    multipart: MULTIPART,
     onError: (err, { method, status }) => {
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
     },
   });
+  const document = JSON.stringify(
+    toOpenApi(transcoder.routes, {
+      title: "RAGents Mesh",
+      version: VERSION,
+      description: "Ingest documents, ask agents, and get answers that cite the passages they rely on.",
+      license: { name: "MIT", identifier: "MIT" },
+      comments,
+      multipart: MULTIPART,
+    }),
+  );
   const rest = (request: IncomingMessage, response: ServerResponse) => {
     if (request.method === "GET" && request.url === "/openapi.json") {
       response.writeHead(200, { "content-type": "application/json" }).end(document);

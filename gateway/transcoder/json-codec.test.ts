@@ -115,7 +115,7 @@ describe("what does not fit is named", () => {
     { json: { an_int32: 2147483648 }, problem: "an_int32: must be an integer from -2147483648 to 2147483647" },
     { json: { an_uint32: -1 }, problem: "an_uint32: must be an integer from 0 to 4294967295" },
     {
-      json: { an_int64: 9007199254740993 },
+      json: { an_int64: 2 ** 53 },
       problem: "an_int64: is too large to be exact as a JSON number; send it as a string",
     },
     { json: { an_uint64: "-1" }, problem: "an_uint64: must be an integer from 0 to 18446744073709551615" },
@@ -148,6 +148,7 @@ describe("what does not fit is named", () => {
     { json: { duration: 1 }, problem: 'duration: must be a duration in seconds such as "1.5s", not 1' },
     { json: { field_mask: "a,,b" }, problem: 'field_mask: holds "", which is not a field path' },
     { json: { int64_value: {} }, problem: "int64_value: must be an integer, not an object" },
+    { json: { struct: { a: Infinity } }, problem: "struct.a: is a number beyond the range of its type" },
     { json: { struct: [] }, problem: "struct: must be an object, not an array" },
     {
       json: { struct: { a: ["\udc00"] } },

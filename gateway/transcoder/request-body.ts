@@ -15,19 +15,20 @@ export function refuseEncoding(request: IncomingMessage): void {
     throw unsupportedMediaType("application/json without a Content-Encoding");
 }
 
-/**
- * Reads a body of at most `maxBytes` bytes. Throws 413 beyond it, before anything is read when Content-Length says so.
- */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw bodyTooLarge(maxBytes);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) throw bodyTooLarge(maxBytes);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, size);
+/** Reads a body of at most `maxBytes` bytes. Throws 413 beyond it, before anything is read when Content-Length says so. */
+export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw bodyTooLarge(maxBytes);
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= maxBytes) chunks.push(chunk);
+      else reject(bodyTooLarge(maxBytes));
+    });
+    request.on("end", () => resolve(Buffer.concat(chunks, size)));
+    request.on("error", reject);
+  });
 }
 
 /** Reads a JSON body; undefined when it is empty. Throws 413, 415, or 400 for what is not JSON in UTF-8. */

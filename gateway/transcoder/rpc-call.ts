@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   create,
-  type DescField,
   type DescMethod,
   type DescMethodStreaming,
   type DescMethodUnary,
@@ -34,136 +33,141 @@ export interface CallContext {
   readonly gzipThresholdBytes: number;
 }
 
-const jsonType = ["application/json"] as const;
+/** One HTTP request on its way to an RPC and back. */
+export interface Exchange {
+  readonly context: CallContext;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly route: Route;
+  readonly pathVariables: RequestParts["pathVariables"];
+  readonly query: RequestParts["query"];
+}
+
+/** What goes to the RPC beside its messages. */
+interface Outgoing {
+  readonly headers: Headers;
+  readonly timeoutMs: number | undefined;
+  readonly controller: AbortController;
+}
+
 /** The largest JSON body where the options say nothing, in bytes. */
 export const defaultMaxBodyBytes = 4 * 1024 * 1024;
+const jsonType = ["application/json"] as const;
 
 /** Calls the RPC of a route with what the request holds and sends its answer. Rejects with what the client is told. */
-export async function callRoute(
-  context: CallContext,
-  request: IncomingMessage,
-  response: ServerResponse,
-  route: Route,
-  pathVariables: RequestParts["pathVariables"],
-  query: RequestParts["query"],
-): Promise<void> {
-  const { options, codec } = context;
-  const { method } = route;
-  const streamsAnswer = method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
-  const offered: readonly string[] = streamsAnswer ? streamMediaTypes : jsonType;
+export async function callRoute(exchange: Exchange): Promise<void> {
+  const { context, request, response, route } = exchange;
+  const { methodKind } = route.method;
+  const streams = methodKind === "server_streaming" || methodKind === "bidi_streaming";
+  const offered: readonly string[] = streams ? streamMediaTypes : jsonType;
   const mediaType = negotiateMediaType(request.headers.accept, offered);
   if (mediaType === undefined) throw notAcceptable(offered);
+  const outgoing = await prepare(exchange, streams);
 
-  const headers = new Headers(await options.requestHeaders?.(request, method));
-  const lastEventId = request.headers["last-event-id"];
-  if (streamsAnswer && typeof lastEventId === "string") headers.set("last-event-id", lastEventId);
-  const timeoutMs = shorter(options.timeoutMs?.(method), clientTimeoutMs(request));
-  const controller = new AbortController();
-  response.once("close", () => {
-    if (response.writableFinished || options.keepRunning?.(request, method) === true) return;
-    controller.abort(new ConnectError("the client has gone", Code.Canceled));
-  });
-
-  const input = await readInput(context, request, route, pathVariables, query, controller);
-  const upstream = startCall(context, method, controller.signal, timeoutMs, headers, input, (header) => {
-    if (response.headersSent) return;
-    for (const [name, value] of options.responseHeaders?.(header, method) ?? []) response.setHeader(name, value);
-  });
-
-  if (streamsAnswer) {
-    const idField = method.output.fields.find((field) => field.name === (options.eventIdField ?? "event_id"));
-    await sendStream(response, toItems(upstream, route, codec, idField), {
+  if (streams) {
+    const messages = callStreaming(exchange, outgoing, await readMessages(exchange, outgoing));
+    await sendStream(response, toItems(messages, exchange), {
       mediaType: mediaType as (typeof streamMediaTypes)[number],
-      heartbeatMs: options.heartbeatMs ?? 15_000,
-      toStatus: (error) => context.toStatus(error, request, method),
+      heartbeatMs: context.options.heartbeatMs ?? 15_000,
+      toStatus: (error) => context.toStatus(error, request, route.method),
     });
   } else {
-    const json = bodyToJson(await only(upstream), route, codec);
+    const message =
+      methodKind === "unary"
+        ? await callUnary(exchange, outgoing, await readMessage(exchange))
+        : await only(callStreaming(exchange, outgoing, await readMessages(exchange, outgoing)));
     const etag = request.method === "GET" || request.method === "HEAD";
-    await sendJson(request, response, json, { status: 200, gzipThresholdBytes: context.gzipThresholdBytes, etag });
+    const { gzipThresholdBytes } = context;
+    await sendJson(request, response, bodyToJson(message, exchange), { status: 200, gzipThresholdBytes, etag });
   }
 }
 
-/** The request messages of the call; those of a streamed request are read while the call runs. */
-async function readInput(
-  { options, codec }: CallContext,
-  request: IncomingMessage,
-  { method, binding }: Route,
-  pathVariables: RequestParts["pathVariables"],
-  query: RequestParts["query"],
-  controller: AbortController,
-): Promise<RequestStream> {
-  const maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
-  if (method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming") {
-    const multipart = options.multipart?.[methodName(method)];
-    const abort = (reason: unknown): void => controller.abort(ConnectError.from(reason, Code.Canceled));
-    return readRequestStream(request, {
-      desc: method.input,
-      binding,
-      pathVariables,
-      codec,
-      multipart,
-      maxLineBytes: maxBodyBytes,
-      abort,
-    });
-  }
+/** Asks the hooks, before a body is read, and ties the call to the client's connection. */
+async function prepare({ context, request, response, route }: Exchange, streams: boolean): Promise<Outgoing> {
+  const { options } = context;
+  const headers = new Headers(await options.requestHeaders?.(request, route.method));
+  const lastEventId = request.headers["last-event-id"];
+  if (streams && typeof lastEventId === "string") headers.set("last-event-id", lastEventId);
+  const timeoutMs = shorter(options.timeoutMs?.(route.method), clientTimeoutMs(request));
+  const controller = new AbortController();
+  response.once("close", () => {
+    if (response.writableFinished || options.keepRunning?.(request, route.method) === true) return;
+    controller.abort(new ConnectError("the client has gone", Code.Canceled));
+  });
+  return { headers, timeoutMs, controller };
+}
+
+/** The message of a request that does not stream; a body where none belongs is refused instead of being ignored. */
+async function readMessage({ context, request, route, pathVariables, query }: Exchange): Promise<Message> {
+  const { method, binding } = route;
+  const maxBodyBytes = context.options.maxBodyBytes ?? defaultMaxBodyBytes;
   let body: JsonValue | undefined;
   if (binding.body !== undefined) body = await readJsonBody(request, maxBodyBytes);
   else if (hasBody(request) && (await readBody(request, maxBodyBytes)).length > 0) throw unexpectedBody();
-  const message = bindRequest(method.input, binding, { pathVariables, query, body }, codec);
-  return { messages: justOne(message), failure: () => undefined };
+  return bindRequest(method.input, binding, { pathVariables, query, body }, context.codec);
+}
+
+/** The messages of a request; those of a streamed one are read while the call runs. */
+async function readMessages(exchange: Exchange, { controller }: Outgoing): Promise<RequestStream> {
+  const { context, request, route, pathVariables } = exchange;
+  if (route.method.methodKind === "server_streaming") {
+    const message = await readMessage(exchange);
+    return { messages: justOne(message), failure: () => undefined };
+  }
+  return readRequestStream(request, {
+    desc: route.method.input,
+    binding: route.binding,
+    pathVariables,
+    codec: context.codec,
+    multipart: context.options.multipart?.[methodName(route.method)],
+    maxLineBytes: context.options.maxBodyBytes ?? defaultMaxBodyBytes,
+    abort: (reason) => controller.abort(ConnectError.from(reason, Code.Canceled)),
+  });
 }
 
 async function* justOne(message: Message): AsyncGenerator<Message> {
   yield message;
 }
 
+async function callUnary(exchange: Exchange, outgoing: Outgoing, message: Message): Promise<Message> {
+  const method = exchange.route.method as DescMethodUnary;
+  const { headers, timeoutMs, controller } = outgoing;
+  const transport = exchange.context.transportOf(method);
+  const answer = await transport.unary(method, controller.signal, timeoutMs, headers, message);
+  passHeaders(exchange, answer.header);
+  return answer.message;
+}
+
 /** Starts the RPC when the first message is asked for. A failure of the request's own stream replaces the call's. */
-async function* startCall(
-  context: CallContext,
-  method: DescMethod,
-  signal: AbortSignal,
-  timeoutMs: number | undefined,
-  headers: Headers,
-  input: RequestStream,
-  onHeader: (header: Headers) => void,
-): AsyncGenerator<Message> {
-  const transport = context.transportOf(method);
+async function* callStreaming(exchange: Exchange, outgoing: Outgoing, input: RequestStream): AsyncGenerator<Message> {
+  const method = exchange.route.method as DescMethodStreaming;
+  const { headers, timeoutMs, controller } = outgoing;
+  const transport = exchange.context.transportOf(method);
   try {
-    if (method.methodKind === "unary") {
-      const answer = await transport.unary(
-        method as DescMethodUnary,
-        signal,
-        timeoutMs,
-        headers,
-        await only(input.messages),
-      );
-      onHeader(answer.header);
-      yield answer.message;
-    } else {
-      const answer = await transport.stream(method as DescMethodStreaming, signal, timeoutMs, headers, input.messages);
-      onHeader(answer.header);
-      yield* answer.message;
-    }
+    const answer = await transport.stream(method, controller.signal, timeoutMs, headers, input.messages);
+    passHeaders(exchange, answer.header);
+    yield* answer.message;
   } catch (error) {
     throw input.failure() ?? error;
   }
 }
 
-async function* toItems(
-  messages: AsyncIterable<Message>,
-  route: Route,
-  codec: JsonCodec,
-  idField: DescField | undefined,
-): AsyncGenerator<StreamItem> {
+function passHeaders({ context, response, route }: Exchange, upstream: Headers): void {
+  const passed = response.headersSent ? undefined : context.options.responseHeaders?.(upstream, route.method);
+  for (const [name, value] of passed ?? []) response.setHeader(name, value);
+}
+
+async function* toItems(messages: AsyncIterable<Message>, exchange: Exchange): AsyncGenerator<StreamItem> {
+  const idName = exchange.context.options.eventIdField ?? "event_id";
+  const idField = exchange.route.method.output.fields.find((field) => field.name === idName);
   for await (const message of messages) {
     const id = idField === undefined ? undefined : getFieldValue(message, idField);
-    yield { json: bodyToJson(message, route, codec), id: id === undefined ? undefined : String(id) };
+    yield { json: bodyToJson(message, exchange), id: id === undefined ? undefined : String(id) };
   }
 }
 
 /** The body of an answer; an unset field that is the body is shown with all of its own fields unset. */
-function bodyToJson(message: Message, route: Route, codec: JsonCodec): JsonValue {
+function bodyToJson(message: Message, { context: { codec }, route }: Exchange): JsonValue {
   const field = route.binding.responseBody;
   if (field === undefined) return codec.toJson(route.method.output, message);
   const value = getFieldValue(message, field);

@@ -92,8 +92,9 @@ describe("a stream", () => {
 });
 
 describe("errors of a stream", () => {
-  const failing = async function* (): AsyncGenerator<unknown> {
-    throw new ConnectError("There is no such shelf.", Code.NotFound);
+  const failing = async function* ({ count }: Watch): AsyncGenerator<unknown> {
+    if (count === 0) throw new ConnectError("There is no such shelf.", Code.NotFound);
+    yield book(1);
   };
 
   test("before the first message are HTTP errors", async () => {

@@ -87,6 +87,7 @@ describe("bindings", () => {
     { http: "REPORT /v1/probe?path=x", answer: { path: "x" } },
     { http: "GET /v1/any?path=x", answer: { path: "x" } },
     { http: "PUT /v1/any?path=x", answer: { path: "x" } },
+    { http: "GET http://library.example.com/v1/any?path=x", answer: { path: "x" } },
   ])("$http", async ({ http, body, answer }) => {
     const [method, target] = http.split(" ") as [string, string];
     const got = await rest.ask(method, target, { body });
@@ -357,6 +358,42 @@ describe("headers, deadlines and cancellation", () => {
     expect(lastCall.timeoutMs()).toBeLessThanOrEqual(most);
   });
 
+  test("a call that takes longer than its deadline is answered with 504", async () => {
+    await using server = await startRestServer(
+      (router) =>
+        router.service(library, {
+          getBook: (_request: unknown, context: HandlerContext) =>
+            new Promise((_resolve, reject) => {
+              context.signal.addEventListener("abort", () => reject(context.signal.reason));
+            }),
+        } as object),
+      { timeoutMs: () => 5 },
+    );
+    const answer = await server.ask("GET", `/v1/${name}`);
+    expect([answer.status, answer.json.code]).toEqual([504, 4]);
+  });
+
+  test("a hook that fails does not keep the client waiting", async () => {
+    await using server = await startRestServer(mounted, {
+      onError: () => {
+        throw new Error("the log is full");
+      },
+    });
+    await expect(server.ask("GET", "/v1/nowhere")).rejects.toThrow("socket hang up");
+  });
+
+  test("a client that goes away while it sends its body leaves nothing behind", async () => {
+    const reported = deferred<unknown>();
+    await using server = await startRestServer(mounted, { requestHeaders: () => (reported.resolve(undefined), {}) });
+    const options = { port: server.port, method: "PUT", path: `/v1/${name}`, headers: { "content-length": "100" } };
+    const client = httpRequest({ ...options, headers: { ...options.headers, "content-type": "application/json" } });
+    client.on("error", () => {});
+    client.write("{");
+    await reported.promise;
+    client.destroy();
+    expect((await server.ask("GET", `/v1/${name}`)).status).toBe(200);
+  });
+
   test.each([
     { keepRunning: false, aborted: true },
     { keepRunning: true, aborted: false },
@@ -391,64 +428,6 @@ describe("headers, deadlines and cancellation", () => {
     await gone.promise;
     expect(context.signal.aborted).toBe(aborted);
     release.resolve();
-  });
-});
-
-describe("OPTIONS and CORS", () => {
-  const origin = "https://app.example.com";
-  const preflight = {
-    origin,
-    "access-control-request-method": "PUT",
-    "access-control-request-headers": "content-type",
-  };
-  const cors = { allowedOrigins: [origin], exposedHeaders: ["x-request-id"], maxAgeSeconds: 60 };
-
-  test("OPTIONS lists the methods of a path", async () => {
-    const answer = await rest.ask("OPTIONS", `/v1/${name}`);
-    expect([answer.status, answer.headers.allow]).toEqual([204, "DELETE, GET, HEAD, OPTIONS, PUT"]);
-    expect((await rest.ask("OPTIONS", "/v1/nowhere")).status).toBe(404);
-  });
-
-  test("a preflight of an allowed origin is granted, of another one is not", async () => {
-    await using server = await startRestServer(mounted, { cors });
-    const granted = await server.ask("OPTIONS", `/v1/${name}`, { headers: preflight });
-    expect(granted.headers).toMatchObject({
-      "access-control-allow-origin": origin,
-      "access-control-allow-methods": "DELETE, GET, HEAD, OPTIONS, PUT",
-      "access-control-allow-headers": "content-type",
-      "access-control-max-age": "60",
-      vary: "Origin, Access-Control-Request-Headers",
-    });
-    const refused = await server.ask("OPTIONS", `/v1/${name}`, {
-      headers: { ...preflight, origin: "https://evil.example" },
-    });
-    expect(refused.headers["access-control-allow-origin"]).toBeUndefined();
-    expect(refused.headers["access-control-allow-methods"]).toBeUndefined();
-  });
-
-  test("answers and errors to an allowed origin can be read by its pages", async () => {
-    await using server = await startRestServer(mounted, { cors });
-    for (const target of [`/v1/${name}`, "/v1/nowhere"]) {
-      const answer = await server.ask("GET", target, { headers: { origin } });
-      expect(answer.headers).toMatchObject({
-        "access-control-allow-origin": origin,
-        "access-control-expose-headers": "x-request-id",
-      });
-      expect(answer.headers.vary).toContain("Origin");
-    }
-  });
-
-  test("a page of our own origin may write", async () => {
-    const own = { origin: `http://127.0.0.1:${rest.port}` };
-    expect((await rest.ask("DELETE", `/v1/${name}`, { headers: own })).status).toBe(200);
-  });
-
-  test("every origin can be allowed, but not with credentials", async () => {
-    await using server = await startRestServer(mounted, { cors: { allowedOrigins: ["*"] } });
-    const answer = await server.ask("DELETE", `/v1/${name}`, { headers: { origin: "https://any.example" } });
-    expect([answer.status, answer.headers["access-control-allow-origin"]]).toEqual([200, "*"]);
-    const both = { allowedOrigins: ["*"], allowCredentials: true };
-    expect(() => startTranscoder({ cors: both })).toThrow('credentials cannot be allowed for the origin "*"');
   });
 });
 

@@ -125,10 +125,27 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
         found.method = lookup.route.method;
         const parameters = parseQuery(query);
         if (parameters === undefined) throw malformed("MALFORMED_URL", "The query is not percent-encoded UTF-8.");
-        await callRoute(context, request, response, lookup.route, lookup.variables, parameters);
+        await callRoute({
+          context,
+          request,
+          response,
+          route: lookup.route,
+          pathVariables: lookup.variables,
+          query: parameters,
+        });
         return true;
       }
     }
+  }
+
+  async function answerError(request: IncomingMessage, response: ServerResponse, error: unknown, method?: DescMethod) {
+    // The client has gone, or the answer had begun: there is nobody to tell.
+    if (response.destroyed || response.headersSent) return;
+    const { status, headers, body } = toErrorResponse(error, registry, options.errorDomain);
+    options.onError?.(error, { request, method, status });
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
+    await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
@@ -136,13 +153,8 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     try {
       return await answer(request, response, found);
     } catch (error) {
-      // The client has gone, or the answer had begun: there is nobody to tell.
-      if (response.destroyed || response.headersSent) return true;
-      const { status, headers, body } = toErrorResponse(error, registry, options.errorDomain);
-      options.onError?.(error, { request, method: found.method, status });
-      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-      leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
-      await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
+      // What fails here is a hook: the connection must not wait for an answer that never comes.
+      await answerError(request, response, error, found.method).catch(() => response.destroy());
       return true;
     }
   }
@@ -150,7 +162,9 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
   return { routes, handle };
 }
 
-function splitUrl(url: string): [path: string, query: string] {
+/** Proxies may send the whole URL: what is before the path does not matter here. */
+function splitUrl(target: string): [path: string, query: string] {
+  const url = target.replace(/^https?:\/\/[^/?]*/i, "");
   const mark = url.indexOf("?");
   return mark < 0 ? [url, ""] : [url.slice(0, mark), url.slice(mark + 1)];
 }

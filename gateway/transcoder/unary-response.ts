@@ -23,7 +23,7 @@ export async function sendJson(
   json: JsonValue,
   options: JsonResponseOptions,
 ): Promise<void> {
-  const body = Buffer.from(JSON.stringify(json));
+  const body = JSON.stringify(json);
   response.setHeader("content-type", "application/json");
   response.appendHeader("vary", "Accept-Encoding");
   if (options.etag) {
@@ -36,15 +36,17 @@ export async function sendJson(
       return;
     }
   }
-  const compress = body.length >= options.gzipThresholdBytes && acceptsGzip(request.headers["accept-encoding"]);
-  const sent = compress ? await gzipAsync(body) : body;
+  const size = Buffer.byteLength(body);
+  const compress = size >= options.gzipThresholdBytes && acceptsGzip(request.headers["accept-encoding"]);
   if (compress) response.setHeader("content-encoding", "gzip");
-  response.setHeader("content-length", sent.length);
+  // A string leaves in one write with the headers; a buffer would take a second one.
+  const sent = compress ? await gzipAsync(body) : body;
+  response.setHeader("content-length", typeof sent === "string" ? size : sent.length);
   response.writeHead(options.status).end(sent);
 }
 
 /** Weak: the same answer compressed has other bytes under the same tag. */
-function weakEtag(body: Buffer): string {
+function weakEtag(body: string): string {
   return `W/"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
 }
 

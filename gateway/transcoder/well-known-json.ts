@@ -86,6 +86,8 @@ export function checkPlainJson(
   }
   try {
     if (typeof json === "string") wellFormed(json);
+    if (typeof json === "number" && !Number.isFinite(json))
+      throw new InvalidValue("is a number beyond the range of its type");
     if (json === null || typeof json !== "object") return true;
     const entries: [string, JsonValue][] = Array.isArray(json)
       ? json.map((item, i) => [`${path}[${i}]`, item])

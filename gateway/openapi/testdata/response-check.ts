@@ -18,7 +18,8 @@ export function responseCheck(document: JsonObject, routes: readonly Route[]): R
   const validators = new Map<string, ValidateFunction>();
 
   return (method, target, status, json) => {
-    const lookup = table.find(method, target.split("?")[0]!);
+    const path = target.replace(/^http:..[^/]*/, "").split("?")[0]!;
+    const lookup = table.find(method, path);
     const pointer = lookup.kind === "match" && status < 400 ? responsePointer(document, lookup.route) : errorPointer;
     if (pointer === undefined) return [];
     const validate = validators.get(pointer) ?? ajv.compile({ $ref: `doc#${pointer}` });

@@ -1,0 +1,67 @@
+import type { BaseMessageLike } from "@langchain/core/messages";
+import type { Usage } from "./language-model.js";
+
+/** A passage of a document that may hold the answer. */
+export interface Passage {
+  readonly documentId: string;
+  readonly chunkId: string;
+  /** Where the document came from, as people are shown it. */
+  readonly source: string;
+  /** The document's title and the headings above the passage, outermost first. */
+  readonly headings: readonly string[];
+  /** Where `text` starts in the document's text, in UTF-16 code units. */
+  readonly start: number;
+  readonly text: string;
+  /** How well it fits the question; comparable among the passages of one request. */
+  readonly score: number;
+}
+
+/** What an answer relies on: document.slice(start, end) === quote. */
+export interface Citation {
+  /** The n of [n] in the answer's text, from 1 in order of appearance. */
+  readonly index: number;
+  readonly documentId: string;
+  readonly chunkId: string;
+  readonly source: string;
+  readonly start: number;
+  readonly end: number;
+  readonly quote: string;
+}
+
+export interface AnswerRequest {
+  readonly question: string;
+  /** What was said before the question, oldest first. */
+  readonly history?: readonly BaseMessageLike[];
+  /** Best first; may be empty. */
+  readonly passages: readonly Passage[];
+  /** 0 to 2. */
+  readonly temperature: number;
+  /** The most tokens that a model may write. */
+  readonly maxTokens: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Text to append, or a passage that the text so far relies on. */
+export type AnswerEvent = { readonly text: string } | { readonly citation: Citation };
+
+export interface Answer {
+  readonly text: string;
+  readonly citations: readonly Citation[];
+  readonly usage: Usage;
+}
+
+/** Answers questions from passages. */
+export interface Answerer {
+  /** The model's configured name; "extractive" for the built-in one. */
+  readonly model: string;
+  /** Yields the answer as it comes and returns all of it. Rejects as LanguageModel.stream does. */
+  answer(request: AnswerRequest): AsyncGenerator<AnswerEvent, Answer>;
+}
+
+/** Reads an answer to its end. */
+export async function wholeAnswer(events: AsyncGenerator<AnswerEvent, Answer>): Promise<Answer> {
+  for (;;) {
+    const step = await events.next();
+    if (step.done === true) return step.value;
+  }
+}

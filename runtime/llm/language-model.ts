@@ -1,0 +1,51 @@
+import type { AIMessageChunk, BaseMessageLike } from "@langchain/core/messages";
+
+/** A large language model behind one small interface, whoever serves it. */
+export interface LanguageModel {
+  /** The name that configuration and requests know it by. */
+  readonly name: string;
+  /**
+   * Yields the reply's text as the model writes it and returns the whole reply.
+   * Rejects with MODEL_UNAVAILABLE when the model fails or its stream breaks
+   * off, and with the signal's reason when that aborts.
+   */
+  stream(request: ModelRequest): AsyncGenerator<string, ModelReply>;
+}
+
+export interface ModelRequest {
+  readonly messages: BaseMessageLike[];
+  /** 0 to 2. */
+  readonly temperature: number;
+  /** The most tokens that the model may write. */
+  readonly maxTokens: number;
+  /** What the model may call. Default none. */
+  readonly tools?: readonly ToolDefinition[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A tool as a model is told of it. */
+export interface ToolDefinition {
+  readonly name: string;
+  readonly description: string;
+  /** JSON schema of its arguments, an object. */
+  readonly parameters: Record<string, unknown>;
+}
+
+export interface ModelReply {
+  /** The whole reply, tool calls included. */
+  readonly message: AIMessageChunk;
+  readonly text: string;
+  readonly usage: Usage;
+}
+
+/** Tokens as the model counted them; zero when it did not say. */
+export interface Usage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0 };
+
+export function addUsage(a: Usage, b: Usage): Usage {
+  return { inputTokens: a.inputTokens + b.inputTokens, outputTokens: a.outputTokens + b.outputTokens };
+}

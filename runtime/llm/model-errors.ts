@@ -1,0 +1,46 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { meshError } from "../errors.js";
+
+/** Statuses that a later try may not see again. */
+const TRANSIENT = new Set([408, 409, 425, 429]);
+
+/**
+ * What a caller is told of a provider's failure: UNAVAILABLE when a retry can
+ * help, with the provider's own Retry-After, else FAILED_PRECONDITION. What the
+ * provider said stays in the cause.
+ */
+export function modelUnavailable(model: string, cause: unknown, now = Date.now()): ConnectError {
+  const { status, headers } = httpFailure(cause);
+  const metadata = { model };
+  if (status !== undefined && status < 500 && !TRANSIENT.has(status)) {
+    const message = `The model ${model} refused the request (HTTP ${status}); check its key, name and address in the configuration.`;
+    return meshError(Code.FailedPrecondition, ErrorReason.MODEL_UNAVAILABLE, message, { metadata, cause });
+  }
+  const retryAfterMs = retryAfter(headers, now);
+  return meshError(Code.Unavailable, ErrorReason.MODEL_UNAVAILABLE, `The model ${model} cannot answer now; try again.`, {
+    metadata,
+    cause,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
+}
+
+/** The HTTP answer behind a provider's error, which LangChain may have wrapped. */
+function httpFailure(thrown: unknown): { status?: number; headers?: Headers } {
+  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; error = error.cause, depth += 1) {
+    const { status, headers } = error as { status?: unknown; headers?: unknown };
+    if (typeof status === "number") return { status, ...(headers instanceof Headers && { headers }) };
+  }
+  return {};
+}
+
+/** Retry-After in milliseconds: seconds or an HTTP date; some providers give retry-after-ms too. */
+function retryAfter(headers: Headers | undefined, now: number): number | undefined {
+  const exact = Number.parseFloat(headers?.get("retry-after-ms") ?? "");
+  if (Number.isFinite(exact)) return exact;
+  const given = headers?.get("retry-after");
+  if (given === null || given === undefined) return undefined;
+  const seconds = Number(given);
+  const delay = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(given) - now;
+  return Number.isFinite(delay) ? Math.max(0, delay) : undefined;
+}

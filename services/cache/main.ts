@@ -1,0 +1,4 @@
+import { runService } from "../../runtime/service.js";
+import { startCacheService } from "./service.js";
+
+await runService("cache", startCacheService);

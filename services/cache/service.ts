@@ -1,0 +1,44 @@
+import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { serverInterceptors } from "../../runtime/server-interceptors.js";
+import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import { loadCacheConfig } from "./config.js";
+import { cacheHandlers } from "./handlers.js";
+import { openMemoryStore } from "./store-memory.js";
+import { WatchHub } from "./watch.js";
+
+/** How often the store is swept, in milliseconds. */
+const SWEEP_INTERVAL_MS = 5_000;
+
+/** Starts the cache service on the store that RAGENTS_CACHE_URL names. Rejects when the configuration is wrong or the port is taken. */
+export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
+  const config = loadCacheConfig(env);
+  const logger = host.logger.child({ service: "cache" });
+  const store = openMemoryStore({ maxBytes: config.maxBytes, clock: host.clock });
+  const watchers = new WatchHub({ store, clock: host.clock });
+  const server = await startGrpcServer({
+    host: config.host,
+    port: config.port,
+    services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
+    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+  });
+  const sweeping = setInterval(() => {
+    store.sweep().catch((err: unknown) => logger.warn("cache_sweep_failed", { err }));
+  }, SWEEP_INTERVAL_MS);
+
+  return {
+    name: "cache",
+    address: server.address,
+    notReady: () =>
+      store.ping().then(
+        () => [],
+        () => ["cache store"],
+      ),
+    async stop(graceMs) {
+      clearInterval(sweeping);
+      watchers.close();
+      await server.drain(graceMs);
+      await store.close();
+    },
+  };
+}

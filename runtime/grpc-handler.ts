@@ -1,4 +1,5 @@
 import { setMaxListeners } from "node:events";
+import { setImmediate } from "node:timers/promises";
 import { type DescMethod, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   Code,
@@ -94,6 +95,7 @@ function unaryHandler(
     invokeUnaryImplementation(spec, context, call.request, interceptors).then((response) => {
       if (answered) return;
       answered = true;
+      call.sendMetadata(headersToMetadata(context.responseHeader));
       callback(null, response, headersToMetadata(context.responseTrailer));
       end();
     }, fail);
@@ -149,15 +151,28 @@ function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: G
   // Every call that the handler makes listens too; Node would warn of a leak at eleven.
   setMaxListeners(0, context.signal);
   call.on("cancelled", () => {
-    context.abort(meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call."));
+    context.abort(cancelledByCaller());
   });
   return { context, end: (error?: ConnectError) => context.abort(error ?? ENDED) };
+}
+
+function streamsRequest({ methodKind }: DescMethod): boolean {
+  return methodKind === "client_streaming" || methodKind === "bidi_streaming";
+}
+
+function cancelledByCaller(): ConnectError {
+  return meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call.");
 }
 
 async function* requests(call: StreamCall, context: HandlerContext): AsyncGenerator<Message> {
   try {
     // Iterating plainly would destroy the stream at its end, and with it the way back.
     for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Message;
+    if (!streamsRequest(context.method)) return;
+    // Node's HTTP/2 ends the messages of a stream that is reset as if they were complete, and mostly tells of the reset
+    // in the same turn. A client may still send the two apart: where half a stream does harm, it needs a last message.
+    await setImmediate();
+    if (call.cancelled) throw cancelledByCaller();
   } catch (error) {
     // A request that cannot be read: too large, or not this message.
     if (context.signal.aborted) throw context.signal.reason;
@@ -174,18 +189,18 @@ async function respond(
 ): Promise<void> {
   const excess = excessMetadata(call.metadata, limits);
   if (excess !== undefined) throw excess;
-  const aborted = rejectOnAbort(context.signal);
+  const { signal } = context;
   const iterator = responses[Symbol.asyncIterator]();
   let headersSent = false;
   try {
     for (;;) {
-      const step = await Promise.race([iterator.next(), aborted]);
+      const step = await orAbort(iterator.next(), signal);
       if (!headersSent) {
         call.sendMetadata(headersToMetadata(context.responseHeader));
         headersSent = true;
       }
       if (step.done === true) return;
-      if (!call.write(step.value)) await Promise.race([once(call, "drain"), aborted]);
+      if (!call.write(step.value)) await orAbort(once(call, "drain"), signal);
     }
   } catch (error) {
     // Not awaited: a generator that is stuck in its own await ends when that does.
@@ -200,14 +215,15 @@ function excessMetadata(metadata: Metadata, { maxMetadataBytes }: GrpcServerLimi
   return meshError(Code.ResourceExhausted, ErrorReason.MESSAGE_TOO_LARGE, message);
 }
 
-/** Rejects when the signal aborts, so that a handler that does not listen cannot hold the call. */
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  const promise = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(abortReason(signal));
-    else signal.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
+/** `work`, or a rejection when the signal aborts first, so that a handler that does not listen cannot hold the call. */
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortReason(signal));
+    if (signal.aborted) abort();
+    // Taken off again after each step: a stream that lives for hours must not collect listeners.
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
-  promise.catch(() => {});
-  return promise;
 }
 
 /** Why the call was aborted; Connect's own words for a deadline lack our reason. */

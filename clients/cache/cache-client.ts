@@ -49,6 +49,8 @@ export interface CacheClientOptions {
   transport?: Transport;
   /** Silence of the service after which a lookup is a miss, in milliseconds. Default 50. */
   patienceMs?: number;
+  /** Bound of the memory of this process that holds recent values, in bytes; 0 for none. Default 64 MiB. */
+  localBytes?: number;
   /** How long getOrCompute waits for a value that another process makes, in milliseconds. Default 30,000. */
   maxWaitMs?: number;
   clock?: Clock;

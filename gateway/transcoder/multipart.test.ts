@@ -24,6 +24,7 @@ type Part = { part: { case: string; value: any } };
 /** One message in short. */
 function show({ part }: Part): string {
   if (part.case === "data") return `data ${Buffer.from(part.value).toString()}`;
+  if (part.case === "end") return "end";
   if (part.case === "page") return `page ${part.value.fileName} ${part.value.mimeType}`;
   return `header ${part.value.name} ${part.value.note} ${JSON.stringify(part.value.metadata)}`;
 }
@@ -91,6 +92,17 @@ describe("a form becomes messages", () => {
     const answer = await rest.ask("POST", target, form(...parts));
     expect(answer.json).toEqual({ parts: messages });
     expect(answer.status).toBe(200);
+  });
+
+  test("that end with a message of their own where one is mapped, and only when the form was whole", async () => {
+    const seen: string[] = [];
+    await using rest = await uploading(seen, { ...mapping, end: "end" });
+    const whole = form({ name: "f", value: "a", file: "a.txt", type: "text/plain" });
+    await rest.ask("POST", target, whole);
+    expect(seen.slice(1)).toEqual(["page a.txt text/plain", "data a", "end"]);
+    seen.length = 0;
+    await rest.ask("POST", target, { ...whole, body: whole.body.slice(0, -6) });
+    expect(seen).not.toContain("end");
   });
 
   test("of a real client, in chunks as they come", async () => {
@@ -267,6 +279,7 @@ test.each([
   { wrong: { ...mapping, header: "none" }, problem: 'has no field "none"' },
   { wrong: { ...mapping, header: "data" }, problem: "UploadPagesRequest.data is not a message" },
   { wrong: { ...mapping, data: "page" }, problem: "is wrong" },
+  { wrong: { ...mapping, end: "none" }, problem: 'has no field "none"' },
   { wrong: { ...mapping, file: { field: "page", fileName: "none" } }, problem: 'UploadPage has no field "none"' },
 ])("a mapping that does not fit is refused: $problem", async ({ wrong, problem }) => {
   await expect(uploading([], wrong)).rejects.toThrow(problem);

@@ -1,0 +1,196 @@
+import { create } from "@bufbuild/protobuf";
+import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
+import type { CheckpointService, TaskWrite } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { currentTenant } from "../../runtime/call-context.js";
+import type { Clock } from "../../runtime/clock.js";
+import { sweepTimeOf } from "./cleaning.js";
+import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
+import { checkpointParts, listParts } from "./reading.js";
+import { chooseDeletable } from "./retention.js";
+import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
+import { packContents, packData, PutPlan, searchableJson } from "./writing.js";
+
+/** Threads of a page when the request does not say. */
+const DEFAULT_PAGE_SIZE = 50;
+
+export function checkpointHandlers(deps: {
+  store: CheckpointStore;
+  clock: Clock;
+  /** Called after a checkpoint was stored; the thread has so many now. */
+  onPut: (thread: ThreadKey, checkpointCount: number) => void;
+}): ServiceImpl<typeof CheckpointService> {
+  const { store, clock } = deps;
+  const now = () => new Date(clock.now());
+  const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
+
+  return {
+    async putCheckpoint(request) {
+      const thread = threadOf(request);
+      const plan = new PutPlan(request.contents);
+      const checkpoint = {
+        ...thread,
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId,
+        parentId: request.parentCheckpointId || undefined,
+        data: packData(request.data, request.metadata),
+        metadata: searchableJson("metadata", request.metadata),
+        needsParent: request.needsParent,
+        channels: request.channels.map(({ channel, version, value, unchanged }) => ({
+          channel,
+          version,
+          value: unchanged || value === undefined ? undefined : plan.pack(value),
+          unchanged,
+        })),
+      };
+      const context = { fencingToken: request.fencingToken, now: now() };
+      const { checkpointCount } = await plan.store((addition) => store.put(checkpoint, addition, context));
+      deps.onPut(thread, checkpointCount);
+      return {};
+    },
+
+    async putWrites(request) {
+      const plan = new PutPlan(request.contents);
+      const writes = {
+        ...threadOf(request),
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId,
+        taskId: request.taskId,
+        taskPath: request.taskPath,
+        writes: onePerIndex(request.writes).map(({ index, channel, value }) => ({
+          index,
+          channel,
+          value: plan.pack(value as NonNullable<typeof value>),
+        })),
+      };
+      await plan.store((addition) => store.putWrites(writes, addition, { fencingToken: request.fencingToken, now: now() }));
+      return {};
+    },
+
+    async putContents(request) {
+      const time = now();
+      await store.putContents(threadOf(request), packContents(request.contents), sweepTimeOf(time), {
+        fencingToken: request.fencingToken,
+        now: time,
+      });
+      return {};
+    },
+
+    async *getCheckpoint(request) {
+      const found = await store.get(threadOf(request), request.checkpointNs, request.checkpointId || undefined, now());
+      if (found === undefined) throw checkpointNotFound(request.threadId, request.checkpointId);
+      yield* checkpointParts(found.checkpoint, found.contents);
+    },
+
+    async *listCheckpoints(request) {
+      const query = {
+        tenant: currentTenant(),
+        threadId: request.threadId || undefined,
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId || undefined,
+        before: request.beforeCheckpointId || undefined,
+        filter: request.filter.length === 0 ? undefined : searchableJson("filter", request.filter),
+      };
+      yield* listParts(store, query, request.limit ?? Number.POSITIVE_INFINITY, now());
+    },
+
+    async getThread(request) {
+      const thread = await store.thread(threadOf(request), now());
+      if (thread === undefined) throw threadNotFound(request.threadId);
+      return { thread: toThread(thread) };
+    },
+
+    async listThreads(request) {
+      const size = request.pageSize || DEFAULT_PAGE_SIZE;
+      const after = Buffer.from(request.pageToken, "base64url").toString();
+      const threads = await store.threads(currentTenant(), request.prefix, after, size + 1, now());
+      const page = threads.slice(0, size);
+      const last = threads.length > size ? page.at(-1) : undefined;
+      return {
+        threads: page.map(toThread),
+        nextPageToken: last === undefined ? "" : Buffer.from(last.threadId).toString("base64url"),
+      };
+    },
+
+    async deleteThread(request) {
+      await store.deleteThread(threadOf(request));
+      return {};
+    },
+
+    async copyThread(request) {
+      const source = threadOf({ threadId: request.sourceThreadId });
+      const outcome = await store.copyThread(source, request.targetThreadId, now());
+      if (outcome === "no source") throw threadNotFound(request.sourceThreadId);
+      if (outcome === "target exists") throw threadExists(request.targetThreadId);
+      return {};
+    },
+
+    async pruneThread(request) {
+      const deleted = await store.deleteCheckpoints(threadOf(request), (all) => chooseDeletable(all, request.keep));
+      return { deletedCount: BigInt(deleted) };
+    },
+
+    async acquireThreadLease(request) {
+      const time = now();
+      const { granted, lease } = await store.acquireLease(threadOf(request), request.owner, after(time, request.ttl), time);
+      if (!granted) throw threadLeased(request.threadId, lease.expiresAt.getTime() - time.getTime());
+      return { lease: toLease(request.threadId, lease) };
+    },
+
+    async renewThreadLease(request) {
+      const lease = await store.renewLease(threadOf(request), request.fencingToken, after(now(), request.ttl));
+      if (lease === undefined) throw leaseLost(request.threadId);
+      return { lease: toLease(request.threadId, lease) };
+    },
+
+    async releaseThreadLease(request) {
+      await store.releaseLease(threadOf(request), request.fencingToken);
+      return {};
+    },
+
+    async getStats() {
+      const stats = await store.stats(currentTenant());
+      return {
+        threadCount: BigInt(stats.threads),
+        checkpointCount: BigInt(stats.checkpoints),
+        storedBytes: BigInt(stats.storedBytes),
+        oldestUpdateTime: stats.oldestUpdate && timestampFromDate(stats.oldestUpdate),
+      };
+    },
+  };
+}
+
+function after(now: Date, ttl: Duration | undefined): Date {
+  return new Date(now.getTime() + (ttl === undefined ? 0 : durationMs(ttl)));
+}
+
+/** A write that exists once is replaced by a later one of the same call; the others keep the first. */
+function onePerIndex(writes: readonly TaskWrite[]): TaskWrite[] {
+  const byIndex = new Map<number, TaskWrite>();
+  for (const write of writes) {
+    if (write.index < 0 || !byIndex.has(write.index)) byIndex.set(write.index, write);
+  }
+  return [...byIndex.values()];
+}
+
+function toThread(thread: ThreadSummary): Thread {
+  return create(ThreadSchema, {
+    threadId: thread.threadId,
+    createTime: timestampFromDate(thread.createdAt),
+    updateTime: timestampFromDate(thread.updatedAt),
+    expireTime: thread.expiresAt && timestampFromDate(thread.expiresAt),
+    checkpointCount: BigInt(thread.checkpointCount),
+    storedBytes: BigInt(thread.storedBytes),
+    lease: thread.lease && toLease(thread.threadId, thread.lease),
+  });
+}
+
+function toLease(threadId: string, lease: Lease): ThreadLease {
+  return create(ThreadLeaseSchema, {
+    threadId,
+    owner: lease.owner,
+    fencingToken: lease.token,
+    expireTime: timestampFromDate(lease.expiresAt),
+  });
+}

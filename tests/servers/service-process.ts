@@ -1,0 +1,32 @@
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort } from "./free-port.js";
+import { endServerProcess, type ServerProcess, startServerProcess, untilReady } from "./server-process.js";
+
+/** One of our services in a process of its own. */
+export interface ServiceProcess extends ServerProcess {
+  /** host:port of its gRPC server. */
+  readonly address: string;
+  /** SIGTERM, and waits for the end. */
+  stop(): Promise<void>;
+}
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** Starts services/<name> from its sources; resolves when it is ready. */
+export async function startServiceProcess(name: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
+  const [port, probePort] = [await freePort(), await freePort()];
+  const main = join(ROOT, "services", name, "main.ts");
+  const server = startServerProcess(process.execPath, ["--import", "tsx", main], {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      RAGENTS_LOG_LEVEL: "warn",
+      [`RAGENTS_${name.toUpperCase()}_PORT`]: String(port),
+      RAGENTS_METRICS_PORT: String(probePort),
+      ...env,
+    },
+  });
+  await untilReady(server, async () => (await fetch(`http://127.0.0.1:${probePort}/readyz`)).ok);
+  return Object.assign(server, { address: `127.0.0.1:${port}`, stop: () => endServerProcess(server) });
+}

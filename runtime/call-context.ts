@@ -4,6 +4,8 @@ import { AsyncLocalStorage } from "node:async_hooks";
 export interface Identity {
   /** Part of every key, row and query. */
   readonly tenant: string;
+  /** Names the limits that hold for the caller; those of "default" when absent, or of "local" for the local tenant. */
+  readonly tier?: string;
 }
 
 /** What belongs to one call and follows it through every service: Go's context, for this mesh. */

@@ -196,7 +196,8 @@ describe("forms that are refused", () => {
   });
 });
 
-test("an upload whose client goes away is cancelled, never taken for complete", async () => {
+// Half an upload is of no use: it is cancelled even where calls go on without their client.
+test.each([false, true])("an upload whose client goes away is cancelled, with keepRunning %s", async (keepRunning) => {
   const started = deferred<void>();
   const outcome = deferred<string>();
   await using rest = await startRestServer(
@@ -209,7 +210,7 @@ test("an upload whose client goes away is cancelled, never taken for complete", 
           return {};
         },
       } as object),
-    { multipart: { [rpc]: mapping } },
+    { multipart: { [rpc]: mapping }, keepRunning: () => keepRunning },
   );
   const { headers, body } = form({ name: "f", value: "abc", file: "a.txt" });
   const client = httpRequest({
@@ -222,6 +223,29 @@ test("an upload whose client goes away is cancelled, never taken for complete", 
   client.write(body.slice(0, -9));
   await started.promise;
   client.destroy();
+  expect(await outcome.promise).toBe("cancelled");
+});
+
+test("a form that is broken in its middle reaches the RPC as cancelled, never as complete", async () => {
+  const outcome = deferred<string>();
+  await using rest = await startRestServer(
+    (router) =>
+      router.service(library, {
+        async uploadPages(messages: AsyncIterable<Part>) {
+          try {
+            for await (const _ of messages);
+            outcome.resolve("complete");
+          } catch {
+            outcome.resolve("cancelled");
+          }
+          return {};
+        },
+      } as object),
+    { multipart: { [rpc]: mapping } },
+  );
+  const { headers, body } = form({ name: "f", value: "abc", file: "a.txt" });
+  const answer = await rest.ask("POST", target, { headers, body: body.slice(0, -9) });
+  expect([answer.status, answer.json.details[0].reason]).toEqual([400, "MALFORMED_BODY"]);
   expect(await outcome.promise).toBe("cancelled");
 });
 

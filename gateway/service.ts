@@ -69,6 +69,8 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
     services,
     transport: (service) => transportOf(service.typeName),
     errorDomain: ERROR_DOMAIN,
+    // Document ids hold slashes, which generated clients escape.
+    decodeSlashes: true,
     requestHeaders: (request) => ({ [REQUEST_ID_HEADER]: String(request.headers[REQUEST_ID_HEADER]) }),
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,

@@ -38,6 +38,7 @@ const MULTIPART = {
     header: "header",
     file: { field: "file", fileName: "document_id", mediaType: "mime_type" },
     data: "data",
+    end: "end",
     maxFileBytes: 200 * 1024 * 1024,
     maxFiles: 20_000,
   },

@@ -306,9 +306,20 @@ describe("an upload", () => {
     expect((await client.listDocuments({ collection })).documents).toEqual([]);
   });
 
+  test("that ends without its end message leaves nothing behind", async () => {
+    const collection = await newCollection();
+    async function* messages() {
+      yield { part: { case: "header" as const, value: { collection } } };
+      yield { part: { case: "file" as const, value: { documentId: "a.txt" } } };
+      yield { part: { case: "data" as const, value: Buffer.from("half") } };
+    }
+    expect(reasonOf(await failure(client.uploadDocuments(messages())))).toBe("UPLOAD_INCOMPLETE");
+    expect((await client.listJobs({ collection })).jobs).toEqual([]);
+  });
+
   test.each([
     { name: "no header", parts: [{ case: "data" as const, value: Buffer.from("x") }] },
-    { name: "no file", parts: [{ case: "header" as const, value: { collection: "default" } }] },
+    { name: "no file", parts: [{ case: "header" as const, value: { collection: "default" } }, { case: "end" as const, value: {} }] },
     { name: "bytes before a file", parts: [{ case: "header" as const, value: { collection: "default" } }, { case: "data" as const, value: Buffer.from("x") }] },
   ])("with $name is refused", async ({ parts }) => {
     async function* messages() {

@@ -119,6 +119,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.agent.v1.Message.role": "\"user\" or \"assistant\".",
   "ragents.agent.v1.Message.content": "The text.",
   "ragents.agent.v1.Message.citations": "The passages an assistant's message relies on.",
+  "ragents.agent.v1.Message.create_time": "When it was said.",
   "ragents.agent.v1.RunStep": "A step of the agent's graph has ended.",
   "ragents.agent.v1.RunStep.name": "The node, e.g. \"retrieve\".",
   "ragents.agent.v1.RunStep.summary": "What came of it, for people to read.",

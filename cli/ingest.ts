@@ -5,7 +5,7 @@ import { toJson } from "@bufbuild/protobuf";
 import { SingleBar } from "cli-progress";
 import { type Job, JobSchema, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
 import { type UploadSource, uploadFiles } from "../clients/rag/index.js";
-import { mediaTypeOf } from "../runtime/media-types.js";
+import { isDocumentName } from "../runtime/document-types.js";
 import type { Mesh } from "./connection.js";
 
 /** A file to upload. */
@@ -70,7 +70,7 @@ async function collect(paths: string[]): Promise<{ files: LocalFile[]; leftOut: 
   }
   async function add(path: string, documentId: string): Promise<void> {
     const info = await stat(path).catch(() => undefined);
-    if (info?.isFile() !== true || mediaTypeOf(path) === undefined) leftOut += 1;
+    if (info?.isFile() !== true || !isDocumentName(path)) leftOut += 1;
     else files.push({ path, documentId, bytes: info.size });
   }
   for (const given of paths) {

@@ -1,10 +1,12 @@
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createRagClient, type RagClient, uploadFiles } from "../../clients/rag/index.js";
 import { type Job, JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
+import type { UploadDocumentsRequestSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { systemClock } from "../../runtime/clock.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { silentLogger } from "../../runtime/logger.js";
@@ -317,7 +319,7 @@ describe("an upload", () => {
     expect((await client.listJobs({ collection })).jobs).toEqual([]);
   });
 
-  test.each([
+  test.each<{ name: string; parts: MessageInitShape<typeof UploadDocumentsRequestSchema>["part"][] }>([
     { name: "no header", parts: [{ case: "data" as const, value: Buffer.from("x") }] },
     { name: "no file", parts: [{ case: "header" as const, value: { collection: "default" } }, { case: "end" as const, value: {} }] },
     { name: "bytes before a file", parts: [{ case: "header" as const, value: { collection: "default" } }, { case: "data" as const, value: Buffer.from("x") }] },

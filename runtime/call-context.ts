@@ -4,6 +4,8 @@ import { AsyncLocalStorage } from "node:async_hooks";
 export interface Identity {
   /** Part of every key, row and query. */
   readonly tenant: string;
+  /** Names the limits that hold for the caller; those of "default" when absent, or of "local" for the local tenant. */
+  readonly tier?: string;
 }
 
 /** What belongs to one call and follows it through every service: Go's context, for this mesh. */
@@ -53,6 +55,12 @@ export function runDetached<T>(fn: () => T): T {
  */
 export function backgroundCall(identity: Identity, requestId: string, signal: AbortSignal): CallContext {
   return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal };
+}
+
+/** Runs `fn` for the caller of the current call, but with neither its deadline nor its cancellation: for what must be done after its end. */
+export function runBeyondCall<T>(fn: () => T): T {
+  const call = storage.getStore();
+  return call === undefined ? fn() : runInCall(backgroundCall(call.identity, call.requestId, new AbortController().signal), fn);
 }
 
 /** Resumes every step of `source` inside `call`: a generator's body otherwise runs in its consumer's context. */

@@ -1,8 +1,26 @@
-import { type DescMessage, type DescMethod, type DescService, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { setMaxListeners } from "node:events";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import type { Interceptor, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
-import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
-import { type CallOptions, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type Interceptor,
+  type StreamRequest,
+  type Transport,
+  type UnaryRequest,
+} from "@connectrpc/connect";
+import { Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
 import { headersToMetadata, metadataToHeaders } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
@@ -46,41 +64,54 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.dns_min_time_between_resolutions_ms": 5_000,
   });
   const interceptors = options.interceptors ?? [];
+  const request = (
+    method: DescMethod,
+    { header, signal }: CallScope,
+    contextValues: ContextValues | undefined,
+    content: { stream: false; message: Message } | { stream: true; message: AsyncIterable<Message> },
+  ) => ({
+    ...content,
+    service: method.parent,
+    method,
+    requestMethod: "POST",
+    url: `grpc://${options.address}/${method.parent.typeName}/${method.name}`,
+    header,
+    signal: signal ?? NEVER,
+    contextValues: contextValues ?? createContextValues(),
+  });
 
   return {
     close: () => client.close(),
     unary(method, signal, timeoutMs, header, input, contextValues) {
       const scope = callScope(signal, timeoutMs, header, options.defaultTimeoutMs);
-      return runUnaryCall({
-        interceptors,
-        signal: scope.signal,
-        // grpc-js keeps the deadline itself and tells the server.
-        timeoutMs: undefined,
-        req: requestOf(method, scope.header, input, contextValues, options.address, false) as never,
-        next: async (req) =>
-          (await callUnary(client, method, req.message, req.header, scope.deadline, req.signal)) as unknown as UnaryResponse<
-            typeof method.input,
-            typeof method.output
-          >,
-      }) as never;
+      const send = (req: UnaryRequest) => callUnary(client, req, scope.deadline);
+      const message = create(method.input, input);
+      return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: false, message })) as never;
     },
     stream(method, signal, timeoutMs, header, input, contextValues) {
       const scope = callScope(signal, timeoutMs, header, options.defaultTimeoutMs);
-      return runStreamingCall({
-        interceptors,
-        signal: scope.signal,
-        // grpc-js keeps the deadline itself and tells the server.
-        timeoutMs: undefined,
-        req: requestOf(method, scope.header, input, contextValues, options.address, true) as never,
-        next: async (req) =>
-          callStream(client, method, req.message, req.header, scope.deadline, req.signal) as unknown as StreamResponse<
-            typeof method.input,
-            typeof method.output
-          >,
-      }) as never;
+      const send = async (req: StreamRequest) => callStream(client, req, scope.deadline);
+      const message = messages(method.input, input);
+      return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: true, message })) as never;
     },
   };
 }
+
+type AnySend = (request: object) => Promise<object>;
+
+/** The first interceptor is the outermost. */
+function intercepted(send: AnySend, interceptors: Interceptor[]): AnySend {
+  return interceptors.reduceRight<AnySend>((next, interceptor) => interceptor(next as never) as unknown as AnySend, send);
+}
+
+async function* messages(schema: DescMessage, input: AsyncIterable<MessageInitShape<DescMessage>>): AsyncGenerator<Message> {
+  for await (const message of input) yield create(schema, message);
+}
+
+/** For calls that nobody can give up before their deadline. */
+const NEVER = new AbortController().signal;
+// Node warns of a leak at eleven listeners; here every call under way is one.
+setMaxListeners(0, NEVER);
 
 /** Retries UNAVAILABLE where a repetition is harmless, and stops when retries are what breaks the server. */
 function serviceConfig(services: DescService[]) {
@@ -104,13 +135,20 @@ function serviceConfig(services: DescService[]) {
   };
 }
 
-/** Joins what the caller asks for with what the current call allows. */
+/** What the caller asks for, joined with what the current call allows. */
+interface CallScope {
+  /** In milliseconds since the epoch. */
+  deadline: number;
+  header: Headers;
+  signal: AbortSignal | undefined;
+}
+
 function callScope(
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,
   headers: ConstructorParameters<typeof Headers>[0],
   defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
-) {
+): CallScope {
   const call = currentCall();
   const now = Date.now();
   const inherited = call === undefined ? Number.POSITIVE_INFINITY : call.deadline;
@@ -127,26 +165,6 @@ function callScope(
   };
 }
 
-function requestOf(
-  method: DescMethod,
-  header: Headers,
-  message: unknown,
-  contextValues: unknown,
-  address: string,
-  stream: boolean,
-) {
-  return {
-    stream,
-    service: method.parent,
-    method,
-    requestMethod: "POST",
-    url: `grpc://${address}/${method.parent.typeName}/${method.name}`,
-    header,
-    contextValues,
-    message,
-  };
-}
-
 function codec(method: DescMethod) {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
@@ -155,21 +173,14 @@ function codec(method: DescMethod) {
   };
 }
 
-function callOptions(deadline: number): CallOptions {
-  return { deadline };
-}
-
 function callUnary(
   client: Client,
-  method: DescMethod,
-  message: Message,
-  header: Headers,
+  { method, message, header, signal }: UnaryRequest,
   deadline: number,
-  signal: AbortSignal,
 ): Promise<object> {
   const { path, serialize, deserialize } = codec(method);
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
+    if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
     let responseHeader = new Headers();
     let answer: Message | undefined;
     const call = client.makeUnaryRequest(
@@ -178,7 +189,7 @@ function callUnary(
       deserialize,
       message,
       headersToMetadata(header),
-      callOptions(deadline),
+      { deadline },
       (error, response) => {
         if (error !== null) return reject(fromGrpcStatus(error, method.parent.typeName));
         answer = response;
@@ -203,16 +214,9 @@ function callUnary(
   });
 }
 
-function callStream(
-  client: Client,
-  method: DescMethod,
-  input: AsyncIterable<Message>,
-  header: Headers,
-  deadline: number,
-  signal: AbortSignal,
-): object {
+function callStream(client: Client, { method, message: input, header, signal }: StreamRequest, deadline: number): object {
   const { path, serialize, deserialize } = codec(method);
-  const call = client.makeBidiStreamRequest(path, serialize, deserialize, headersToMetadata(header), callOptions(deadline));
+  const call = client.makeBidiStreamRequest(path, serialize, deserialize, headersToMetadata(header), { deadline });
   const cancel = () => call.cancel();
   if (signal.aborted) cancel();
   else signal.addEventListener("abort", cancel, { once: true });

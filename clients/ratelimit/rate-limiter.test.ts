@@ -1,0 +1,187 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Code, ConnectError, createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import { runInCall } from "../../runtime/call-context.js";
+import { systemClock } from "../../runtime/clock.js";
+import { meshError, reasonOf } from "../../runtime/errors.js";
+import { silentLogger } from "../../runtime/logger.js";
+import { createMetrics } from "../../runtime/metrics.js";
+import { startRateLimitService } from "../../services/ratelimit/service.js";
+import { failureOf } from "../../tests/failure-of.js";
+import { RateLimiter, type RateLimiterOptions } from "./index.js";
+
+/** Ten at once; what comes back within a test is less than one. */
+const SLOW = "tiers: { local: { burst: 10, per_hour: 1 } }";
+/** One at once, twenty a second. */
+const FAST = "tiers: { local: { burst: 1, per_second: 20 } }";
+
+async function start(limits: string, options: RateLimiterOptions = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "ragents-ratelimit-"));
+  const path = join(folder, "limits.yaml");
+  await writeFile(path, limits);
+  const service = await startRateLimitService(
+    { RAGENTS_RATELIMIT_PORT: "0", RAGENTS_RATELIMIT_CONFIG: path },
+    { logger: silentLogger, metrics: createMetrics(), clock: systemClock },
+  );
+  const limiter = new RateLimiter({ address: service.address, patienceMs: 10_000, ...options });
+  onTestFinished(async () => {
+    limiter.close();
+    await service.stop(1_000);
+    await rm(folder, { recursive: true });
+  });
+  return { limiter, service };
+}
+
+/** A limiter whose service answers as told. */
+function answering(handlers: Partial<ServiceImpl<typeof RateLimitService>>, options: RateLimiterOptions = {}): RateLimiter {
+  const transport = createRouterTransport(({ service }) => void service(RateLimitService, handlers));
+  return new RateLimiter({ transport, ...options });
+}
+
+const unavailable = () => {
+  throw new ConnectError("away", Code.Unavailable);
+};
+const closed = () => {
+  throw meshError(Code.Unavailable, ErrorReason.RATE_LIMIT_UNAVAILABLE, "closed", { retryAfterMs: 700 });
+};
+
+describe("a rate limiter's check", () => {
+  test("takes until nothing is left", async () => {
+    const { limiter } = await start(SLOW);
+    expect(await limiter.check("user", { cost: 4 })).toEqual({ allowed: true, waitMs: 0, remaining: 6, degraded: false });
+    const refused = await limiter.check("user", { cost: 7 });
+    expect(refused).toMatchObject({ allowed: false, remaining: 6, degraded: false });
+    expect(refused.waitMs).toBeGreaterThan(3_500_000);
+  });
+
+  test("of many at the same moment lets as many pass as there are tokens", async () => {
+    const { limiter } = await start(SLOW);
+    const decisions = await Promise.all(Array.from({ length: 1_200 }, () => limiter.check("user")));
+    expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(10);
+  });
+
+  test("is unlimited where no limit applies", async () => {
+    const { limiter } = await start("");
+    expect(await limiter.check("user")).toEqual({ allowed: true, waitMs: 0, remaining: Number.POSITIVE_INFINITY, degraded: false });
+  });
+
+  test("counts each tenant by itself", async () => {
+    const tenants: string[] = [];
+    const limiter = answering({
+      batchCheck: ({ checks }) => {
+        tenants.push(checks.map(({ key }) => key).join());
+        return { results: checks.map(() => ({ result: { case: "decision" as const, value: { allowed: true } } })) };
+      },
+    });
+    const callOf = (tenant: string) => ({
+      identity: { tenant },
+      requestId: "r",
+      deadline: Number.POSITIVE_INFINITY,
+      signal: new AbortController().signal,
+    });
+    await Promise.all(["a", "b", "a"].map((tenant, i) => runInCall(callOf(tenant), () => limiter.check(`${tenant}${i}`))));
+    expect(tenants.sort()).toEqual(["a0,a2", "b1"]);
+  });
+
+  test.each([{ cost: -1 }, { cost: 0 }, { cost: 1.5 }, { cost: Number.NaN }])("refuses a cost of $cost and spoils no other check", async ({ cost }) => {
+    const { limiter } = await start(SLOW);
+    const [bad, good] = await Promise.all([failureOf(limiter.check("user", { cost })), limiter.check("user")]);
+    expect([bad.code, reasonOf(bad)]).toEqual([Code.InvalidArgument, "INVALID_FIELD"]);
+    expect(good).toMatchObject({ allowed: true, remaining: 9 });
+  });
+
+  test("says of a cost above the capacity that it can never pass", async () => {
+    const { limiter } = await start(SLOW);
+    expect(reasonOf(await failureOf(limiter.check("user", { cost: 11 })))).toBe("COST_ABOVE_CAPACITY");
+  });
+
+  test.each([
+    { onUnavailable: "open" as const, allowed: true, waitMs: 0 },
+    { onUnavailable: "closed" as const, allowed: false, waitMs: 1_000 },
+  ])("without its service: allowed=$allowed when $onUnavailable", async ({ onUnavailable, allowed, waitMs }) => {
+    const limiter = answering({ batchCheck: unavailable }, { onUnavailable });
+    expect(await limiter.check("user")).toEqual({ allowed, waitMs, remaining: 0, degraded: true });
+  });
+
+  test("does not wait long for a silent service", async () => {
+    const limiter = answering({ batchCheck: () => new Promise<never>(() => {}) }, { patienceMs: 50 });
+    expect(await limiter.check("user")).toMatchObject({ allowed: true, degraded: true });
+  });
+
+  test("refuses while the store of a fail-closed limit is away, whatever the service's absence would mean", async () => {
+    const limiter = answering({ batchCheck: closed, acquire: closed }, { onUnavailable: "open" });
+    expect(await limiter.check("user")).toEqual({ allowed: false, waitMs: 700, remaining: 0, degraded: true });
+    expect(reasonOf(await failureOf(limiter.acquire("user")))).toBe("RATE_LIMIT_UNAVAILABLE");
+  });
+
+  test("asks another replica when one goes away", async () => {
+    let calls = 0;
+    const limiter = answering({
+      batchCheck: () => {
+        calls += 1;
+        if (calls === 1) throw new ConnectError("away", Code.Unavailable);
+        return { results: [{ result: { case: "decision", value: { allowed: true } } }] };
+      },
+    });
+    expect(await limiter.check("user")).toMatchObject({ allowed: true, degraded: false });
+  });
+});
+
+describe("processWithRateLimit", () => {
+  test("runs the work when its turn comes, the more important first", async () => {
+    const { limiter } = await start(FAST);
+    await limiter.check("user");
+    const order: string[] = [];
+    const work = (["LOW", "NORMAL", "CRITICAL"] as const).map((priority) =>
+      limiter.processWithRateLimit("user", () => order.push(priority), { priority }),
+    );
+    expect(await Promise.all(work)).toEqual([3, 2, 1]);
+    expect(order).toEqual(["CRITICAL", "NORMAL", "LOW"]);
+  });
+
+  test("does not run the work when its turn would come too late", async () => {
+    const { limiter } = await start(SLOW);
+    await limiter.check("user", { cost: 10 });
+    let ran = false;
+    const error = await failureOf(limiter.processWithRateLimit("user", () => (ran = true), { timeout: 200 }));
+    expect([error.code, reasonOf(error)]).toEqual([Code.ResourceExhausted, "BUCKET_EMPTY"]);
+    expect(ran).toBe(false);
+  });
+
+  test("passes on what the work throws", async () => {
+    const { limiter } = await start(SLOW);
+    await expect(limiter.processWithRateLimit("user", () => Promise.reject(new Error("of the work")))).rejects.toThrow("of the work");
+  });
+
+  test("is given up by its signal", async () => {
+    const { limiter } = await start("tiers: { local: { burst: 1, per_minute: 6 } }");
+    await limiter.check("user");
+    const controller = new AbortController();
+    const waiting = failureOf(limiter.acquire("user", { signal: controller.signal }));
+    controller.abort();
+    expect((await waiting).code).toBe(Code.Canceled);
+  });
+
+  test("takes a place at another replica when its own stops", async () => {
+    let calls = 0;
+    const limiter = answering({
+      acquire: () => {
+        calls += 1;
+        if (calls < 3) throw meshError(Code.Unavailable, ErrorReason.SHUTTING_DOWN, "stopping");
+        return { decision: { allowed: true } };
+      },
+    });
+    expect(await limiter.processWithRateLimit("user", () => "done")).toBe("done");
+    expect(calls).toBe(3);
+  });
+
+  test.each(["open", "closed"] as const)("without its service, %s", async (onUnavailable) => {
+    const limiter = answering({ acquire: unavailable }, { onUnavailable });
+    const work = limiter.processWithRateLimit("user", () => "ran", { timeout: 300 }).catch((error: unknown) => ConnectError.from(error).code);
+    expect(await work).toBe(onUnavailable === "open" ? "ran" : Code.Unavailable);
+  });
+});

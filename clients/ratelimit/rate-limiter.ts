@@ -1,0 +1,166 @@
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import { type Client, Code, createClient, type Transport } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import { type Decision, Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { currentCall } from "../../runtime/call-context.js";
+import { type Clock, systemClock } from "../../runtime/clock.js";
+import { hasCode, reasonName, reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
+import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
+import { BatchedChecks } from "./batched-checks.js";
+
+/** Who goes first among those that wait for a key. */
+export type RequestPriority = "CRITICAL" | "HIGH" | "NORMAL" | "LOW";
+
+export interface RateLimiterOptions {
+  /** Where the service is: host:port, or dns:///name:port for every replica of it. Default 127.0.0.1:9103. */
+  address?: string;
+  /** Takes the place of the address; its owner closes it. */
+  transport?: Transport;
+  /** What is decided while the service cannot be reached: requests pass ("open", the default) or are refused. */
+  onUnavailable?: "open" | "closed";
+  /** Silence of the service after which it counts as unreachable, in milliseconds. Default 500. */
+  patienceMs?: number;
+  clock?: Clock;
+}
+
+export interface CheckOptions {
+  /** Tokens that the request takes. Default 1. */
+  cost?: number;
+}
+
+export interface RateLimitDecision {
+  allowed: boolean;
+  /** Until a request of this cost can be allowed, in milliseconds; 0 when allowed. */
+  waitMs: number;
+  /** Whole tokens left; Infinity when no limit applies. */
+  remaining: number;
+  /** Whether the limiter could not be asked, and `onUnavailable` or the limit's own choice decided. */
+  degraded: boolean;
+}
+
+export interface AcquireOptions extends CheckOptions {
+  /** Default NORMAL. */
+  priority?: RequestPriority;
+  /** Longest time to wait, in milliseconds. Default 30,000; the current call's deadline bounds it too. */
+  timeout?: number;
+  /** Gives up waiting. */
+  signal?: AbortSignal;
+}
+
+export type ProcessOptions = AcquireOptions;
+
+export interface Acquired {
+  /** How long it took, in milliseconds. */
+  waitedMs: number;
+  /** Whether the limiter could not be asked, and `onUnavailable` or the limit's own choice let it pass. */
+  degraded: boolean;
+}
+
+const DEFAULT_ADDRESS = "127.0.0.1:9103";
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** Time for a refusal to arrive after the longest wait, in milliseconds. */
+const ANSWER_MS = 1_000;
+/** Pause before a replica that went away is asked again, in milliseconds. */
+const RETRY_PAUSE_MS = 100;
+const MAX_ATTEMPTS = 5;
+/** When to ask again where the error does not say, in milliseconds. */
+const DEFAULT_RETRY_MS = 1_000;
+
+/**
+ * Limits what is done by keys of the current call's tenant, together with every other process that asks the same
+ * service. It connects when it is first used.
+ */
+export class RateLimiter {
+  readonly #client: Client<typeof RateLimitService>;
+  readonly #transport: GrpcTransport | undefined;
+  readonly #checks: BatchedChecks;
+  readonly #clock: Clock;
+  readonly #open: boolean;
+
+  constructor(options: RateLimiterOptions = {}) {
+    this.#clock = options.clock ?? systemClock;
+    this.#open = (options.onUnavailable ?? "open") === "open";
+    if (options.transport === undefined) {
+      this.#transport = createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [RateLimitService] });
+    }
+    this.#client = createClient(RateLimitService, (options.transport ?? this.#transport)!);
+    this.#checks = new BatchedChecks(this.#client, options.patienceMs ?? 500);
+  }
+
+  /** Takes the cost now when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
+  async check(key: string, options: CheckOptions = {}): Promise<RateLimitDecision> {
+    try {
+      return fromProto(await this.#checks.check(key, options.cost));
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      const allowed = this.#passes(error);
+      return { allowed, waitMs: allowed ? 0 : (retryAfterMsOf(error) ?? DEFAULT_RETRY_MS), remaining: 0, degraded: true };
+    }
+  }
+
+  /**
+   * Waits for the cost, by priority and then by arrival. Rejects with RESOURCE_EXHAUSTED as soon as it is known to come
+   * too late, and with UNAVAILABLE when the limiter cannot be asked and the choice for that is to refuse.
+   */
+  async acquire(key: string, options: AcquireOptions = {}): Promise<Acquired> {
+    const started = this.#clock.monotonic();
+    const waitedMs = () => this.#clock.monotonic() - started;
+    const timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const degraded = await this.#acquireOnce(key, options, Math.max(0, timeout - waitedMs()));
+        return { waitedMs: waitedMs(), degraded };
+      } catch (error) {
+        if (!isUnavailable(error) || currentCall()?.signal.aborted === true) throw error;
+        // Waiters of a replica that stops or dies take a new place at another one.
+        const retry = !saysClosed(error) && attempt < MAX_ATTEMPTS && waitedMs() + RETRY_PAUSE_MS < timeout;
+        if (!retry && this.#passes(error)) return { waitedMs: waitedMs(), degraded: true };
+        if (!retry) throw error;
+        await this.#clock.sleep(RETRY_PAUSE_MS, options.signal);
+      }
+    }
+  }
+
+  /** Waits for its turn and runs `fn`; resolves to what that does. `timeout` bounds the wait, not the work. */
+  async processWithRateLimit<T>(key: string, fn: () => T | Promise<T>, options: ProcessOptions = {}): Promise<T> {
+    await this.acquire(key, options);
+    return fn();
+  }
+
+  close(): void {
+    this.#transport?.close();
+  }
+
+  async #acquireOnce(key: string, { cost, priority = "NORMAL", signal }: AcquireOptions, maxWaitMs: number): Promise<boolean> {
+    const request = { key, priority: Priority[priority], maxWait: durationFromMs(Math.round(maxWaitMs)), ...(cost !== undefined && { cost }) };
+    const { decision } = await this.#client.acquire(request, {
+      timeoutMs: Math.ceil(maxWaitMs) + ANSWER_MS,
+      ...(signal !== undefined && { signal }),
+    });
+    return decision?.degraded ?? false;
+  }
+
+  /** Whether a request passes undecided: a fail-closed limit refuses whatever is chosen here for the service's absence. */
+  #passes(error: unknown): boolean {
+    return this.#open && !saysClosed(error);
+  }
+}
+
+function fromProto(decision: Decision): RateLimitDecision {
+  return {
+    allowed: decision.allowed,
+    waitMs: decision.wait === undefined ? 0 : durationMs(decision.wait),
+    remaining: decision.unlimited ? Number.POSITIVE_INFINITY : Number(decision.remaining),
+    degraded: decision.degraded,
+  };
+}
+
+/** The service cannot be reached or is silent, or its store is. */
+function isUnavailable(error: unknown): boolean {
+  return hasCode(error, Code.Unavailable) || hasCode(error, Code.DeadlineExceeded);
+}
+
+function saysClosed(error: unknown): boolean {
+  return reasonOf(error) === reasonName(ErrorReason.RATE_LIMIT_UNAVAILABLE);
+}

@@ -1,0 +1,24 @@
+import type { SqlDatabase } from "../../../runtime/sql/database.js";
+import { migrate } from "../../../runtime/sql/migrate.js";
+import { batchStore } from "./batches.js";
+import { collectionStore } from "./collections.js";
+import { documentStore } from "./documents.js";
+import { indexStore } from "./index-store.js";
+import { jobWork } from "./job-leases.js";
+import { jobRequests } from "./jobs.js";
+import { migrations, SCHEMA } from "./schema.js";
+import type { RagStore } from "./store.js";
+
+/** The store on PostgreSQL, of the server or inside the process. Brings its schema to the newest version. The caller closes `db`. */
+export async function openSqlStore(db: SqlDatabase): Promise<RagStore> {
+  await migrate(db, SCHEMA, migrations);
+  return {
+    ...collectionStore(db),
+    ...documentStore(db),
+    ...jobRequests(db),
+    ...jobWork(db),
+    ...batchStore(db),
+    ...indexStore(db),
+    ping: () => db.ping(),
+  };
+}

@@ -1,0 +1,51 @@
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import { ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import type { CheckRequest, RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { type CallContext, currentCall } from "../../runtime/call-context.js";
+import type { Clock } from "../../runtime/clock.js";
+import { toStatus } from "../../runtime/grpc-status.js";
+import type { Limiter } from "./limiter.js";
+
+/** Time for an answer to reach its caller before the caller's deadline, in milliseconds. */
+const ANSWER_MS = 20;
+
+/** The rate limit service over a limiter. */
+export function rateLimitHandlers({ limiter, clock }: { limiter: Limiter; clock: Clock }): ServiceImpl<typeof RateLimitService> {
+  return {
+    async check(request) {
+      return { decision: await limiter.check(call().identity, request.key, request.cost ?? 1) };
+    },
+    async batchCheck({ checks }) {
+      const { identity } = call();
+      const result = async ({ key, cost }: CheckRequest) => {
+        try {
+          return { result: { case: "decision" as const, value: await limiter.check(identity, key, cost ?? 1) } };
+        } catch (error) {
+          if (!(error instanceof ConnectError)) throw error;
+          return { result: { case: "error" as const, value: toStatus(error) } };
+        }
+      };
+      return { results: await Promise.all(checks.map(result)) };
+    },
+    async acquire(request) {
+      const { identity, deadline, signal } = call();
+      const wanted = request.maxWait === undefined ? Number.POSITIVE_INFINITY : durationMs(request.maxWait);
+      const { decision, waitedMs } = await limiter.acquire(identity, request.key, request.cost ?? 1, {
+        priority: request.priority === Priority.UNSPECIFIED ? Priority.NORMAL : request.priority,
+        maxWaitMs: Math.max(0, Math.min(wanted, deadline - clock.now() - ANSWER_MS)),
+        signal,
+      });
+      return { decision, waited: durationFromMs(Math.round(waitedMs)) };
+    },
+    async getLimit({ key }) {
+      return { decision: await limiter.peek(call().identity, key, 1) };
+    },
+  };
+}
+
+function call(): CallContext {
+  const current = currentCall();
+  if (current === undefined) throw new Error("a handler runs inside a call");
+  return current;
+}

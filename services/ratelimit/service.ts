@@ -1,0 +1,42 @@
+import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { serverInterceptors } from "../../runtime/server-interceptors.js";
+import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import { loadRateLimitConfig } from "./config.js";
+import { rateLimitHandlers } from "./handlers.js";
+import { Limiter } from "./limiter.js";
+import { parseLimits } from "./limits-file.js";
+import { openReloadingFile } from "./reloading-file.js";
+import { openMemoryStore } from "./store-memory.js";
+
+/** Starts the rate limit service. Rejects when the configuration or the file of limits is wrong, or the port is taken. */
+export async function startRateLimitService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
+  const config = loadRateLimitConfig(env);
+  const logger = host.logger.child({ service: "ratelimit" });
+  const limits = await openReloadingFile(config.limitsPath, parseLimits, logger);
+  const store = openMemoryStore({ clock: host.clock });
+  const stopping = new AbortController();
+  const limiter = new Limiter({ store, limits: limits.current, clock: host.clock, stopping: stopping.signal });
+  const server = await startGrpcServer({
+    host: config.host,
+    port: config.port,
+    services: [mount(RateLimitService, rateLimitHandlers({ limiter, clock: host.clock }))],
+    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+  });
+
+  return {
+    name: "ratelimit",
+    address: server.address,
+    notReady: () =>
+      store.ping().then(
+        () => [],
+        () => ["rate limit store"],
+      ),
+    async stop(graceMs) {
+      stopping.abort();
+      await server.drain(graceMs);
+      limits.close();
+      await store.close();
+    },
+  };
+}

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Role } from "../gen/ragents/auth/v1/access_pb.js";
+import { Role } from "../gen/ragents/auth/v1/access_pb.js";
 
 /** Who calls. Made by the server from the call's credentials, never from a message. */
 export interface Identity {
@@ -30,6 +30,9 @@ export interface CallContext {
 
 /** The only tenant while no keys are configured. */
 export const LOCAL_TENANT = "local";
+
+/** Everyone, while no keys are configured: may do everything in the only tenant. */
+export const LOCAL_IDENTITY: Identity = { tenant: LOCAL_TENANT, roles: [Role.ADMIN], operator: true };
 
 /** The metadata key that carries the request's id between services. */
 export const REQUEST_ID_HEADER = "x-request-id";

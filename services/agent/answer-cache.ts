@@ -1,4 +1,4 @@
-import type { CacheClient, CacheScope } from "../../clients/cache/index.js";
+import type { CacheScope } from "../../clients/cache/index.js";
 import type { Citation } from "../../runtime/llm/answerer.js";
 import type { AgentKind } from "./agents/agent-kind.js";
 import type { RunSettings } from "./settings.js";
@@ -29,11 +29,6 @@ export function answerScope(kind: AgentKind, settings: RunSettings, epoch: bigin
 /** The question as it is looked up: white space says nothing. */
 export function answerKey(question: string): string {
   return question.trim().replace(/\s+/g, " ");
-}
-
-export async function storedAnswer(cache: CacheClient, scope: CacheScope, question: string): Promise<StoredAnswer | undefined> {
-  const value = await cache.get("ANSWER", scope, answerKey(question));
-  return value && decodeAnswer(value);
 }
 
 export function encodeAnswer({ text, citations, model }: StoredAnswer): Uint8Array {

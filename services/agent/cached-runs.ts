@@ -7,7 +7,9 @@ import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer }
 import { Channel } from "./channel.js";
 import { stamp, userMessage } from "./conversation.js";
 import { Epochs } from "./epochs.js";
-import { beginning, resultOf, type Run, type RunEvent } from "./run.js";
+import { beginning, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
+import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
+import type { Threads } from "./threads.js";
 
 /** Runs an agent, as `Runs` does it without a cache. */
 export type RunAgent = (run: Run) => AsyncIterable<RunEvent>;
@@ -15,59 +17,48 @@ export type RunAgent = (run: Run) => AsyncIterable<RunEvent>;
 /** Answers first questions of threads from the cache, or by the agent for the cache. */
 export class CachedRuns {
   readonly #deps: AgentDeps;
+  readonly #threads: Threads;
   readonly #runAgent: RunAgent;
   readonly #epochs: Epochs;
 
-  constructor(deps: AgentDeps, runAgent: RunAgent) {
+  constructor(deps: AgentDeps, threads: Threads, runAgent: RunAgent) {
     this.#deps = deps;
+    this.#threads = threads;
     this.#runAgent = runAgent;
     this.#epochs = new Epochs(deps.rag);
   }
 
-  /** @param isOwn whether nobody but this run knows its thread yet, so that another one can take its place. */
-  async *answer(run: Run, isOwn: boolean): AsyncGenerator<RunEvent> {
+  /** @param isNamed whether the caller chose the thread's id. */
+  async *answer(run: Run, isNamed: boolean): AsyncGenerator<RunEvent> {
     const epoch = this.#epochs.current(run.settings.collection);
-    const early = isOwn ? await this.#early(run, epoch) : undefined;
-    if (early !== undefined) yield* early;
-    else yield* this.#answerAt(run, await epoch);
+    const early = await this.#lookUpEarly(run, epoch);
+    if (early !== undefined) yield* await this.#repeat(run, early, isNamed);
+    else yield* this.#answerAt(run, await epoch, isNamed);
   }
 
-  /**
-   * Takes it that the collection has not changed since it was last asked for: while that is asked again, the answer is
-   * looked up and its thread is made. Undefined when there is no answer, or the collection has changed after all.
-   */
-  async #early(run: Run, epoch: Promise<bigint>): Promise<RunEvent[] | undefined> {
+  /** Looks the answer up as if the collection had not changed, while it is asked whether it has. */
+  async #lookUpEarly(run: Run, epoch: Promise<bigint>): Promise<StoredAnswer | undefined> {
     const supposed = this.#epochs.lastKnown(run.settings.collection);
-    // Awaited below; until then a failure is nobody's.
-    epoch.catch(() => {});
     if (supposed === undefined) return undefined;
-    const value = await this.#deps.cache.get("ANSWER", answerScope(run.kind, run.settings, supposed), answerKey(run.question));
-    if (value === undefined) return undefined;
-    const [events, actual] = await Promise.allSettled([this.#repeat({ ...run, threadId: randomUUID() }, decodeAnswer(value)), epoch]);
-    if (events.status === "rejected") throw events.reason;
-    if (actual.status === "fulfilled" && actual.value === supposed) return events.value;
-    // No one will ever be told of this thread.
-    const result = events.value.at(-1);
-    if (result !== undefined && "result" in result) {
-      runBeyondCall(() => this.#deps.checkpointer.deleteThread(result.result.threadId)).catch(() => {});
-    }
-    return undefined;
+    const lookup = this.#deps.cache.get("ANSWER", answerScope(run.kind, run.settings, supposed), answerKey(run.question));
+    const [value, actual] = await Promise.all([lookup, epoch]);
+    return value !== undefined && actual === supposed ? decodeAnswer(value) : undefined;
   }
 
   /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
-  async *#answerAt(run: Run, epoch: bigint): AsyncGenerator<RunEvent> {
+  async *#answerAt(run: Run, epoch: bigint, isNamed: boolean): AsyncGenerator<RunEvent> {
     const events = new Channel<RunEvent>();
     const compute = async () => {
       for await (const event of this.#runAgent(run)) {
         events.push(event);
-        if ("result" in event) return encodeAnswer({ ...event.result, text: event.result.response });
+        if ("result" in event) return encodeAnswer(await this.#withSeed(run, event.result));
       }
       throw new Error("the run ended without a result");
     };
     this.#deps.cache
       .getOrCompute("ANSWER", answerScope(run.kind, run.settings, epoch), answerKey(run.question), compute)
       .then(async ({ value, cached }) => {
-        if (cached) for (const event of await this.#repeat(run, decodeAnswer(value))) events.push(event);
+        if (cached) for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
       })
       .then(
         () => events.close(),
@@ -76,8 +67,35 @@ export class CachedRuns {
     yield* events;
   }
 
-  /** The events of a stored answer, once its thread durably holds question and answer. */
-  async #repeat(run: Run, answer: StoredAnswer): Promise<RunEvent[]> {
+  /** The answer as it is cached; its seed is stored by then, while the first who asked reads the answer already. */
+  async #withSeed(run: Run, { response: text, citations, model }: RunResult): Promise<StoredAnswer> {
+    const answer = { text, citations, model };
+    const seed = newSeed();
+    return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
+      () => ({ ...answer, seed }),
+      () => ({ ...answer, seed: null }),
+    );
+  }
+
+  /** The events of a stored answer; its thread can be gone on with by then, whatever happens to this process. */
+  async #repeat(run: Run, answer: StoredAnswer, isNamed: boolean): Promise<RunEvent[]> {
+    let { threadId } = run;
+    if (isNamed || answer.seed === null) {
+      await this.#store(run, threadId, answer);
+    } else {
+      threadId = threadGrownFrom(answer.seed);
+      await this.#threads.storeLater(threadId, () => this.#store(run, threadId, answer));
+    }
+    return [
+      { step: { name: "cache", summary: "Found the answer in the cache." } },
+      { text: answer.text },
+      ...answer.citations.map((citation) => ({ citation })),
+      { result: resultOf({ ...run, threadId }, { ...answer, usage: NO_USAGE }, true) },
+    ];
+  }
+
+  /** Makes a thread that holds question and answer. */
+  async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
     const { clock } = this.#deps;
     const said = userMessage(run.question, clock);
     const message = new AIMessage({
@@ -85,14 +103,8 @@ export class CachedRuns {
       content: answer.text,
       response_metadata: stamp(clock, { model: answer.model, citations: answer.citations }),
     });
-    const reply = { ...answer, usage: NO_USAGE };
-    const update = { ...beginning(run, said), messages: [said, message], question: run.question, reply };
-    await run.graph.updateState({ configurable: { thread_id: run.threadId } }, update, "answer");
-    return [
-      { step: { name: "cache", summary: "Found the answer in the cache." } },
-      { text: answer.text },
-      ...answer.citations.map((citation) => ({ citation })),
-      { result: resultOf(run, reply, true) },
-    ];
+    const reply = { text: answer.text, citations: answer.citations, model: answer.model, usage: NO_USAGE };
+    const update = { ...beginning(run, [said]), messages: [said, message], question: run.question, reply };
+    await run.graph.updateState({ configurable: { thread_id: threadId } }, update, "answer");
   }
 }

@@ -1,4 +1,4 @@
-import type { HumanMessage } from "@langchain/core/messages";
+import type { BaseMessage } from "@langchain/core/messages";
 import type { Citation } from "../../runtime/llm/answerer.js";
 import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
 import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
@@ -21,6 +21,8 @@ export interface Run extends RunRequest {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
   readonly signal: AbortSignal;
+  /** Messages of the thread that its checkpoints do not hold yet. */
+  readonly unstored: readonly BaseMessage[];
 }
 
 /** What happens in a run, in order; the result is last. */
@@ -37,9 +39,9 @@ export interface RunResult {
   readonly usage: Usage;
 }
 
-/** The state that a run begins with: what the last question left in the thread is gone. */
-export function beginning(run: Run, said: HumanMessage): RunStateUpdate {
-  return { messages: [said], settings: run.settings, question: "", usage: NO_USAGE, passages: [], epoch: null, reply: null };
+/** What a run adds to its thread's state: new messages, and nothing of what the last question left. */
+export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
+  return { messages, settings: run.settings, question: "", usage: NO_USAGE, passages: [], epoch: null, reply: null };
 }
 
 export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage }: RunAnswer, cached: boolean): RunResult {

@@ -39,7 +39,7 @@ export class Runs {
   constructor(options: RunsOptions) {
     const { deps, kinds } = options;
     this.#options = options;
-    this.#cached = new CachedRuns(deps, (run) => this.#inSlot(run));
+    this.#cached = new CachedRuns(deps, options.threads, (run) => this.#inSlot(run));
     const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
     this.#agents = new Map(
       kinds.map((kind) => [kind.type, { kind, graph: kind.build(deps), newThreadGraph: kind.build(newThreadDeps) }]),
@@ -72,17 +72,22 @@ export class Runs {
 
   /** Nobody else knows the thread: it needs no lock, and has no history. */
   #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const run = { ...request, kind, graph, signal, threadId: randomUUID() };
-    return mayBeCached(run) ? this.#cached.answer(run, true) : this.#inSlot(run);
+    const run = { ...request, kind, graph, signal, threadId: randomUUID(), unstored: [] };
+    return mayBeCached(run) ? this.#cached.answer(run, false) : this.#inSlot(run);
   }
 
   #inThread(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const { threads, locks } = this.#options;
     return locks.hold(request.threadId, async function* (this: Runs, lost: AbortSignal) {
-      const isNew = (await threads.find(request.threadId)) === undefined;
-      const graph = isNew ? agent.newThreadGraph : agent.graph;
-      const run = { ...request, kind: agent.kind, graph, signal: AbortSignal.any([signal, lost]) };
-      yield* isNew && mayBeCached(run) ? this.#cached.answer(run, false) : this.#inSlot(run);
+      const thread = await threads.find(request.threadId);
+      const run = {
+        ...request,
+        kind: agent.kind,
+        graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
+        signal: AbortSignal.any([signal, lost]),
+        unstored: thread === undefined || thread.isStored ? [] : thread.messages,
+      };
+      yield* thread === undefined && mayBeCached(run) ? this.#cached.answer(run, true) : this.#inSlot(run);
     }.bind(this));
   }
 
@@ -91,7 +96,8 @@ export class Runs {
   }
 
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
-    const stream = await run.graph.stream(beginning(run, userMessage(run.question, this.#options.deps.clock)), {
+    const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock)];
+    const stream = await run.graph.stream(beginning(run, messages), {
       configurable: { thread_id: run.threadId },
       durability: "sync",
       streamMode: ["updates", "custom"],

@@ -173,7 +173,7 @@ export function describeBucketStore(name: string, open: () => Promise<StoreUnder
         expect(await ask(wait("low", { priority: 4 }))).toBe("waiting 1000");
         expect(await ask(wait("normal", { priority: 3 }))).toBe("waiting 1000");
         expect(await ask(wait("critical", { priority: 1 }))).toBe("waiting 1000");
-        expect(await ask(wait("critical2", { priority: 1 }))).toBe("waiting 2000");
+        expect(await ask(wait("urgent", { priority: 1 }))).toBe("waiting 2000");
         expect(await ask(wait("normal", { priority: 3 }))).toBe("waiting 3000");
         expect(await ask(wait("low", { priority: 4 }))).toBe("waiting 4000");
         await under.pass(1_000);

@@ -41,6 +41,7 @@ const ops = fc.oneof<fc.Arbitrary<BucketOp>[]>(
   fc.record({
     kind: fc.constant("lease"),
     holder: name,
+    sequence: fc.integer({ min: 1, max: 20 }),
     cost: fc.integer({ min: 0, max: 5 }),
     want: fc.integer({ min: 0, max: 50 }),
     carry: fc.integer({ min: 0, max: 3 }),
@@ -91,7 +92,6 @@ describe.skipIf(!(await redisFound()))("the script in Redis", () => {
           inRedis.levels.forEach((level, w) => expect(level).toBeCloseTo(here.outcome.levels[w]!, 6));
         }
         await store.close();
-        own.disconnect();
       }),
       { numRuns: 200 },
     );

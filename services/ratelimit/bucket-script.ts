@@ -41,9 +41,9 @@ local function read(bytes)
   end
   count, pos = unpack('<H', bytes, pos)
   for i = 1, count do
-    local holder, amount, endsAt
-    holder, amount, endsAt, pos = unpack('<c8dd', bytes, pos)
-    found.leases[i] = { holder = holder, amount = amount, endsAt = endsAt }
+    local holder, sequence, amount, endsAt
+    holder, sequence, amount, endsAt, pos = unpack('<c8ddd', bytes, pos)
+    found.leases[i] = { holder = holder, sequence = sequence, amount = amount, endsAt = endsAt }
   end
   count, pos = unpack('<H', bytes, pos)
   for i = 1, count do
@@ -58,7 +58,9 @@ local function written()
   local parts = { pack('<BdB', 1, state.at, #windows) }
   for i, window in ipairs(windows) do parts[#parts + 1] = pack('<dd', window.period, state.levels[i]) end
   parts[#parts + 1] = pack('<H', #state.leases)
-  for _, lease in ipairs(state.leases) do parts[#parts + 1] = pack('<c8dd', lease.holder, lease.amount, lease.endsAt) end
+  for _, lease in ipairs(state.leases) do
+    parts[#parts + 1] = pack('<c8ddd', lease.holder, lease.sequence, lease.amount, lease.endsAt)
+  end
   parts[#parts + 1] = pack('<H', #state.tickets)
   for _, ticket in ipairs(state.tickets) do
     parts[#parts + 1] = pack('<c8Bdd', ticket.id, ticket.priority, ticket.cost, ticket.seenAt)
@@ -193,15 +195,16 @@ local function shareOf(cost, want)
   return max(cost, min(want, math.floor(free / (1 + #state.leases))))
 end
 
-function ops.lease(holder, cost, want, carry, returned)
+function ops.lease(holder, sequence, cost, want, carry, returned)
   for i, lease in ipairs(state.leases) do
     if lease.holder == holder then
+      if sequence <= lease.sequence then return 0, LEASE_MS, 0 end
       table.remove(state.leases, i)
       addToLevels(-min(returned, lease.amount))
       break
     end
   end
-  local lease = { holder = holder, amount = carry, endsAt = state.at + LEASE_MS }
+  local lease = { holder = holder, sequence = sequence, amount = carry, endsAt = state.at + LEASE_MS }
   state.leases[#state.leases + 1] = lease
   raiseLevels(leased())
   local waitMs = LEASE_MS
@@ -242,7 +245,7 @@ state.tickets = present
 local verdict, waitMs, granted
 if op == 'wait' then verdict, waitMs, granted = ops.wait(unpack('<c8ddd', ARGV[4]))
 elseif op == 'leave' then verdict, waitMs, granted = ops.leave(ARGV[4])
-elseif op == 'lease' then verdict, waitMs, granted = ops.lease(unpack('<c8dddd', ARGV[4]))
+elseif op == 'lease' then verdict, waitMs, granted = ops.lease(unpack('<c8ddddd', ARGV[4]))
 else verdict, waitMs, granted = ops[op]((unpack('<d', ARGV[4]))) end
 if waitMs > 0 then waitMs = waitMs + behindMs end
 

@@ -32,7 +32,7 @@ const holder = fc.constantFrom(...HOLDERS);
 const small = fc.integer({ min: 0, max: 5 });
 const cost = fc.integer({ min: 1, max: 5 });
 const pass = fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 0, max: 400 }) }, { weight: 1, arbitrary: fc.integer({ min: 0, max: 5_000 }) });
-const steps: fc.Arbitrary<Step[]> = fc.array(
+const histories: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof<fc.WeightedArbitrary<Step>[]>(
     { weight: 2, arbitrary: fc.record({ pass, does: fc.constant("take"), cost }) },
     { weight: 2, arbitrary: fc.record({ pass, does: fc.constant("wait"), ticket: holder, cost, priority: fc.integer({ min: 1, max: 4 }) }) },
@@ -45,12 +45,13 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 );
 
 /** Plays the steps and returns what was admitted. */
-function play(limit: Limit, sequence: readonly Step[]): Admission[] {
+function play(limit: Limit, steps: readonly Step[]): Admission[] {
   const admitted: Admission[] = [];
   const held = new Map<string, { tokens: number; endsAt: number }>();
   let state: BucketState | undefined;
   let now = START;
   let lostAt = START - 3_600_000;
+  let sequence = 0;
   const ask = (op: Parameters<typeof decide>[2]) => {
     const decided = decide(state, limit, op, now, lostAt);
     state = decided.state;
@@ -59,7 +60,7 @@ function play(limit: Limit, sequence: readonly Step[]): Admission[] {
   const admit = (tokens: number) => {
     if (tokens > 0) admitted.push({ atMs: now, cost: tokens });
   };
-  for (const step of sequence) {
+  for (const step of steps) {
     now += step.pass;
     for (const [name, lease] of held) if (lease.endsAt <= now) held.delete(name);
     switch (step.does) {
@@ -75,7 +76,8 @@ function play(limit: Limit, sequence: readonly Step[]): Admission[] {
         const carry = Math.min(step.keep, tokens);
         const returned = Math.min(step.giveBack, tokens - carry);
         admit(tokens - carry - returned);
-        const { granted } = ask({ kind: "lease", holder: step.holder, cost: step.cost, want: step.want, carry, returned });
+        sequence += 1;
+        const { granted } = ask({ kind: "lease", holder: step.holder, sequence, cost: step.cost, want: step.want, carry, returned });
         held.set(step.holder, { tokens: carry + granted, endsAt: now + LEASE_MS });
         break;
       }
@@ -100,12 +102,27 @@ function play(limit: Limit, sequence: readonly Step[]): Admission[] {
 describe("a bucket", () => {
   test("never admits more than capacity + rate x time, whatever callers, leases, deaths and losses of its state do", () => {
     fc.assert(
-      fc.property(limits, steps, (limit, sequence) => {
-        const admitted = play(limit, sequence);
+      fc.property(limits, histories, (limit, steps) => {
+        const admitted = play(limit, steps);
         for (const window of limit.windows) expect(excessOf(admitted, window)).toBeLessThan(1e-3);
       }),
       { numRuns: 2_000 },
     );
+  });
+
+  test("fills only when leases that a loss forgot have ended", () => {
+    const limit: Limit = { windows: [{ periodMs: 60_000, limit: 60, capacity: 10 }], onFailure: "closed" };
+    const admitted = play(limit, [
+      { pass: 0, does: "lease", holder: "a", cost: 10, want: 10, keep: 0, giveBack: 0 },
+      { pass: 0, does: "lose" },
+      { pass: LEASE_MS - 1, does: "take", cost: 1 },
+      { pass: 0, does: "spend", holder: "a", most: 10 },
+      { pass: 1_001, does: "take", cost: 1 },
+    ]);
+    expect(admitted.map(({ atMs, cost: tokens }) => [atMs - START, tokens])).toEqual([
+      [LEASE_MS - 1, 10],
+      [LEASE_MS + 1_000, 1],
+    ]);
   });
 
   test("still admits what the rate allows while its tokens are leased", () => {

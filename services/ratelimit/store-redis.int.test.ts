@@ -27,7 +27,6 @@ describe.skipIf(!(await redisFound()))("buckets in Redis", () => {
       },
       async close() {
         await Promise.all([store!.close(), other!.close()]);
-        for (const client of clients) client.disconnect();
       },
     };
   });

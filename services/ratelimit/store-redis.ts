@@ -8,6 +8,7 @@ import { type BucketStore, StoreUnavailableError } from "./store.js";
 import { lossOf } from "./store-memory.js";
 
 export interface RedisStoreOptions {
+  /** Closed with the store. */
   client: RedisClient;
   /** Lua that sets `now`. Default: Redis' own clock. */
   timeSource?: string;
@@ -55,6 +56,7 @@ export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOp
     },
     async close() {
       losses.close();
+      client.disconnect();
     },
   };
 }
@@ -75,7 +77,7 @@ function argsOf(op: BucketOp): Buffer {
     case "leave":
       return id(op.ticket);
     case "lease":
-      return Buffer.concat([id(op.holder), doubles([op.cost, op.want, op.carry, op.returned])]);
+      return Buffer.concat([id(op.holder), doubles([op.sequence, op.cost, op.want, op.carry, op.returned])]);
   }
 }
 

@@ -1,10 +1,11 @@
-import { open, readdir, realpath, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, posix, resolve, sep } from "node:path";
-import { create, toJson } from "@bufbuild/protobuf";
+import { toJson } from "@bufbuild/protobuf";
 import { SingleBar } from "cli-progress";
 import { type Job, JobSchema, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
-import { type UploadDocumentsRequest, UploadDocumentsRequestSchema } from "../gen/ragents/rag/v1/rag_service_pb.js";
-import { mediaTypeOf } from "../runtime/media-types.js";
+import { type UploadSource, uploadFiles } from "../clients/rag/index.js";
+import { isDocumentName } from "../runtime/document-types.js";
 import type { Mesh } from "./connection.js";
 
 /** A file to upload. */
@@ -26,14 +27,12 @@ export async function ingest({ rag }: Mesh, paths: string[], options: { collecti
 
   const sending = progressBar("Uploading ", quiet, "MB");
   sending?.start(megabytes(total), 0);
-  let sent = 0;
-  const { job: started } = await rag.uploadDocuments(
-    upload(files, options.collection, (bytes) => sending?.update(megabytes((sent += bytes)))),
-    { timeoutMs: 0 },
-  );
+  const started = await uploadFiles(rag, files.map(source), {
+    collection: options.collection,
+    onProgress: (sent) => sending?.update(megabytes(sent)),
+  });
   sending?.update(megabytes(total));
   sending?.stop();
-  if (started === undefined) throw new Error("The mesh did not answer with a job.");
 
   const working = progressBar("Ingesting ", quiet, "documents");
   working?.start(files.length, 0);
@@ -71,7 +70,7 @@ async function collect(paths: string[]): Promise<{ files: LocalFile[]; leftOut: 
   }
   async function add(path: string, documentId: string): Promise<void> {
     const info = await stat(path).catch(() => undefined);
-    if (info?.isFile() !== true || mediaTypeOf(path) === undefined) leftOut += 1;
+    if (info?.isFile() !== true || !isDocumentName(path)) leftOut += 1;
     else files.push({ path, documentId, bytes: info.size });
   }
   for (const given of paths) {
@@ -91,27 +90,8 @@ async function pointsInto(link: string, root: string): Promise<boolean> {
   return target?.startsWith(root + sep) === true;
 }
 
-async function* upload(
-  files: LocalFile[],
-  collection: string,
-  onBytes: (bytes: number) => void,
-): AsyncGenerator<UploadDocumentsRequest> {
-  const message = (part: UploadDocumentsRequest["part"]) => create(UploadDocumentsRequestSchema, { part });
-  yield create(UploadDocumentsRequestSchema, { part: { case: "header", value: { collection } } });
-  for (const file of files) {
-    yield create(UploadDocumentsRequestSchema, { part: { case: "file", value: { documentId: file.documentId } } });
-    const handle = await open(file.path);
-    try {
-      for (;;) {
-        const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(PART_BYTES), 0, PART_BYTES);
-        if (bytesRead === 0) break;
-        yield message({ case: "data", value: buffer.subarray(0, bytesRead) });
-        onBytes(bytesRead);
-      }
-    } finally {
-      await handle.close();
-    }
-  }
+function source({ path, documentId }: LocalFile): UploadSource {
+  return { documentId, content: () => createReadStream(path, { highWaterMark: PART_BYTES }) };
 }
 
 function summary(job: Job, leftOut: number): string {

@@ -1,10 +1,12 @@
-import { open, readdir, realpath, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, posix, resolve, sep } from "node:path";
-import { create, toJson } from "@bufbuild/protobuf";
+import { toJson } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { SingleBar } from "cli-progress";
 import { type Job, JobSchema, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
-import { type UploadDocumentsRequest, UploadDocumentsRequestSchema } from "../gen/ragents/rag/v1/rag_service_pb.js";
-import { mediaTypeOf } from "../runtime/media-types.js";
+import { type UploadSource, uploadFiles } from "../clients/rag/index.js";
+import { isDocumentName } from "../runtime/document-types.js";
 import type { Mesh } from "./connection.js";
 
 /** A file to upload. */
@@ -17,6 +19,9 @@ interface LocalFile {
 /** Bytes a message of the upload carries. */
 const PART_BYTES = 512 * 1024;
 
+/** How long a mesh that cannot be reached is tried again, in milliseconds. */
+const RECONNECT_MS = 60_000;
+
 /** Uploads files and folders as one job and watches it to its end. Exit code 1 when documents failed. */
 export async function ingest({ rag }: Mesh, paths: string[], options: { collection: string; json?: boolean }): Promise<void> {
   const quiet = options.json === true;
@@ -26,23 +31,19 @@ export async function ingest({ rag }: Mesh, paths: string[], options: { collecti
 
   const sending = progressBar("Uploading ", quiet, "MB");
   sending?.start(megabytes(total), 0);
-  let sent = 0;
-  const { job: started } = await rag.uploadDocuments(
-    upload(files, options.collection, (bytes) => sending?.update(megabytes((sent += bytes)))),
-    { timeoutMs: 0 },
-  );
+  const started = await uploadFiles(rag, files.map(source), {
+    collection: options.collection,
+    onProgress: (sent) => sending?.update(megabytes(sent)),
+  });
   sending?.update(megabytes(total));
   sending?.stop();
-  if (started === undefined) throw new Error("The mesh did not answer with a job.");
 
   const working = progressBar("Ingesting ", quiet, "documents");
   working?.start(files.length, 0);
-  let job: Job = started;
-  for await (const update of rag.watchJob({ job: started.id })) {
-    job = update.job ?? job;
-    working?.setTotal(Number(job.totalDocuments) || files.length);
-    working?.update(Number(job.doneDocuments));
-  }
+  const job = await watchToEnd(rag, started, ({ totalDocuments, doneDocuments }) => {
+    working?.setTotal(Number(totalDocuments) || files.length);
+    working?.update(Number(doneDocuments));
+  });
   working?.stop();
 
   if (job.state !== JobState.SUCCEEDED || job.failedDocuments > 0n) process.exitCode = 1;
@@ -71,7 +72,7 @@ async function collect(paths: string[]): Promise<{ files: LocalFile[]; leftOut: 
   }
   async function add(path: string, documentId: string): Promise<void> {
     const info = await stat(path).catch(() => undefined);
-    if (info?.isFile() !== true || mediaTypeOf(path) === undefined) leftOut += 1;
+    if (info?.isFile() !== true || !isDocumentName(path)) leftOut += 1;
     else files.push({ path, documentId, bytes: info.size });
   }
   for (const given of paths) {
@@ -91,27 +92,29 @@ async function pointsInto(link: string, root: string): Promise<boolean> {
   return target?.startsWith(root + sep) === true;
 }
 
-async function* upload(
-  files: LocalFile[],
-  collection: string,
-  onBytes: (bytes: number) => void,
-): AsyncGenerator<UploadDocumentsRequest> {
-  const message = (part: UploadDocumentsRequest["part"]) => create(UploadDocumentsRequestSchema, { part });
-  yield create(UploadDocumentsRequestSchema, { part: { case: "header", value: { collection } } });
-  for (const file of files) {
-    yield create(UploadDocumentsRequestSchema, { part: { case: "file", value: { documentId: file.documentId } } });
-    const handle = await open(file.path);
+const ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED];
+
+/** Follows a job until it has ended. The job goes on without its watcher, so a broken connection is made again, for a minute. */
+async function watchToEnd(rag: Mesh["rag"], started: Job, onProgress: (job: Job) => void): Promise<Job> {
+  let job = started;
+  for (let giveUpAt = Date.now() + RECONNECT_MS; !ENDED.includes(job.state); ) {
     try {
-      for (;;) {
-        const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(PART_BYTES), 0, PART_BYTES);
-        if (bytesRead === 0) break;
-        yield message({ case: "data", value: buffer.subarray(0, bytesRead) });
-        onBytes(bytesRead);
+      for await (const update of rag.watchJob({ job: job.id })) {
+        job = update.job ?? job;
+        giveUpAt = Date.now() + RECONNECT_MS;
+        onProgress(job);
       }
-    } finally {
-      await handle.close();
+    } catch (error) {
+      const broken = error instanceof ConnectError && [Code.Unavailable, Code.Aborted, Code.Unknown, Code.DeadlineExceeded].includes(error.code);
+      if (!broken || Date.now() > giveUpAt) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }
+  return job;
+}
+
+function source({ path, documentId }: LocalFile): UploadSource {
+  return { documentId, content: () => createReadStream(path, { highWaterMark: PART_BYTES }) };
 }
 
 function summary(job: Job, leftOut: number): string {

@@ -57,6 +57,12 @@ export function backgroundCall(identity: Identity, requestId: string, signal: Ab
   return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal };
 }
 
+/** Runs `fn` for the caller of the current call, but with neither its deadline nor its cancellation: for what must be done after its end. */
+export function runBeyondCall<T>(fn: () => T): T {
+  const call = storage.getStore();
+  return call === undefined ? fn() : runInCall(backgroundCall(call.identity, call.requestId, new AbortController().signal), fn);
+}
+
 /** Resumes every step of `source` inside `call`: a generator's body otherwise runs in its consumer's context. */
 export async function* iterateInCall<T>(call: CallContext, source: AsyncIterable<T>): AsyncGenerator<T> {
   const iterator = runInCall(call, () => source[Symbol.asyncIterator]());

@@ -16,20 +16,27 @@ import {
   WRITES_IDX_MAP,
 } from "@langchain/langgraph-checkpoint";
 import {
-  type Checkpoint as CheckpointMessage,
   ChannelStateSchema,
-  type Content,
-  ContentSchema,
+  type Checkpoint as CheckpointMessage,
+  type Contents,
+  type TaskWrites,
+  TaskWriteSchema,
+  TaskWritesSchema,
   type Thread,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import { CheckpointService, TaskWriteSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import {
+  CheckpointService,
+  type PutCheckpointRequest,
+  PutCheckpointRequestSchema,
+} from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
 import { KnownContents } from "./known-contents.js";
 import { ThreadLease } from "./lease.js";
-import { cutValue, joinValue, segmentHash, segmentKey, type Segments } from "./segments.js";
+import { addContents, joinValue, type Segments, toContents, ValueCutter } from "./segments.js";
 import { jsonSerializer } from "./serializer.js";
+import { WriteQueue } from "./write-queue.js";
 
 /** Where the checkpoint service is: an address, or a transport that the caller keeps. */
 export type GrpcCheckpointSaverOptions = { address: string } | { transport: Transport };
@@ -48,7 +55,16 @@ export interface ThreadSummary {
 
 /** Contents of one message: below the 4 MiB that every gRPC server accepts, with room for the rest. */
 const MESSAGE_BYTES = 2 * 1024 * 1024;
+/** Tasks whose writes go out together. */
+const MAX_TASKS = 256;
 const DEFAULT_LEASE_MS = 30_000;
+
+/** A checkpoint or a task's writes, on its way to the service. */
+interface Put {
+  readonly checkpoint?: PutCheckpointRequest;
+  readonly taskWrites?: TaskWrites;
+  readonly segments: Segments;
+}
 
 /**
  * Keeps a LangGraph program's state in the checkpoint service:
@@ -67,6 +83,11 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   readonly #client: Client<typeof CheckpointService>;
   readonly #close: () => void;
   readonly #known = new KnownContents();
+  readonly #cutter = new ValueCutter();
+  readonly #queue = new WriteQueue<Put>({
+    send: (threadId, puts) => this.#send(threadId, puts),
+    mayJoin: (puts, next) => puts.length < MAX_TASKS && !(next.checkpoint && puts.some(({ checkpoint }) => checkpoint)),
+  });
   readonly #leases = new Map<string, ThreadLease>();
 
   constructor(options: GrpcCheckpointSaverOptions) {
@@ -94,7 +115,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     try {
       const request = { threadId: String(thread_id), checkpointNs: checkpoint_ns ?? "", checkpointId: checkpoint_id ?? "" };
       for await (const { checkpoint, contents } of this.#client.getCheckpoint(request)) {
-        this.#receive(String(thread_id), contents, segments);
+        this.#known.add(String(thread_id), addContents(contents, segments));
         found ??= checkpoint;
       }
     } catch (error) {
@@ -117,15 +138,15 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     };
     let segments: Segments = new Map();
     let thread: string | undefined;
-    let received: Content[] = [];
+    let received: (Contents | undefined)[] = [];
     try {
       for await (const { checkpoint, contents } of this.#client.listCheckpoints(request, { signal: stop.signal })) {
-        received.push(...contents);
+        received.push(contents);
         if (checkpoint === undefined) continue;
         // The service sends what another thread needs anew.
         if (checkpoint.threadId !== thread) segments = new Map();
         thread = checkpoint.threadId;
-        this.#receive(thread, received, segments);
+        for (const part of received) this.#known.add(thread, addContents(part, segments));
         received = [];
         yield await this.#toTuple(checkpoint, segments);
       }
@@ -146,10 +167,10 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     const channels = Object.entries({ ...checkpoint.channel_versions, ...newVersions }).map(([channel, version]) => {
       const state = create(ChannelStateSchema, { channel, version: String(version) });
       if (!Object.hasOwn(newVersions, channel)) state.unchanged = true;
-      else if (Object.hasOwn(channel_values, channel)) state.value = cutChannel(channel, channel_values[channel], segments);
+      else if (Object.hasOwn(channel_values, channel)) state.value = this.#cut(channel, channel_values[channel], segments);
       return state;
     });
-    const request = {
+    const request = create(PutCheckpointRequestSchema, {
       threadId,
       checkpointNs,
       checkpointId: checkpoint.id,
@@ -158,9 +179,8 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       metadata: Buffer.from(encode(metadata)),
       channels,
       needsParent: needsParent(checkpoint, metadata),
-      fencingToken: this.#leases.get(threadId)?.fencingToken ?? 0n,
-    };
-    await this.#send(threadId, segments, (contents) => this.#client.putCheckpoint({ ...request, contents }));
+    });
+    await this.#queue.put(threadId, { checkpoint: request, segments });
     return { configurable: { thread_id: config.configurable?.thread_id, checkpoint_ns: checkpointNs, checkpoint_id: checkpoint.id } };
   }
 
@@ -170,18 +190,16 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     const checkpointId = config.configurable?.checkpoint_id;
     if (checkpointId === undefined) throw new Error('To put writes, the config\'s "configurable" must have a "checkpoint_id".');
     const segments: Segments = new Map();
-    const request = {
-      threadId,
+    const taskWrites = create(TaskWritesSchema, {
       checkpointNs,
       checkpointId,
       taskId,
       taskPath,
       writes: writes.map(([channel, value], i) =>
-        create(TaskWriteSchema, { index: WRITES_IDX_MAP[channel] ?? i, channel, value: cutChannel(channel, value, segments) }),
+        create(TaskWriteSchema, { index: WRITES_IDX_MAP[channel] ?? i, channel, value: this.#cut(channel, value, segments) }),
       ),
-      fencingToken: this.#leases.get(threadId)?.fencingToken ?? 0n,
-    };
-    await this.#send(threadId, segments, (contents) => this.#client.putWrites({ ...request, contents }));
+    });
+    await this.#queue.put(threadId, { taskWrites, segments });
   }
 
   override async deleteThread(threadId: string): Promise<void> {
@@ -235,17 +253,21 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     return held;
   }
 
-  /** Sends what the service does not have, ahead of `put` when it is too large to go with it. */
-  async #send(threadId: string, segments: Segments, put: (contents: Content[]) => Promise<unknown>): Promise<void> {
+  /** Sends puts and what of their segments the service does not have: ahead of them when it is too large to go along. */
+  async #send(threadId: string, puts: readonly Put[]): Promise<void> {
+    const segments = new Map(puts.flatMap((put) => [...put.segments]));
+    const checkpoint = puts.find((put) => put.checkpoint !== undefined)?.checkpoint;
+    const taskWrites = puts.flatMap((put) => put.taskWrites ?? []);
+    const fencingToken = this.#leases.get(threadId)?.fencingToken ?? 0n;
     const attempt = async () => {
       const news = [...segments].filter(([key]) => !this.#known.has(threadId, key));
-      let contents = news.map(([key, data]) => create(ContentSchema, { hash: segmentHash(key), data }));
-      if (contents.reduce((sum, { data }) => sum + data.length, 0) > MESSAGE_BYTES) {
-        const fencingToken = this.#leases.get(threadId)?.fencingToken ?? 0n;
-        for (const batch of inMessages(contents)) await this.#client.putContents({ threadId, contents: batch, fencingToken });
-        contents = [];
+      let [contents, ...more]: (Contents | undefined)[] = [...toContents(news, MESSAGE_BYTES)];
+      if (more.length > 0) {
+        for (const part of [contents, ...more]) await this.#client.putContents({ threadId, contents: part, fencingToken });
+        contents = undefined;
       }
-      await put(contents);
+      if (checkpoint === undefined) await this.#client.putWrites({ threadId, taskWrites, contents, fencingToken });
+      else await this.#client.putCheckpoint({ ...checkpoint, taskWrites, contents, fencingToken });
     };
     try {
       await attempt();
@@ -258,9 +280,12 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     this.#known.add(threadId, segments.keys());
   }
 
-  #receive(threadId: string, contents: readonly Content[], segments: Segments): void {
-    for (const { hash, data } of contents) segments.set(segmentKey(hash), data);
-    this.#known.add(threadId, contents.map(({ hash }) => segmentKey(hash)));
+  #cut(channel: string, value: unknown, segments: Segments) {
+    try {
+      return this.#cutter.cut(value, segments);
+    } catch (cause) {
+      throw new TypeError(`Channel "${channel}": ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    }
   }
 
   async #toTuple(message: CheckpointMessage, segments: Segments): Promise<CheckpointTuple> {
@@ -306,14 +331,6 @@ function placeOf(config: RunnableConfig, purpose: string): { threadId: string; c
   return { threadId: String(thread_id), checkpointNs: checkpoint_ns ?? "" };
 }
 
-function cutChannel(channel: string, value: unknown, segments: Segments) {
-  try {
-    return cutValue(value, segments);
-  } catch (cause) {
-    throw new TypeError(`Channel "${channel}": ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-  }
-}
-
 /** Delta channels, and the sends of old formats, are read from the writes of the checkpoints before. */
 function needsParent(checkpoint: Checkpoint, metadata: CheckpointMetadata): boolean {
   return checkpoint.v < 4 || Object.keys(metadata.counters_since_delta_snapshot ?? {}).length > 0;
@@ -321,21 +338,6 @@ function needsParent(checkpoint: Checkpoint, metadata: CheckpointMetadata): bool
 
 function withoutUndefined(filter: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
-}
-
-function* inMessages(contents: readonly Content[]): Generator<Content[]> {
-  let batch: Content[] = [];
-  let bytes = 0;
-  for (const content of contents) {
-    if (bytes > 0 && bytes + content.data.length > MESSAGE_BYTES) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(content);
-    bytes += content.data.length;
-  }
-  if (batch.length > 0) yield batch;
 }
 
 function toSummary(thread: Thread): ThreadSummary {

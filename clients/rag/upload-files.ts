@@ -62,4 +62,5 @@ async function* messages(
       }
     }
   }
+  yield { part: { case: "end", value: {} } };
 }

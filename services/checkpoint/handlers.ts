@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import type { CheckpointService, TaskWrite } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
+import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { sweepTimeOf } from "./cleaning.js";
@@ -10,7 +10,7 @@ import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFou
 import { checkpointParts, listParts } from "./reading.js";
 import { chooseDeletable } from "./retention.js";
 import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
-import { packContents, packData, PutPlan, searchableJson } from "./writing.js";
+import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
 
 /** Threads of a page when the request does not say. */
 const DEFAULT_PAGE_SIZE = 50;
@@ -30,7 +30,6 @@ export function checkpointHandlers(deps: {
       const thread = threadOf(request);
       const plan = new PutPlan(request.contents);
       const checkpoint = {
-        ...thread,
         namespace: request.checkpointNs,
         checkpointId: request.checkpointId,
         parentId: request.parentCheckpointId || undefined,
@@ -44,33 +43,25 @@ export function checkpointHandlers(deps: {
           unchanged,
         })),
       };
+      const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
       const context = { fencingToken: request.fencingToken, now: now() };
-      const { checkpointCount } = await plan.store((addition) => store.put(checkpoint, addition, context));
+      const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
       deps.onPut(thread, checkpointCount);
       return {};
     },
 
     async putWrites(request) {
+      const thread = threadOf(request);
       const plan = new PutPlan(request.contents);
-      const writes = {
-        ...threadOf(request),
-        namespace: request.checkpointNs,
-        checkpointId: request.checkpointId,
-        taskId: request.taskId,
-        taskPath: request.taskPath,
-        writes: onePerIndex(request.writes).map(({ index, channel, value }) => ({
-          index,
-          channel,
-          value: plan.pack(value as NonNullable<typeof value>),
-        })),
-      };
-      await plan.store((addition) => store.putWrites(writes, addition, { fencingToken: request.fencingToken, now: now() }));
+      const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
+      const context = { fencingToken: request.fencingToken, now: now() };
+      await plan.store((addition) => store.put(thread, batch, addition, context));
       return {};
     },
 
     async putContents(request) {
       const time = now();
-      await store.putContents(threadOf(request), packContents(request.contents), sweepTimeOf(time), {
+      await store.putContents(threadOf(request), packContents(request.contents as Contents), sweepTimeOf(time), {
         fencingToken: request.fencingToken,
         now: time,
       });
@@ -163,15 +154,6 @@ export function checkpointHandlers(deps: {
 
 function after(now: Date, ttl: Duration | undefined): Date {
   return new Date(now.getTime() + (ttl === undefined ? 0 : durationMs(ttl)));
-}
-
-/** A write that exists once is replaced by a later one of the same call; the others keep the first. */
-function onePerIndex(writes: readonly TaskWrite[]): TaskWrite[] {
-  const byIndex = new Map<number, TaskWrite>();
-  for (const write of writes) {
-    if (write.index < 0 || !byIndex.has(write.index)) byIndex.set(write.index, write);
-  }
-  return [...byIndex.values()];
 }
 
 function toThread(thread: ThreadSummary): Thread {

@@ -4,8 +4,8 @@ import {
   ChannelStateSchema,
   type Checkpoint,
   CheckpointSchema,
-  type Content,
-  ContentSchema,
+  type Contents,
+  ContentsSchema,
   PendingWriteSchema,
   type Value,
   ValueSchema,
@@ -19,7 +19,7 @@ import type { CheckpointKey, CheckpointStore, ListQuery, StoredCheckpoint, Store
 /** A message of a stream: contents, and in the last one of each checkpoint the checkpoint. */
 export interface CheckpointPart {
   checkpoint?: Checkpoint;
-  contents: Content[];
+  contents: Contents;
 }
 
 /** Contents of one message: far below the 4 MiB that every gRPC client accepts. */
@@ -62,7 +62,7 @@ export async function* listParts(
       try {
         const opened = openCheckpoint(checkpoint, await thread.load(ofThread), thread.sent);
         yield* inMessages(opened);
-        thread.markSent(opened.contents);
+        thread.markSent(opened.segments.keys());
       } catch (error) {
         if (!(error instanceof DamagedContentError)) throw error;
         damaged.push(checkpoint);
@@ -109,9 +109,8 @@ class ThreadContents {
   }
 
   /** Their bytes are the reader's now. */
-  markSent(contents: readonly Content[]): void {
-    for (const { hash } of contents) {
-      const key = hashKey(hash);
+  markSent(keys: Iterable<string>): void {
+    for (const key of keys) {
       this.sent.add(key);
       this.#loaded.delete(key);
     }
@@ -131,22 +130,22 @@ function readableRefs(packed: Buffer): readonly SegmentRef[] {
   }
 }
 
-/** The checkpoint as it travels, and the contents of its segments that are not in `sent`. */
+/** The checkpoint as it travels, and the bytes of its segments that are not in `sent`, by hashKey. */
 function openCheckpoint(stored: StoredCheckpoint, contents: StoredContents, sent: ReadonlySet<string>) {
-  const fresh = new Map<string, Content>();
-  const find = (hash: Buffer): Buffer => {
-    const bytes = contents.get(hashKey(hash));
+  const segments = new Map<string, Buffer>();
+  const find = (key: string): Buffer => {
+    const bytes = contents.get(key);
     if (bytes === undefined) throw new DamagedContentError("a segment is gone");
-    return unpackContent(hash, bytes);
+    return unpackContent(bytes);
   };
   const open = (packed: Buffer): Value => {
     const { encoding, refs, tail } = unpackValue(packed);
-    const segments = expandTree(refs, find);
-    for (const hash of segments) {
+    const hashes = expandTree(refs, (hash) => find(hashKey(hash)));
+    for (const hash of hashes) {
       const key = hashKey(hash);
-      if (!sent.has(key) && !fresh.has(key)) fresh.set(key, create(ContentSchema, { hash, data: find(hash) }));
+      if (!sent.has(key) && !segments.has(key)) segments.set(key, find(key));
     }
-    return create(ValueSchema, { encoding, segments: Buffer.concat(segments), tail });
+    return create(ValueSchema, { encoding, segments: Buffer.concat(hashes), tail });
   };
   const checkpoint = create(CheckpointSchema, {
     threadId: stored.threadId,
@@ -162,7 +161,7 @@ function openCheckpoint(stored: StoredCheckpoint, contents: StoredContents, sent
     ),
     createTime: timestampFromDate(stored.createdAt),
   });
-  return { checkpoint, contents: [...fresh.values()] };
+  return { checkpoint, segments };
 }
 
 function splitData(packed: Buffer): { data: Buffer; metadata: Buffer } {
@@ -171,17 +170,25 @@ function splitData(packed: Buffer): { data: Buffer; metadata: Buffer } {
   return { data: packed.subarray(4, 4 + length), metadata: packed.subarray(4 + length) };
 }
 
-function* inMessages(opened: { checkpoint: Checkpoint; contents: Content[] }): Generator<CheckpointPart> {
-  let contents: Content[] = [];
+function* inMessages(opened: { checkpoint: Checkpoint; segments: ReadonlyMap<string, Buffer> }): Generator<CheckpointPart> {
+  let batch: [string, Buffer][] = [];
   let bytes = 0;
-  for (const content of opened.contents) {
-    if (bytes > 0 && bytes + content.data.length > MESSAGE_BYTES) {
-      yield { contents };
-      contents = [];
+  for (const entry of opened.segments) {
+    if (bytes > 0 && bytes + entry[1].length > MESSAGE_BYTES) {
+      yield { contents: contentsOf(batch) };
+      batch = [];
       bytes = 0;
     }
-    contents.push(content);
-    bytes += content.data.length;
+    batch.push(entry);
+    bytes += entry[1].length;
   }
-  yield { checkpoint: opened.checkpoint, contents };
+  yield { checkpoint: opened.checkpoint, contents: contentsOf(batch) };
+}
+
+function contentsOf(segments: readonly [string, Buffer][]): Contents {
+  return create(ContentsSchema, {
+    hashes: Buffer.from(segments.map(([key]) => key).join(""), "latin1"),
+    sizes: segments.map(([, data]) => data.length),
+    data: Buffer.concat(segments.map(([, data]) => data)),
+  });
 }

@@ -1,4 +1,5 @@
 import type { Migration } from "../../runtime/sql/migrate.js";
+import { CONTENT_HEADER_BYTES } from "./content.js";
 
 export const SCHEMA = "checkpoint";
 
@@ -146,9 +147,27 @@ const functions = [
     where tenant = p_tenant and thread_id = p_thread
     returning checkpoint_count
   $$`,
-  `create function checkpoint.put_checkpoint(
-    p_tenant text, p_thread text, p_ns text, p_id text, p_parent text, p_data bytea, p_metadata jsonb, p_needs_parent boolean,
+  // For a copy of a checkpoint that hangs elsewhere in the tree: an unchanged channel's value is where its version was written.
+  `create function checkpoint.find_values(
+    p_tenant text, p_thread text, p_ns text, p_channels text[], p_versions text[], p_values bytea[], p_unchanged boolean[]
+  ) returns bytea[] language sql as $$
+    select array_agg(coalesce(g.value, o.value) order by g.n)
+    from unnest(p_channels, p_versions, p_values, p_unchanged) with ordinality as g (channel, version, value, unchanged, n)
+    left join lateral (
+      select v.value
+      from checkpoint.langgraph_checkpoints c
+      cross join lateral unnest(c.channels, c.versions, c.channel_values) as v (channel, version, value)
+      where c.tenant = p_tenant and c.thread_id = p_thread and c.checkpoint_ns = p_ns
+        and v.channel = g.channel and v.version = g.version and v.value is not null
+      order by c.checkpoint_id desc limit 1
+    ) o on g.unchanged and g.value is null
+  $$`,
+  // One put: a checkpoint (none when p_id is null) and writes of tasks, given column by column. Answers the thread's count.
+  `create function checkpoint.put(
+    p_tenant text, p_thread text,
+    p_ns text, p_id text, p_parent text, p_data bytea, p_metadata jsonb, p_needs_parent boolean,
     p_channels text[], p_versions text[], p_values bytea[], p_unchanged boolean[],
+    w_ns text[], w_id text[], w_task text[], w_path text[], w_idx int[], w_channel text[], w_value bytea[],
     p_required bytea, p_hashes bytea, p_sizes int[], p_contents bytea,
     p_token bigint, p_now timestamptz, p_expires timestamptz
   ) returns int language plpgsql as $$
@@ -156,68 +175,49 @@ const functions = [
     parent checkpoint.langgraph_checkpoints;
     resolved bytea[];
     complete boolean;
-    inserted boolean;
+    inserted boolean := false;
     bytes bigint;
   begin
     perform checkpoint.enter_thread(p_tenant, p_thread, p_token, p_now);
     bytes := checkpoint.add_contents(p_tenant, p_thread, p_required, p_hashes, p_sizes, p_contents, p_now);
-    resolved := p_values;
-    if true = any (p_unchanged) then
-      select * into parent from checkpoint.langgraph_checkpoints
-      where tenant = p_tenant and thread_id = p_thread and checkpoint_ns = p_ns and checkpoint_id = p_parent;
-      select array_agg(case when g.unchanged then o.value else g.value end order by g.n),
-        bool_and(not g.unchanged or o.channel is not null)
-      into resolved, complete
-      from unnest(p_channels, p_versions, p_values, p_unchanged) with ordinality as g (channel, version, value, unchanged, n)
-      left join unnest(parent.channels, parent.versions, parent.channel_values) as o (channel, version, value)
-        on o.channel = g.channel and o.version = g.version;
-      if not complete then
-        -- A copy of a checkpoint that hangs elsewhere in the tree: its values are where this version was written.
-        select array_agg(case when g.unchanged and g.value is null then o.value else g.value end order by g.n) into resolved
-        from unnest(p_channels, p_versions, resolved, p_unchanged) with ordinality as g (channel, version, value, unchanged, n)
-        left join lateral (
-          select v.value
-          from checkpoint.langgraph_checkpoints c
-          cross join lateral unnest(c.channels, c.versions, c.channel_values) as v (channel, version, value)
-          where c.tenant = p_tenant and c.thread_id = p_thread and c.checkpoint_ns = p_ns
-            and v.channel = g.channel and v.version = g.version and v.value is not null
-          order by c.checkpoint_id desc limit 1
-        ) o on g.unchanged and g.value is null;
-      end if;
+    if cardinality(w_id) > 0 then
+      insert into checkpoint.checkpoint_writes as w (
+        tenant, thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, value
+      )
+      select p_tenant, p_thread, g.ns, g.id, g.task, g.idx, g.path, g.channel, g.value
+      from unnest(w_ns, w_id, w_task, w_path, w_idx, w_channel, w_value) as g (ns, id, task, path, idx, channel, value)
+      on conflict (tenant, thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do update set
+        task_path = excluded.task_path, channel = excluded.channel, value = excluded.value
+      where w.idx < 0;
     end if;
-    insert into checkpoint.langgraph_checkpoints as c (
-      tenant, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint_data, metadata,
-      channels, versions, channel_values, needs_parent, created_at
-    ) values (
-      p_tenant, p_thread, p_ns, p_id, p_parent, p_data, p_metadata, p_channels, p_versions, resolved, p_needs_parent, p_now
-    )
-    on conflict (tenant, thread_id, checkpoint_ns, checkpoint_id) do update set
-      parent_checkpoint_id = excluded.parent_checkpoint_id, checkpoint_data = excluded.checkpoint_data,
-      metadata = excluded.metadata, channels = excluded.channels, versions = excluded.versions,
-      channel_values = excluded.channel_values, needs_parent = excluded.needs_parent
-    returning (xmax = 0) into inserted;
+    if p_id is not null then
+      resolved := p_values;
+      if true = any (p_unchanged) then
+        select * into parent from checkpoint.langgraph_checkpoints
+        where tenant = p_tenant and thread_id = p_thread and checkpoint_ns = p_ns and checkpoint_id = p_parent;
+        select array_agg(case when g.unchanged then o.value else g.value end order by g.n),
+          bool_and(not g.unchanged or o.channel is not null)
+        into resolved, complete
+        from unnest(p_channels, p_versions, p_values, p_unchanged) with ordinality as g (channel, version, value, unchanged, n)
+        left join unnest(parent.channels, parent.versions, parent.channel_values) as o (channel, version, value)
+          on o.channel = g.channel and o.version = g.version;
+        if not complete then
+          resolved := checkpoint.find_values(p_tenant, p_thread, p_ns, p_channels, p_versions, resolved, p_unchanged);
+        end if;
+      end if;
+      insert into checkpoint.langgraph_checkpoints as c (
+        tenant, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint_data, metadata,
+        channels, versions, channel_values, needs_parent, created_at
+      ) values (
+        p_tenant, p_thread, p_ns, p_id, p_parent, p_data, p_metadata, p_channels, p_versions, resolved, p_needs_parent, p_now
+      )
+      on conflict (tenant, thread_id, checkpoint_ns, checkpoint_id) do update set
+        parent_checkpoint_id = excluded.parent_checkpoint_id, checkpoint_data = excluded.checkpoint_data,
+        metadata = excluded.metadata, channels = excluded.channels, versions = excluded.versions,
+        channel_values = excluded.channel_values, needs_parent = excluded.needs_parent
+      returning (xmax = 0) into inserted;
+    end if;
     return checkpoint.leave_thread(p_tenant, p_thread, inserted::int, bytes, p_now, p_expires);
-  end $$`,
-  `create function checkpoint.put_writes(
-    p_tenant text, p_thread text, p_ns text, p_id text, p_task text, p_path text,
-    p_indexes int[], p_channels text[], p_values bytea[],
-    p_required bytea, p_hashes bytea, p_sizes int[], p_contents bytea,
-    p_token bigint, p_now timestamptz, p_expires timestamptz
-  ) returns int language plpgsql as $$
-  declare
-    bytes bigint;
-  begin
-    perform checkpoint.enter_thread(p_tenant, p_thread, p_token, p_now);
-    bytes := checkpoint.add_contents(p_tenant, p_thread, p_required, p_hashes, p_sizes, p_contents, p_now);
-    insert into checkpoint.checkpoint_writes as w (
-      tenant, thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, value
-    )
-    select p_tenant, p_thread, p_ns, p_id, p_task, g.idx, p_path, g.channel, g.value
-    from unnest(p_indexes, p_channels, p_values) as g (idx, channel, value)
-    on conflict (tenant, thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do update set
-      task_path = excluded.task_path, channel = excluded.channel, value = excluded.value
-    where w.idx < 0;
-    return checkpoint.leave_thread(p_tenant, p_thread, 0, bytes, p_now, p_expires);
   end $$`,
   `create function checkpoint.put_contents(
     p_tenant text, p_thread text, p_hashes bytea, p_sizes int[], p_contents bytea,
@@ -243,7 +243,7 @@ const functions = [
       select get_byte(p_refs, 17 * i), substring(p_refs from 17 * i + 2 for 16)
       from generate_series(0, octet_length(p_refs) / 17 - 1) i
       union
-      select t.level - 1, substring(c.data from 16 * i + 2 for 16)
+      select t.level - 1, substring(c.data from ${CONTENT_HEADER_BYTES + 1} + 16 * i for 16)
       from tree t
       join checkpoint.contents c on c.tenant = p_tenant and c.thread_id = p_thread and c.hash = t.hash
       cross join generate_series(0, 15) i

@@ -58,46 +58,32 @@ export async function openSqlCheckpointStore(
     });
 
   return {
-    put: (c, addition, { fencingToken, now }) =>
+    put: (thread, { checkpoint: c, writes: w }, addition, { fencingToken, now }) =>
       write(
-        c,
-        `select checkpoint.put_checkpoint(
-          $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+        thread,
+        `select checkpoint.put(
+          $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26
         ) as n`,
         [
-          c.tenant,
-          c.threadId,
-          c.namespace,
-          c.checkpointId,
-          c.parentId ?? null,
-          c.data,
-          c.metadata,
-          c.needsParent,
-          c.channels.map(({ channel }) => channel),
-          c.channels.map(({ version }) => version),
-          c.channels.map(({ value }) => value ?? null),
-          c.channels.map(({ unchanged }) => unchanged),
-          ...additionParameters(addition),
-          String(fencingToken),
-          now,
-          expiry(now),
-        ],
-      ),
-
-    putWrites: (w, addition, { fencingToken, now }) =>
-      write(
-        w,
-        "select checkpoint.put_writes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) as n",
-        [
-          w.tenant,
-          w.threadId,
-          w.namespace,
-          w.checkpointId,
-          w.taskId,
-          w.taskPath,
-          w.writes.map(({ index }) => index),
-          w.writes.map(({ channel }) => channel),
-          w.writes.map(({ value }) => value),
+          thread.tenant,
+          thread.threadId,
+          c?.namespace ?? null,
+          c?.checkpointId ?? null,
+          c?.parentId ?? null,
+          c?.data ?? null,
+          c?.metadata ?? null,
+          c?.needsParent ?? null,
+          c?.channels.map(({ channel }) => channel) ?? null,
+          c?.channels.map(({ version }) => version) ?? null,
+          c?.channels.map(({ value }) => value ?? null) ?? null,
+          c?.channels.map(({ unchanged }) => unchanged) ?? null,
+          w.map(({ namespace }) => namespace),
+          w.map(({ checkpointId }) => checkpointId),
+          w.map(({ taskId }) => taskId),
+          w.map(({ taskPath }) => taskPath),
+          w.map(({ index }) => index),
+          w.map(({ channel }) => channel),
+          w.map(({ value }) => value),
           ...additionParameters(addition),
           String(fencingToken),
           now,

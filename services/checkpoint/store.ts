@@ -35,7 +35,9 @@ export interface ChannelPut {
   readonly unchanged: boolean;
 }
 
-export interface CheckpointPut extends CheckpointKey {
+export interface CheckpointPut {
+  readonly namespace: string;
+  readonly checkpointId: string;
   readonly parentId: string | undefined;
   /** The checkpoint and its metadata as their writer gave them. */
   readonly data: Buffer;
@@ -45,13 +47,25 @@ export interface CheckpointPut extends CheckpointKey {
   readonly channels: readonly ChannelPut[];
 }
 
-export interface TaskWritesPut extends CheckpointKey {
+/** One write of a task. */
+export interface WritePut {
+  readonly namespace: string;
+  readonly checkpointId: string;
   readonly taskId: string;
   readonly taskPath: string;
-  /** Every index once. */
-  readonly writes: readonly { readonly index: number; readonly channel: string; readonly value: Buffer }[];
+  /** Its place in the task; once in a batch. */
+  readonly index: number;
+  readonly channel: string;
+  readonly value: Buffer;
 }
 
+/** What one put stores. */
+export interface PutBatch {
+  readonly checkpoint: CheckpointPut | undefined;
+  readonly writes: readonly WritePut[];
+}
+
+/** What came of a put. */
 export interface PutOutcome {
   /** Hashes that are required and not stored; when there are any, nothing was stored. */
   readonly missing: readonly Buffer[];
@@ -133,9 +147,11 @@ export interface TenantStats {
  * reject with UNAVAILABLE when the store cannot be reached.
  */
 export interface CheckpointStore {
-  put(checkpoint: CheckpointPut, addition: Addition, context: WriteContext): Promise<PutOutcome>;
-  /** Writes that are there stay, except those of an index below 0, which are replaced. */
-  putWrites(writes: TaskWritesPut, addition: Addition, context: WriteContext): Promise<PutOutcome>;
+  /**
+   * Stores a checkpoint, replacing one of the same id, and task writes. Writes
+   * that are there stay, except those of an index below 0, which are replaced.
+   */
+  put(thread: ThreadKey, batch: PutBatch, addition: Addition, context: WriteContext): Promise<PutOutcome>;
   /** What no put names until `sweepAt` may be swept then. */
   putContents(thread: ThreadKey, contents: Addition["contents"], sweepAt: Date, context: WriteContext): Promise<void>;
   /** The checkpoint, or the namespace's newest one, with all that its values name; counts as use of the thread. */

@@ -1,10 +1,10 @@
-import type { Content, Value } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
+import type { Contents, TaskWrites, Value } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
 import { invalidField } from "../../runtime/errors.js";
-import { hashKey, hashOf, packContent } from "./content.js";
+import { HASH_BYTES, hashKey, hashOf, packContent } from "./content.js";
 import { missingContents } from "./errors.js";
 import { packValue } from "./packed-value.js";
 import { buildTree, planTrees, type SegmentTree } from "./segment-tree.js";
-import type { Addition, PutOutcome } from "./store.js";
+import type { Addition, PutOutcome, WritePut } from "./store.js";
 
 /** Collects the values of one put, and then stores them with what they name. */
 export class PutPlan {
@@ -12,10 +12,10 @@ export class PutPlan {
   readonly #contents: Addition["contents"];
   readonly #added: Set<string>;
 
-  /** Throws INVALID_ARGUMENT when a content does not have its hash. */
-  constructor(contents: readonly Content[]) {
-    this.#contents = packContents(contents);
-    this.#added = new Set(contents.map(({ hash }) => hashKey(hash)));
+  /** Throws INVALID_ARGUMENT when a segment does not have its hash. */
+  constructor(contents: Contents | undefined) {
+    this.#contents = contents === undefined ? [] : packContents(contents);
+    this.#added = new Set(this.#contents.map(({ hash }) => hashKey(hash)));
   }
 
   /** The value as it will be stored. */
@@ -46,13 +46,37 @@ export class PutPlan {
   }
 }
 
-/** Contents as they are stored. Throws INVALID_ARGUMENT when one does not have its hash. */
-export function packContents(contents: readonly Content[]): Addition["contents"] {
-  return contents.map(({ hash, data }, i) => {
-    const actual = hashOf(data);
-    if (!actual.equals(hash)) throw invalidField(`contents[${i}].hash`, "is not the first 16 bytes of the SHA-256 of the data");
-    return { hash: actual, stored: packContent(data) };
+/** Segments as they are stored. Throws INVALID_ARGUMENT when one does not have its hash. */
+export function packContents({ hashes, sizes, data }: Contents): Addition["contents"] {
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  if (hashes.length !== sizes.length * HASH_BYTES) throw invalidField("contents.hashes", "must be 16 bytes for each of the sizes");
+  if (bytes !== data.length) throw invalidField("contents.data", `must have as many bytes as the sizes say, which is ${bytes}`);
+  let at = 0;
+  return sizes.map((size, i) => {
+    const segment = data.subarray(at, at + size);
+    at += size;
+    const hash = hashOf(segment);
+    if (!hash.equals(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES))) {
+      throw invalidField(`contents.hashes[${i}]`, "is not the first half of the segment's SHA-256");
+    }
+    return { hash, stored: packContent(segment) };
   });
+}
+
+/**
+ * The writes of tasks as they are stored, each place in a task once: what
+ * exists once in a task is what was written last, else the first write stays.
+ */
+export function packWrites(tasks: readonly TaskWrites[], plan: PutPlan): WritePut[] {
+  const byPlace = new Map<string, WritePut>();
+  for (const { checkpointNs: namespace, checkpointId, taskId, taskPath, writes } of tasks) {
+    for (const { index, channel, value } of writes) {
+      const place = JSON.stringify([namespace, checkpointId, taskId, index]);
+      if (value === undefined || (index >= 0 && byPlace.has(place))) continue;
+      byPlace.set(place, { namespace, checkpointId, taskId, taskPath, index, channel, value: plan.pack(value) });
+    }
+  }
+  return [...byPlace.values()];
 }
 
 /** A checkpoint and its metadata in one column: the length of the first in four bytes, then both. */

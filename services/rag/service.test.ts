@@ -1,10 +1,12 @@
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createRagClient, type RagClient, uploadFiles } from "../../clients/rag/index.js";
 import { type Job, JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
+import type { UploadDocumentsRequestSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { systemClock } from "../../runtime/clock.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { silentLogger } from "../../runtime/logger.js";
@@ -306,9 +308,20 @@ describe("an upload", () => {
     expect((await client.listDocuments({ collection })).documents).toEqual([]);
   });
 
-  test.each([
+  test("that ends without its end message leaves nothing behind", async () => {
+    const collection = await newCollection();
+    async function* messages() {
+      yield { part: { case: "header" as const, value: { collection } } };
+      yield { part: { case: "file" as const, value: { documentId: "a.txt" } } };
+      yield { part: { case: "data" as const, value: Buffer.from("half") } };
+    }
+    expect(reasonOf(await failure(client.uploadDocuments(messages())))).toBe("UPLOAD_INCOMPLETE");
+    expect((await client.listJobs({ collection })).jobs).toEqual([]);
+  });
+
+  test.each<{ name: string; parts: MessageInitShape<typeof UploadDocumentsRequestSchema>["part"][] }>([
     { name: "no header", parts: [{ case: "data" as const, value: Buffer.from("x") }] },
-    { name: "no file", parts: [{ case: "header" as const, value: { collection: "default" } }] },
+    { name: "no file", parts: [{ case: "header" as const, value: { collection: "default" } }, { case: "end" as const, value: {} }] },
     { name: "bytes before a file", parts: [{ case: "header" as const, value: { collection: "default" } }, { case: "data" as const, value: Buffer.from("x") }] },
   ])("with $name is refused", async ({ parts }) => {
     async function* messages() {

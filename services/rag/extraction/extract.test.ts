@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { extract, knownExtensions, MAX_DOCUMENT_BYTES } from "./extract.js";
+import { extract, MAX_DOCUMENT_BYTES } from "./extract.js";
 
 const utf8 = (text: string) => Buffer.from(text);
 
@@ -89,8 +89,4 @@ describe("what is refused", () => {
   ])("$name", async ({ document, kind, message }) => {
     await expect(extract(document)).rejects.toMatchObject({ kind, message: expect.stringMatching(message) });
   });
-});
-
-test("a folder's files are known by their extensions", () => {
-  expect([...knownExtensions]).toEqual(expect.arrayContaining(["txt", "md", "html"]));
 });

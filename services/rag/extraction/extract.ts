@@ -1,7 +1,8 @@
 /**
  * Documents to text: by the MIME type that came with them, else by the file name's extension, else by what they begin with.
- * A format is one file here and one line in `formats`.
+ * A format is one file here, one line in `formats` and one in runtime/document-types.ts.
  */
+import { DOCUMENT_TYPES, type DocumentType } from "../../../runtime/document-types.js";
 import { decodeText, looksBinary } from "./decode.js";
 import { type Extracted, ExtractionError } from "./extracted.js";
 import { extractHtml } from "./html.js";
@@ -20,9 +21,7 @@ export interface SourceDocument {
   mimeType?: string;
 }
 
-interface Format {
-  mimeTypes: readonly string[];
-  extensions: readonly string[];
+interface Format extends DocumentType {
   extract(content: Uint8Array | string, signal?: AbortSignal): Extracted | Promise<Extracted>;
 }
 
@@ -30,18 +29,15 @@ const text = (content: Uint8Array | string) => (typeof content === "string" ? co
 
 const formats: readonly Format[] = [
   {
-    mimeTypes: ["text/markdown", "text/x-markdown"],
-    extensions: ["md", "markdown", "mdown", "mkd"],
+    ...DOCUMENT_TYPES.markdown,
     extract: (content) => extractMarkdown(text(content)),
   },
   {
-    mimeTypes: ["text/html", "application/xhtml+xml"],
-    extensions: ["html", "htm", "xhtml"],
+    ...DOCUMENT_TYPES.html,
     extract: (content, signal) => extractHtml(content, signal),
   },
   {
-    mimeTypes: ["text/plain"],
-    extensions: ["txt", "text", "log", "rst", "adoc", "org", "tex"],
+    ...DOCUMENT_TYPES.text,
     extract: (content) => extractPlainText(text(content)),
   },
 ];
@@ -57,9 +53,6 @@ const signatures = [
   { name: "a JPEG image", bytes: "\xff\xd8\xff" },
   { name: "a program", bytes: "\x7fELF" },
 ];
-
-/** The extensions of files that `extract` knows; a folder's other files are passed over. */
-export const knownExtensions: ReadonlySet<string> = new Set(formats.flatMap(({ extensions }) => extensions));
 
 /**
  * The document's text, title and metadata.
@@ -78,6 +71,14 @@ export async function extract(document: SourceDocument, signal?: AbortSignal): P
     throw new ExtractionError("EMPTY", "The document is empty; leave it out, or check that the file was written completely.");
   }
   return formatOf(document).extract(content, signal);
+}
+
+/**
+ * The MIME type that a document is read as; its first kilobytes are enough.
+ * @throws ExtractionError when it is of none that can be read.
+ */
+export function detectType(document: SourceDocument): string {
+  return formatOf(document).mimeTypes[0]!;
 }
 
 function formatOf(document: SourceDocument): Format {

@@ -1,10 +1,10 @@
 import type { Dirent } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, extname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import { ConfigError } from "../../../runtime/config.js";
 import { invalidField } from "../../../runtime/errors.js";
-import { knownExtensions } from "../extraction/extract.js";
+import { isDocumentName } from "../../../runtime/document-types.js";
 import type { NewJob } from "../store/store.js";
 
 /** A folder that the server may ingest from. */
@@ -101,7 +101,7 @@ async function* walk(path: AllowedPath, folder: Folder, visited: Set<string>, on
       visited.add(file);
       yield* walk(path, { place, real: file }, visited, onIgnored);
     } else if (found?.isFile() === true) {
-      if (knownExtensions.has(extname(entry.name).slice(1).toLowerCase())) yield foundFile(path, place, file, found.size);
+      if (isDocumentName(entry.name)) yield foundFile(path, place, file, found.size);
       else onIgnored();
     }
   }

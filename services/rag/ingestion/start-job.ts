@@ -53,13 +53,16 @@ export class JobStarter {
   /** A job over files that the caller streams. A stream that breaks leaves nothing behind. */
   async ingestUpload(collection: CollectionRecord, header: UploadHeader, rest: AsyncIterable<UploadDocumentsRequest>, signal: AbortSignal): Promise<JobRecord> {
     return this.#start({ collection, metadata: header.metadata ?? {}, key: header.idempotencyKey }, async (upload) => {
+      let whole = false;
       for await (const { part } of rest) {
+        if (whole) throw invalidField("end", "comes once, as the last message");
         if (part.case === "file") await upload.startFile(part.value);
         else if (part.case === "data") await upload.addBytes(part.value);
+        else if (part.case === "end") whole = true;
         else throw invalidField("header", "comes once, as the first message");
       }
       // A caller that went away ends its stream too.
-      if (signal.aborted) throw uploadIncomplete();
+      if (!whole || signal.aborted) throw uploadIncomplete();
     });
   }
 

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/checkpoint/v1/checkpoint.proto.
  */
 export const file_ragents_checkpoint_v1_checkpoint: GenFile = /*@__PURE__*/
-  fileDesc("CiZyYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludC5wcm90bxIVcmFnZW50cy5jaGVja3BvaW50LnYxIq4BCgVWYWx1ZRIbCghlbmNvZGluZxgBIAEoCUIJukgGcgQQAShAEnAKCHNlZ21lbnRzGAIgASgMQl66SFu6AVEKFHZhbHVlLnNlZ21lbnRzLndob2xlEiJtdXN0IGhvbGQgd2hvbGUgaGFzaGVzIG9mIDE2IGJ5dGVzGhV0aGlzLnNpemUoKSAlIDE2ID09IDB6BRiAgIABEhYKBHRhaWwYAyABKAxCCLpIBXoDGIAgIjsKB0NvbnRlbnQSFQoEaGFzaBgBIAEoDEIHukgEegJoEBIZCgRkYXRhGAIgASgMQgu6SAh6BhABGICAQCKOAQoMQ2hhbm5lbFN0YXRlEh8KB2NoYW5uZWwYASABKAlCDrpIC3IJEAEogAS6AQEAEh0KB3ZlcnNpb24YAiABKAlCDLpICXIHKIABugEBABIrCgV2YWx1ZRgDIAEoCzIcLnJhZ2VudHMuY2hlY2twb2ludC52MS5WYWx1ZRIRCgl1bmNoYW5nZWQYBCABKAgicAoMUGVuZGluZ1dyaXRlEg8KB3Rhc2tfaWQYASABKAkSDwoHY2hhbm5lbBgCIAEoCRIrCgV2YWx1ZRgDIAEoCzIcLnJhZ2VudHMuY2hlY2twb2ludC52MS5WYWx1ZRIRCgl0YXNrX3BhdGgYBCABKAkisAIKCkNoZWNrcG9pbnQSEQoJdGhyZWFkX2lkGAEgASgJEhUKDWNoZWNrcG9pbnRfbnMYAiABKAkSFQoNY2hlY2twb2ludF9pZBgDIAEoCRIcChRwYXJlbnRfY2hlY2twb2ludF9pZBgEIAEoCRIMCgRkYXRhGAUgASgMEhAKCG1ldGFkYXRhGAYgASgMEjUKCGNoYW5uZWxzGAcgAygLMiMucmFnZW50cy5jaGVja3BvaW50LnYxLkNoYW5uZWxTdGF0ZRI7Cg5wZW5kaW5nX3dyaXRlcxgIIAMoCzIjLnJhZ2VudHMuY2hlY2twb2ludC52MS5QZW5kaW5nV3JpdGUSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpECCgZUaHJlYWQSEQoJdGhyZWFkX2lkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGNoZWNrcG9pbnRfY291bnQYBSABKAMSFAoMc3RvcmVkX2J5dGVzGAYgASgDEjEKBWxlYXNlGAcgASgLMiIucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZExlYXNlIncKC1RocmVhZExlYXNlEhEKCXRocmVhZF9pZBgBIAEoCRINCgVvd25lchgCIAEoCRIVCg1mZW5jaW5nX3Rva2VuGAMgASgDEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiZyYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludC5wcm90bxIVcmFnZW50cy5jaGVja3BvaW50LnYxIq4BCgVWYWx1ZRIbCghlbmNvZGluZxgBIAEoCUIJukgGcgQQAShAEnAKCHNlZ21lbnRzGAIgASgMQl66SFu6AVEKFHZhbHVlLnNlZ21lbnRzLndob2xlEiJtdXN0IGhvbGQgd2hvbGUgaGFzaGVzIG9mIDE2IGJ5dGVzGhV0aGlzLnNpemUoKSAlIDE2ID09IDB6BRiAgIABEhYKBHRhaWwYAyABKAxCCLpIBXoDGIAgImQKCENvbnRlbnRzEhkKBmhhc2hlcxgBIAEoDEIJukgGegQYgIAQEiMKBXNpemVzGAIgAygNQhS6SBGSAQ4QgIABIggqBhiAgEAoARIYCgRkYXRhGAMgASgMQgq6SAd6BRiAgMABIo4BCgxDaGFubmVsU3RhdGUSHwoHY2hhbm5lbBgBIAEoCUIOukgLcgkQASiABLoBAQASHQoHdmVyc2lvbhgCIAEoCUIMukgJcgcogAG6AQEAEisKBXZhbHVlGAMgASgLMhwucmFnZW50cy5jaGVja3BvaW50LnYxLlZhbHVlEhEKCXVuY2hhbmdlZBgEIAEoCCJwCgxQZW5kaW5nV3JpdGUSDwoHdGFza19pZBgBIAEoCRIPCgdjaGFubmVsGAIgASgJEisKBXZhbHVlGAMgASgLMhwucmFnZW50cy5jaGVja3BvaW50LnYxLlZhbHVlEhEKCXRhc2tfcGF0aBgEIAEoCSLXAQoKVGFza1dyaXRlcxIjCg1jaGVja3BvaW50X25zGAEgASgJQgy6SAlyByiAELoBAQASJQoNY2hlY2twb2ludF9pZBgCIAEoCUIOukgLcgkQASiAAroBAQASHwoHdGFza19pZBgDIAEoCUIOukgLcgkQASiAAroBAQASHwoJdGFza19wYXRoGAQgASgJQgy6SAlyByiAELoBAQASOwoGd3JpdGVzGAUgAygLMiAucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZUIJukgGkgEDEIAgInAKCVRhc2tXcml0ZRINCgVpbmRleBgBIAEoBRIfCgdjaGFubmVsGAIgASgJQg66SAtyCRABKIAEugEBABIzCgV2YWx1ZRgDIAEoCzIcLnJhZ2VudHMuY2hlY2twb2ludC52MS5WYWx1ZUIGukgDyAEBIrACCgpDaGVja3BvaW50EhEKCXRocmVhZF9pZBgBIAEoCRIVCg1jaGVja3BvaW50X25zGAIgASgJEhUKDWNoZWNrcG9pbnRfaWQYAyABKAkSHAoUcGFyZW50X2NoZWNrcG9pbnRfaWQYBCABKAkSDAoEZGF0YRgFIAEoDBIQCghtZXRhZGF0YRgGIAEoDBI1CghjaGFubmVscxgHIAMoCzIjLnJhZ2VudHMuY2hlY2twb2ludC52MS5DaGFubmVsU3RhdGUSOwoOcGVuZGluZ193cml0ZXMYCCADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUGVuZGluZ1dyaXRlEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKRAgoGVGhyZWFkEhEKCXRocmVhZF9pZBgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjaGVja3BvaW50X2NvdW50GAUgASgDEhQKDHN0b3JlZF9ieXRlcxgGIAEoAxIxCgVsZWFzZRgHIAEoCzIiLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWRMZWFzZSJ3CgtUaHJlYWRMZWFzZRIRCgl0aHJlYWRfaWQYASABKAkSDQoFb3duZXIYAiABKAkSFQoNZmVuY2luZ190b2tlbhgDIAEoAxIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A value as its writer encoded it: the bytes of its segments, one after the
@@ -57,31 +57,38 @@ export const ValueSchema: GenMessage<Value> = /*@__PURE__*/
   messageDesc(file_ragents_checkpoint_v1_checkpoint, 0);
 
 /**
- * A segment's bytes.
+ * Segments with their bytes, one after the other.
  *
- * @generated from message ragents.checkpoint.v1.Content
+ * @generated from message ragents.checkpoint.v1.Contents
  */
-export type Content = Message<"ragents.checkpoint.v1.Content"> & {
+export type Contents = Message<"ragents.checkpoint.v1.Contents"> & {
   /**
-   * The first 16 bytes of the SHA-256 of `data`.
+   * The segments' hashes, 16 bytes each: the first half of the SHA-256.
    *
-   * @generated from field: bytes hash = 1;
+   * @generated from field: bytes hashes = 1;
    */
-  hash: Uint8Array;
+  hashes: Uint8Array;
 
   /**
-   * The bytes, at most 1 MiB.
+   * Their sizes in bytes, 1 to 1 MiB; as many as hashes.
    *
-   * @generated from field: bytes data = 2;
+   * @generated from field: repeated uint32 sizes = 2;
+   */
+  sizes: number[];
+
+  /**
+   * Their bytes, at most 3 MiB; as many as the sizes say.
+   *
+   * @generated from field: bytes data = 3;
    */
   data: Uint8Array;
 };
 
 /**
- * Describes the message ragents.checkpoint.v1.Content.
- * Use `create(ContentSchema)` to create a new message.
+ * Describes the message ragents.checkpoint.v1.Contents.
+ * Use `create(ContentsSchema)` to create a new message.
  */
-export const ContentSchema: GenMessage<Content> = /*@__PURE__*/
+export const ContentsSchema: GenMessage<Contents> = /*@__PURE__*/
   messageDesc(file_ragents_checkpoint_v1_checkpoint, 1);
 
 /**
@@ -172,6 +179,91 @@ export const PendingWriteSchema: GenMessage<PendingWrite> = /*@__PURE__*/
   messageDesc(file_ragents_checkpoint_v1_checkpoint, 3);
 
 /**
+ * What a task wrote before the checkpoint that its writes go into.
+ *
+ * @generated from message ragents.checkpoint.v1.TaskWrites
+ */
+export type TaskWrites = Message<"ragents.checkpoint.v1.TaskWrites"> & {
+  /**
+   * The namespace of the checkpoint; "" for the root graph.
+   *
+   * @generated from field: string checkpoint_ns = 1;
+   */
+  checkpointNs: string;
+
+  /**
+   * The checkpoint that the writes are pending on; it may be stored later.
+   *
+   * @generated from field: string checkpoint_id = 2;
+   */
+  checkpointId: string;
+
+  /**
+   * The task.
+   *
+   * @generated from field: string task_id = 3;
+   */
+  taskId: string;
+
+  /**
+   * Where the task stands in the graph.
+   *
+   * @generated from field: string task_path = 4;
+   */
+  taskPath: string;
+
+  /**
+   * The writes; at most 4096.
+   *
+   * @generated from field: repeated ragents.checkpoint.v1.TaskWrite writes = 5;
+   */
+  writes: TaskWrite[];
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.TaskWrites.
+ * Use `create(TaskWritesSchema)` to create a new message.
+ */
+export const TaskWritesSchema: GenMessage<TaskWrites> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint, 4);
+
+/**
+ * One write of a task.
+ *
+ * @generated from message ragents.checkpoint.v1.TaskWrite
+ */
+export type TaskWrite = Message<"ragents.checkpoint.v1.TaskWrite"> & {
+  /**
+   * Its place in the task, from 0; below 0 for what exists once in a task and
+   * may be replaced (an error, an interrupt).
+   *
+   * @generated from field: int32 index = 1;
+   */
+  index: number;
+
+  /**
+   * The channel.
+   *
+   * @generated from field: string channel = 2;
+   */
+  channel: string;
+
+  /**
+   * The value.
+   *
+   * @generated from field: ragents.checkpoint.v1.Value value = 3;
+   */
+  value?: Value | undefined;
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.TaskWrite.
+ * Use `create(TaskWriteSchema)` to create a new message.
+ */
+export const TaskWriteSchema: GenMessage<TaskWrite> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint, 5);
+
+/**
  * A checkpoint of a thread, and the writes that are pending on it.
  *
  * @generated from message ragents.checkpoint.v1.Checkpoint
@@ -246,7 +338,7 @@ export type Checkpoint = Message<"ragents.checkpoint.v1.Checkpoint"> & {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export const CheckpointSchema: GenMessage<Checkpoint> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint, 4);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint, 6);
 
 /**
  * A thread's checkpoints, summed up.
@@ -309,7 +401,7 @@ export type Thread = Message<"ragents.checkpoint.v1.Thread"> & {
  * Use `create(ThreadSchema)` to create a new message.
  */
 export const ThreadSchema: GenMessage<Thread> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint, 5);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint, 7);
 
 /**
  * The right to be a thread's only writer for a while.
@@ -352,5 +444,5 @@ export type ThreadLease = Message<"ragents.checkpoint.v1.ThreadLease"> & {
  * Use `create(ThreadLeaseSchema)` to create a new message.
  */
 export const ThreadLeaseSchema: GenMessage<ThreadLease> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint, 6);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint, 8);
 

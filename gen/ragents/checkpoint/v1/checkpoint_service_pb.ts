@@ -9,7 +9,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { ChannelState, Checkpoint, Content, Thread, ThreadLease, Value } from "./checkpoint_pb.js";
+import type { ChannelState, Checkpoint, Contents, TaskWrites, Thread, ThreadLease } from "./checkpoint_pb.js";
 import { file_ragents_checkpoint_v1_checkpoint } from "./checkpoint_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/checkpoint/v1/checkpoint_service.proto.
  */
 export const file_ragents_checkpoint_v1_checkpoint_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci5yYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludF9zZXJ2aWNlLnByb3RvEhVyYWdlbnRzLmNoZWNrcG9pbnQudjEikQMKFFB1dENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiUKDWNoZWNrcG9pbnRfaWQYAyABKAlCDrpIC3IJEAEogAK6AQEAEioKFHBhcmVudF9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASFwoEZGF0YRgFIAEoDEIJukgGegQYgIBAEhsKCG1ldGFkYXRhGAYgASgMQgm6SAZ6BBiAgBASQAoIY2hhbm5lbHMYByADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hhbm5lbFN0YXRlQgm6SAaSAQMQgCASMAoIY29udGVudHMYCCADKAsyHi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudBIUCgxuZWVkc19wYXJlbnQYCSABKAgSHgoNZmVuY2luZ190b2tlbhgKIAEoA0IHukgEIgIoACIXChVQdXRDaGVja3BvaW50UmVzcG9uc2Ui0gIKEFB1dFdyaXRlc1JlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIjCg1jaGVja3BvaW50X25zGAIgASgJQgy6SAlyByiAELoBAQASJQoNY2hlY2twb2ludF9pZBgDIAEoCUIOukgLcgkQASiAAroBAQASHwoHdGFza19pZBgEIAEoCUIOukgLcgkQASiAAroBAQASHwoJdGFza19wYXRoGAUgASgJQgy6SAlyByiAELoBAQASOwoGd3JpdGVzGAYgAygLMiAucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZUIJukgGkgEDEIAgEjAKCGNvbnRlbnRzGAcgAygLMh4ucmFnZW50cy5jaGVja3BvaW50LnYxLkNvbnRlbnQSHgoNZmVuY2luZ190b2tlbhgIIAEoA0IHukgEIgIoACJwCglUYXNrV3JpdGUSDQoFaW5kZXgYASABKAUSHwoHY2hhbm5lbBgCIAEoCUIOukgLcgkQASiABLoBAQASMwoFdmFsdWUYAyABKAsyHC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVmFsdWVCBrpIA8gBASITChFQdXRXcml0ZXNSZXNwb25zZSKTAQoSUHV0Q29udGVudHNSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASOgoIY29udGVudHMYAiADKAsyHi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudEIIukgFkgECCAESHgoNZmVuY2luZ190b2tlbhgDIAEoA0IHukgEIgIoACIVChNQdXRDb250ZW50c1Jlc3BvbnNlIiEKD01pc3NpbmdDb250ZW50cxIOCgZoYXNoZXMYASABKAwigwEKFEdldENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiMKDWNoZWNrcG9pbnRfaWQYAyABKAlCDLpICXIHKIACugEBACKAAQoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIwCghjb250ZW50cxgCIAMoCzIeLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50IogCChZMaXN0Q2hlY2twb2ludHNSZXF1ZXN0Eh8KCXRocmVhZF9pZBgBIAEoCUIMukgJcgcogAK6AQEAEigKDWNoZWNrcG9pbnRfbnMYAiABKAlCDLpICXIHKIAQugEBAEgAiAEBEiMKDWNoZWNrcG9pbnRfaWQYAyABKAlCDLpICXIHKIACugEBABIqChRiZWZvcmVfY2hlY2twb2ludF9pZBgEIAEoCUIMukgJcgcogAK6AQEAEhkKBmZpbHRlchgFIAEoDEIJukgGegQYgIAEEhsKBWxpbWl0GAYgASgFQge6SAQaAigASAGIAQFCEAoOX2NoZWNrcG9pbnRfbnNCCAoGX2xpbWl0IoIBChdMaXN0Q2hlY2twb2ludHNSZXNwb25zZRI1CgpjaGVja3BvaW50GAEgASgLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLkNoZWNrcG9pbnQSMAoIY29udGVudHMYAiADKAsyHi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudCI1ChBHZXRUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQAiQgoRR2V0VGhyZWFkUmVzcG9uc2USLQoGdGhyZWFkGAEgASgLMh0ucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZCJvChJMaXN0VGhyZWFkc1JlcXVlc3QSHAoGcHJlZml4GAEgASgJQgy6SAlyByiAAroBAQASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl4KE0xpc3RUaHJlYWRzUmVzcG9uc2USLgoHdGhyZWFkcxgBIAMoCzIdLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKE0RlbGV0ZVRocmVhZFJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBACIWChREZWxldGVUaHJlYWRSZXNwb25zZSJnChFDb3B5VGhyZWFkUmVxdWVzdBIoChBzb3VyY2VfdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIoChB0YXJnZXRfdGhyZWFkX2lkGAIgASgJQg66SAtyCRABKIACugEBACIUChJDb3B5VGhyZWFkUmVzcG9uc2UiTgoSUHJ1bmVUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASFQoEa2VlcBgCIAEoBUIHukgEGgIoASIsChNQcnVuZVRocmVhZFJlc3BvbnNlEhUKDWRlbGV0ZWRfY291bnQYASABKAMimQEKGUFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIdCgVvd25lchgCIAEoCUIOukgLcgkQASiAAroBAQASOgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAEiTwoaQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UimAEKF1JlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASHgoNZmVuY2luZ190b2tlbhgCIAEoA0IHukgEIgIgABI6CgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CErpID8gBAaoBCSIDCJAcMgIIASJNChhSZW5ld1RocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UiXgoZUmVsZWFzZVRocmVhZExlYXNlUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEh4KDWZlbmNpbmdfdG9rZW4YAiABKANCB7pIBCICIAAiHAoaUmVsZWFzZVRocmVhZExlYXNlUmVzcG9uc2UiEQoPR2V0U3RhdHNSZXF1ZXN0IpABChBHZXRTdGF0c1Jlc3BvbnNlEhQKDHRocmVhZF9jb3VudBgBIAEoAxIYChBjaGVja3BvaW50X2NvdW50GAIgASgDEhQKDHN0b3JlZF9ieXRlcxgDIAEoAxI2ChJvbGRlc3RfdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMqgMChFDaGVja3BvaW50U2VydmljZRJvCg1QdXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXNwb25zZSIDkAICEmMKCVB1dFdyaXRlcxInLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRXcml0ZXNSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dFdyaXRlc1Jlc3BvbnNlIgOQAgISaQoLUHV0Q29udGVudHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0Q29udGVudHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENvbnRlbnRzUmVzcG9uc2UiA5ACAhJxCg1HZXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIDkAIBMAESdwoPTGlzdENoZWNrcG9pbnRzEi0ucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RDaGVja3BvaW50c1JlcXVlc3QaLi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdENoZWNrcG9pbnRzUmVzcG9uc2UiA5ACATABEmMKCUdldFRocmVhZBInLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRUaHJlYWRSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFRocmVhZFJlc3BvbnNlIgOQAgESaQoLTGlzdFRocmVhZHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdFRocmVhZHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RUaHJlYWRzUmVzcG9uc2UiA5ACARJsCgxEZWxldGVUaHJlYWQSKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuRGVsZXRlVGhyZWFkUmVxdWVzdBorLnJhZ2VudHMuY2hlY2twb2ludC52MS5EZWxldGVUaHJlYWRSZXNwb25zZSIDkAICEmEKCkNvcHlUaHJlYWQSKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlcXVlc3QaKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlc3BvbnNlEmkKC1BydW5lVGhyZWFkEikucmFnZW50cy5jaGVja3BvaW50LnYxLlBydW5lVGhyZWFkUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5QcnVuZVRocmVhZFJlc3BvbnNlIgOQAgISfgoSQWNxdWlyZVRocmVhZExlYXNlEjAucmFnZW50cy5jaGVja3BvaW50LnYxLkFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QaMS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2UiA5ACAhJ4ChBSZW5ld1RocmVhZExlYXNlEi4ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0Gi8ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXNwb25zZSIDkAICEn4KElJlbGVhc2VUaHJlYWRMZWFzZRIwLnJhZ2VudHMuY2hlY2twb2ludC52MS5SZWxlYXNlVGhyZWFkTGVhc2VSZXF1ZXN0GjEucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbGVhc2VUaHJlYWRMZWFzZVJlc3BvbnNlIgOQAgISYAoIR2V0U3RhdHMSJi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0U3RhdHNSZXF1ZXN0GicucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFN0YXRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_ragents_checkpoint_v1_checkpoint]);
+  fileDesc("Ci5yYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludF9zZXJ2aWNlLnByb3RvEhVyYWdlbnRzLmNoZWNrcG9pbnQudjEi1QMKFFB1dENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiUKDWNoZWNrcG9pbnRfaWQYAyABKAlCDrpIC3IJEAEogAK6AQEAEioKFHBhcmVudF9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASFwoEZGF0YRgFIAEoDEIJukgGegQYgIBAEhsKCG1ldGFkYXRhGAYgASgMQgm6SAZ6BBiAgBASQAoIY2hhbm5lbHMYByADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hhbm5lbFN0YXRlQgm6SAaSAQMQgCASMQoIY29udGVudHMYCCABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMSFAoMbmVlZHNfcGFyZW50GAkgASgIEh4KDWZlbmNpbmdfdG9rZW4YCiABKANCB7pIBCICKAASQQoLdGFza193cml0ZXMYCyADKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGFza1dyaXRlc0IJukgGkgEDEIACIhcKFVB1dENoZWNrcG9pbnRSZXNwb25zZSLLAQoQUHV0V3JpdGVzUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEkEKC3Rhc2tfd3JpdGVzGAIgAygLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZXNCCbpIBpIBAxCAAhIxCghjb250ZW50cxgDIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cxIeCg1mZW5jaW5nX3Rva2VuGAQgASgDQge6SAQiAigAIhMKEVB1dFdyaXRlc1Jlc3BvbnNlIpIBChJQdXRDb250ZW50c1JlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABI5Cghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50c0IGukgDyAEBEh4KDWZlbmNpbmdfdG9rZW4YAyABKANCB7pIBCICKAAiFQoTUHV0Q29udGVudHNSZXNwb25zZSIhCg9NaXNzaW5nQ29udGVudHMSDgoGaGFzaGVzGAEgASgMIoMBChRHZXRDaGVja3BvaW50UmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEiMKDWNoZWNrcG9pbnRfbnMYAiABKAlCDLpICXIHKIAQugEBABIjCg1jaGVja3BvaW50X2lkGAMgASgJQgy6SAlyByiAAroBAQAigQEKFUdldENoZWNrcG9pbnRSZXNwb25zZRI1CgpjaGVja3BvaW50GAEgASgLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLkNoZWNrcG9pbnQSMQoIY29udGVudHMYAiABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMiiAIKFkxpc3RDaGVja3BvaW50c1JlcXVlc3QSHwoJdGhyZWFkX2lkGAEgASgJQgy6SAlyByiAAroBAQASKAoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEASACIAQESIwoNY2hlY2twb2ludF9pZBgDIAEoCUIMukgJcgcogAK6AQEAEioKFGJlZm9yZV9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASGQoGZmlsdGVyGAUgASgMQgm6SAZ6BBiAgAQSGwoFbGltaXQYBiABKAVCB7pIBBoCKABIAYgBAUIQCg5fY2hlY2twb2ludF9uc0IICgZfbGltaXQigwEKF0xpc3RDaGVja3BvaW50c1Jlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIxCghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyI1ChBHZXRUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQAiQgoRR2V0VGhyZWFkUmVzcG9uc2USLQoGdGhyZWFkGAEgASgLMh0ucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZCJvChJMaXN0VGhyZWFkc1JlcXVlc3QSHAoGcHJlZml4GAEgASgJQgy6SAlyByiAAroBAQASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl4KE0xpc3RUaHJlYWRzUmVzcG9uc2USLgoHdGhyZWFkcxgBIAMoCzIdLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKE0RlbGV0ZVRocmVhZFJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBACIWChREZWxldGVUaHJlYWRSZXNwb25zZSJnChFDb3B5VGhyZWFkUmVxdWVzdBIoChBzb3VyY2VfdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIoChB0YXJnZXRfdGhyZWFkX2lkGAIgASgJQg66SAtyCRABKIACugEBACIUChJDb3B5VGhyZWFkUmVzcG9uc2UiTgoSUHJ1bmVUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASFQoEa2VlcBgCIAEoBUIHukgEGgIoASIsChNQcnVuZVRocmVhZFJlc3BvbnNlEhUKDWRlbGV0ZWRfY291bnQYASABKAMimQEKGUFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIdCgVvd25lchgCIAEoCUIOukgLcgkQASiAAroBAQASOgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAEiTwoaQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UimAEKF1JlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASHgoNZmVuY2luZ190b2tlbhgCIAEoA0IHukgEIgIgABI6CgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CErpID8gBAaoBCSIDCJAcMgIIASJNChhSZW5ld1RocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UiXgoZUmVsZWFzZVRocmVhZExlYXNlUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEh4KDWZlbmNpbmdfdG9rZW4YAiABKANCB7pIBCICIAAiHAoaUmVsZWFzZVRocmVhZExlYXNlUmVzcG9uc2UiEQoPR2V0U3RhdHNSZXF1ZXN0IpABChBHZXRTdGF0c1Jlc3BvbnNlEhQKDHRocmVhZF9jb3VudBgBIAEoAxIYChBjaGVja3BvaW50X2NvdW50GAIgASgDEhQKDHN0b3JlZF9ieXRlcxgDIAEoAxI2ChJvbGRlc3RfdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMqgMChFDaGVja3BvaW50U2VydmljZRJvCg1QdXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXNwb25zZSIDkAICEmMKCVB1dFdyaXRlcxInLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRXcml0ZXNSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dFdyaXRlc1Jlc3BvbnNlIgOQAgISaQoLUHV0Q29udGVudHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0Q29udGVudHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENvbnRlbnRzUmVzcG9uc2UiA5ACAhJxCg1HZXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIDkAIBMAESdwoPTGlzdENoZWNrcG9pbnRzEi0ucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RDaGVja3BvaW50c1JlcXVlc3QaLi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdENoZWNrcG9pbnRzUmVzcG9uc2UiA5ACATABEmMKCUdldFRocmVhZBInLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRUaHJlYWRSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFRocmVhZFJlc3BvbnNlIgOQAgESaQoLTGlzdFRocmVhZHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdFRocmVhZHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RUaHJlYWRzUmVzcG9uc2UiA5ACARJsCgxEZWxldGVUaHJlYWQSKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuRGVsZXRlVGhyZWFkUmVxdWVzdBorLnJhZ2VudHMuY2hlY2twb2ludC52MS5EZWxldGVUaHJlYWRSZXNwb25zZSIDkAICEmEKCkNvcHlUaHJlYWQSKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlcXVlc3QaKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlc3BvbnNlEmkKC1BydW5lVGhyZWFkEikucmFnZW50cy5jaGVja3BvaW50LnYxLlBydW5lVGhyZWFkUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5QcnVuZVRocmVhZFJlc3BvbnNlIgOQAgISfgoSQWNxdWlyZVRocmVhZExlYXNlEjAucmFnZW50cy5jaGVja3BvaW50LnYxLkFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QaMS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2UiA5ACAhJ4ChBSZW5ld1RocmVhZExlYXNlEi4ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0Gi8ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXNwb25zZSIDkAICEn4KElJlbGVhc2VUaHJlYWRMZWFzZRIwLnJhZ2VudHMuY2hlY2twb2ludC52MS5SZWxlYXNlVGhyZWFkTGVhc2VSZXF1ZXN0GjEucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbGVhc2VUaHJlYWRMZWFzZVJlc3BvbnNlIgOQAgISYAoIR2V0U3RhdHMSJi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0U3RhdHNSZXF1ZXN0GicucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFN0YXRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_ragents_checkpoint_v1_checkpoint]);
 
 /**
  * A checkpoint to store.
@@ -77,9 +77,9 @@ export type PutCheckpointRequest = Message<"ragents.checkpoint.v1.PutCheckpointR
   /**
    * Contents of segments that the service may not have.
    *
-   * @generated from field: repeated ragents.checkpoint.v1.Content contents = 8;
+   * @generated from field: ragents.checkpoint.v1.Contents contents = 8;
    */
-  contents: Content[];
+  contents?: Contents | undefined;
 
   /**
    * Whether reading this checkpoint needs its parent's pending writes: the
@@ -95,6 +95,13 @@ export type PutCheckpointRequest = Message<"ragents.checkpoint.v1.PutCheckpointR
    * @generated from field: int64 fencing_token = 10;
    */
   fencingToken: bigint;
+
+  /**
+   * What tasks wrote, to be stored along as PutWrites does; at most 256.
+   *
+   * @generated from field: repeated ragents.checkpoint.v1.TaskWrites task_writes = 11;
+   */
+  taskWrites: TaskWrites[];
 };
 
 /**
@@ -120,7 +127,7 @@ export const PutCheckpointResponseSchema: GenMessage<PutCheckpointResponse> = /*
   messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 1);
 
 /**
- * What a task wrote.
+ * What tasks wrote.
  *
  * @generated from message ragents.checkpoint.v1.PutWritesRequest
  */
@@ -133,51 +140,23 @@ export type PutWritesRequest = Message<"ragents.checkpoint.v1.PutWritesRequest">
   threadId: string;
 
   /**
-   * The namespace; "" for the root graph.
+   * What tasks wrote; at most 256.
    *
-   * @generated from field: string checkpoint_ns = 2;
+   * @generated from field: repeated ragents.checkpoint.v1.TaskWrites task_writes = 2;
    */
-  checkpointNs: string;
-
-  /**
-   * The checkpoint that the writes are pending on.
-   *
-   * @generated from field: string checkpoint_id = 3;
-   */
-  checkpointId: string;
-
-  /**
-   * The task.
-   *
-   * @generated from field: string task_id = 4;
-   */
-  taskId: string;
-
-  /**
-   * Where the task stands in the graph.
-   *
-   * @generated from field: string task_path = 5;
-   */
-  taskPath: string;
-
-  /**
-   * The writes; at most 4096.
-   *
-   * @generated from field: repeated ragents.checkpoint.v1.TaskWrite writes = 6;
-   */
-  writes: TaskWrite[];
+  taskWrites: TaskWrites[];
 
   /**
    * Contents of segments that the service may not have.
    *
-   * @generated from field: repeated ragents.checkpoint.v1.Content contents = 7;
+   * @generated from field: ragents.checkpoint.v1.Contents contents = 3;
    */
-  contents: Content[];
+  contents?: Contents | undefined;
 
   /**
    * The token of the caller's lease on the thread; 0 without one.
    *
-   * @generated from field: int64 fencing_token = 8;
+   * @generated from field: int64 fencing_token = 4;
    */
   fencingToken: bigint;
 };
@@ -188,42 +167,6 @@ export type PutWritesRequest = Message<"ragents.checkpoint.v1.PutWritesRequest">
  */
 export const PutWritesRequestSchema: GenMessage<PutWritesRequest> = /*@__PURE__*/
   messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 2);
-
-/**
- * One write of a task.
- *
- * @generated from message ragents.checkpoint.v1.TaskWrite
- */
-export type TaskWrite = Message<"ragents.checkpoint.v1.TaskWrite"> & {
-  /**
-   * Its place in the task, from 0; below 0 for what exists once in a task and
-   * may be replaced (an error, an interrupt).
-   *
-   * @generated from field: int32 index = 1;
-   */
-  index: number;
-
-  /**
-   * The channel.
-   *
-   * @generated from field: string channel = 2;
-   */
-  channel: string;
-
-  /**
-   * The value.
-   *
-   * @generated from field: ragents.checkpoint.v1.Value value = 3;
-   */
-  value?: Value | undefined;
-};
-
-/**
- * Describes the message ragents.checkpoint.v1.TaskWrite.
- * Use `create(TaskWriteSchema)` to create a new message.
- */
-export const TaskWriteSchema: GenMessage<TaskWrite> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 3);
 
 /**
  * The writes are stored.
@@ -238,7 +181,7 @@ export type PutWritesResponse = Message<"ragents.checkpoint.v1.PutWritesResponse
  * Use `create(PutWritesResponseSchema)` to create a new message.
  */
 export const PutWritesResponseSchema: GenMessage<PutWritesResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 4);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 3);
 
 /**
  * Segments to store.
@@ -254,11 +197,11 @@ export type PutContentsRequest = Message<"ragents.checkpoint.v1.PutContentsReque
   threadId: string;
 
   /**
-   * The segments, at most 3 MiB together.
+   * The segments.
    *
-   * @generated from field: repeated ragents.checkpoint.v1.Content contents = 2;
+   * @generated from field: ragents.checkpoint.v1.Contents contents = 2;
    */
-  contents: Content[];
+  contents?: Contents | undefined;
 
   /**
    * The token of the caller's lease on the thread; 0 without one.
@@ -273,7 +216,7 @@ export type PutContentsRequest = Message<"ragents.checkpoint.v1.PutContentsReque
  * Use `create(PutContentsRequestSchema)` to create a new message.
  */
 export const PutContentsRequestSchema: GenMessage<PutContentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 5);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 4);
 
 /**
  * The segments are stored.
@@ -288,7 +231,7 @@ export type PutContentsResponse = Message<"ragents.checkpoint.v1.PutContentsResp
  * Use `create(PutContentsResponseSchema)` to create a new message.
  */
 export const PutContentsResponseSchema: GenMessage<PutContentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 6);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 5);
 
 /**
  * The segments that a put named and the service does not have; a detail of the
@@ -310,7 +253,7 @@ export type MissingContents = Message<"ragents.checkpoint.v1.MissingContents"> &
  * Use `create(MissingContentsSchema)` to create a new message.
  */
 export const MissingContentsSchema: GenMessage<MissingContents> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 7);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 6);
 
 /**
  * Names a checkpoint.
@@ -345,7 +288,7 @@ export type GetCheckpointRequest = Message<"ragents.checkpoint.v1.GetCheckpointR
  * Use `create(GetCheckpointRequestSchema)` to create a new message.
  */
 export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 8);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 7);
 
 /**
  * A part of a checkpoint.
@@ -363,9 +306,9 @@ export type GetCheckpointResponse = Message<"ragents.checkpoint.v1.GetCheckpoint
   /**
    * Contents of its segments.
    *
-   * @generated from field: repeated ragents.checkpoint.v1.Content contents = 2;
+   * @generated from field: ragents.checkpoint.v1.Contents contents = 2;
    */
-  contents: Content[];
+  contents?: Contents | undefined;
 };
 
 /**
@@ -373,7 +316,7 @@ export type GetCheckpointResponse = Message<"ragents.checkpoint.v1.GetCheckpoint
  * Use `create(GetCheckpointResponseSchema)` to create a new message.
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 9);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 8);
 
 /**
  * Which checkpoints to list.
@@ -430,7 +373,7 @@ export type ListCheckpointsRequest = Message<"ragents.checkpoint.v1.ListCheckpoi
  * Use `create(ListCheckpointsRequestSchema)` to create a new message.
  */
 export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 10);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 9);
 
 /**
  * A listed checkpoint.
@@ -448,9 +391,9 @@ export type ListCheckpointsResponse = Message<"ragents.checkpoint.v1.ListCheckpo
   /**
    * Contents of segments, each once for as long as the thread stays the same.
    *
-   * @generated from field: repeated ragents.checkpoint.v1.Content contents = 2;
+   * @generated from field: ragents.checkpoint.v1.Contents contents = 2;
    */
-  contents: Content[];
+  contents?: Contents | undefined;
 };
 
 /**
@@ -458,7 +401,7 @@ export type ListCheckpointsResponse = Message<"ragents.checkpoint.v1.ListCheckpo
  * Use `create(ListCheckpointsResponseSchema)` to create a new message.
  */
 export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 11);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 10);
 
 /**
  * Names a thread.
@@ -479,7 +422,7 @@ export type GetThreadRequest = Message<"ragents.checkpoint.v1.GetThreadRequest">
  * Use `create(GetThreadRequestSchema)` to create a new message.
  */
 export const GetThreadRequestSchema: GenMessage<GetThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 12);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 11);
 
 /**
  * The thread.
@@ -500,7 +443,7 @@ export type GetThreadResponse = Message<"ragents.checkpoint.v1.GetThreadResponse
  * Use `create(GetThreadResponseSchema)` to create a new message.
  */
 export const GetThreadResponseSchema: GenMessage<GetThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 13);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 12);
 
 /**
  * Which threads to list.
@@ -535,7 +478,7 @@ export type ListThreadsRequest = Message<"ragents.checkpoint.v1.ListThreadsReque
  * Use `create(ListThreadsRequestSchema)` to create a new message.
  */
 export const ListThreadsRequestSchema: GenMessage<ListThreadsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 14);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 13);
 
 /**
  * A page of threads.
@@ -563,7 +506,7 @@ export type ListThreadsResponse = Message<"ragents.checkpoint.v1.ListThreadsResp
  * Use `create(ListThreadsResponseSchema)` to create a new message.
  */
 export const ListThreadsResponseSchema: GenMessage<ListThreadsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 15);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 14);
 
 /**
  * Names the thread to delete.
@@ -584,7 +527,7 @@ export type DeleteThreadRequest = Message<"ragents.checkpoint.v1.DeleteThreadReq
  * Use `create(DeleteThreadRequestSchema)` to create a new message.
  */
 export const DeleteThreadRequestSchema: GenMessage<DeleteThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 16);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 15);
 
 /**
  * The thread is gone.
@@ -599,7 +542,7 @@ export type DeleteThreadResponse = Message<"ragents.checkpoint.v1.DeleteThreadRe
  * Use `create(DeleteThreadResponseSchema)` to create a new message.
  */
 export const DeleteThreadResponseSchema: GenMessage<DeleteThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 17);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 16);
 
 /**
  * Names the thread to copy.
@@ -627,7 +570,7 @@ export type CopyThreadRequest = Message<"ragents.checkpoint.v1.CopyThreadRequest
  * Use `create(CopyThreadRequestSchema)` to create a new message.
  */
 export const CopyThreadRequestSchema: GenMessage<CopyThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 18);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 17);
 
 /**
  * The thread is copied.
@@ -642,7 +585,7 @@ export type CopyThreadResponse = Message<"ragents.checkpoint.v1.CopyThreadRespon
  * Use `create(CopyThreadResponseSchema)` to create a new message.
  */
 export const CopyThreadResponseSchema: GenMessage<CopyThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 19);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 18);
 
 /**
  * What to keep of a thread.
@@ -671,7 +614,7 @@ export type PruneThreadRequest = Message<"ragents.checkpoint.v1.PruneThreadReque
  * Use `create(PruneThreadRequestSchema)` to create a new message.
  */
 export const PruneThreadRequestSchema: GenMessage<PruneThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 20);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 19);
 
 /**
  * The thread is pruned.
@@ -692,7 +635,7 @@ export type PruneThreadResponse = Message<"ragents.checkpoint.v1.PruneThreadResp
  * Use `create(PruneThreadResponseSchema)` to create a new message.
  */
 export const PruneThreadResponseSchema: GenMessage<PruneThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 21);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 20);
 
 /**
  * Asks for a lease.
@@ -728,7 +671,7 @@ export type AcquireThreadLeaseRequest = Message<"ragents.checkpoint.v1.AcquireTh
  * Use `create(AcquireThreadLeaseRequestSchema)` to create a new message.
  */
 export const AcquireThreadLeaseRequestSchema: GenMessage<AcquireThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 22);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 21);
 
 /**
  * The lease.
@@ -749,7 +692,7 @@ export type AcquireThreadLeaseResponse = Message<"ragents.checkpoint.v1.AcquireT
  * Use `create(AcquireThreadLeaseResponseSchema)` to create a new message.
  */
 export const AcquireThreadLeaseResponseSchema: GenMessage<AcquireThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 23);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 22);
 
 /**
  * Names a lease to extend.
@@ -784,7 +727,7 @@ export type RenewThreadLeaseRequest = Message<"ragents.checkpoint.v1.RenewThread
  * Use `create(RenewThreadLeaseRequestSchema)` to create a new message.
  */
 export const RenewThreadLeaseRequestSchema: GenMessage<RenewThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 24);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 23);
 
 /**
  * The lease.
@@ -805,7 +748,7 @@ export type RenewThreadLeaseResponse = Message<"ragents.checkpoint.v1.RenewThrea
  * Use `create(RenewThreadLeaseResponseSchema)` to create a new message.
  */
 export const RenewThreadLeaseResponseSchema: GenMessage<RenewThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 25);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 24);
 
 /**
  * Names a lease to give back.
@@ -833,7 +776,7 @@ export type ReleaseThreadLeaseRequest = Message<"ragents.checkpoint.v1.ReleaseTh
  * Use `create(ReleaseThreadLeaseRequestSchema)` to create a new message.
  */
 export const ReleaseThreadLeaseRequestSchema: GenMessage<ReleaseThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 26);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 25);
 
 /**
  * The lease is given back.
@@ -848,7 +791,7 @@ export type ReleaseThreadLeaseResponse = Message<"ragents.checkpoint.v1.ReleaseT
  * Use `create(ReleaseThreadLeaseResponseSchema)` to create a new message.
  */
 export const ReleaseThreadLeaseResponseSchema: GenMessage<ReleaseThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 27);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 26);
 
 /**
  * Asks for the tenant's sums.
@@ -863,7 +806,7 @@ export type GetStatsRequest = Message<"ragents.checkpoint.v1.GetStatsRequest"> &
  * Use `create(GetStatsRequestSchema)` to create a new message.
  */
 export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 28);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 27);
 
 /**
  * The tenant's sums.
@@ -905,7 +848,7 @@ export type GetStatsResponse = Message<"ragents.checkpoint.v1.GetStatsResponse">
  * Use `create(GetStatsResponseSchema)` to create a new message.
  */
 export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 29);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 28);
 
 /**
  * Stores checkpoints of threads. What a put acknowledged is durable. A thread
@@ -916,8 +859,8 @@ export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*
  */
 export const CheckpointService: GenService<{
   /**
-   * Stores a checkpoint, replacing one of the same id. FAILED_PRECONDITION
-   * with reason MISSING_CONTENTS when segments are named that the service does
+   * Stores a checkpoint, replacing one of the same id, and what tasks wrote
+   * beside it: all or nothing. FAILED_PRECONDITION with reason MISSING_CONTENTS when segments are named that the service does
    * not have (MissingContents lists them: send them along), with LEASE_LOST or
    * THREAD_LEASED when another writer holds the thread.
    *
@@ -929,8 +872,8 @@ export const CheckpointService: GenService<{
     output: typeof PutCheckpointResponseSchema;
   },
   /**
-   * Stores what a task wrote, pending on a checkpoint that may be stored later.
-   * A write that is there already stays as it is, except those with a negative
+   * Stores what tasks wrote, pending on checkpoints that may be stored later:
+   * all or nothing. A write that is there already stays as it is, except those with a negative
    * index, which are replaced. Refused as PutCheckpoint is.
    *
    * @generated from rpc ragents.checkpoint.v1.CheckpointService.PutWrites

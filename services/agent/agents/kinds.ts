@@ -1,0 +1,5 @@
+import type { AgentKind } from "./agent-kind.js";
+import { simpleAgent } from "./simple.js";
+
+/** The agents that can be asked, by name. */
+export const AGENT_KINDS: readonly AgentKind[] = [simpleAgent];

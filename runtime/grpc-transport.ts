@@ -22,7 +22,7 @@ import {
 } from "@connectrpc/connect";
 import { type ChannelCredentials, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
-import { headersToMetadata, metadataToHeaders } from "./grpc-metadata.js";
+import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
 
 export interface GrpcTransportOptions {
@@ -180,7 +180,7 @@ function callScope(
 function codec(method: DescMethod) {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    serialize: (message: Message) => Buffer.from(toBinary(method.input, message)),
+    serialize: (message: Message) => toBuffer(toBinary(method.input, message)),
     deserialize: (bytes: Buffer): Message => fromBinary(method.output as DescMessage, bytes),
   };
 }

@@ -30,7 +30,7 @@ export async function startAgentService(
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
   const cache = createCacheClient({ address: config.cacheAddress });
   const models = shared.models ?? openModels(config.models, host.metrics.registry);
-  const threads = new Threads(checkpointer);
+  const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
   const runs = new Runs({
     deps: { rag, cache, models, clock: host.clock, checkpointer },
@@ -64,6 +64,7 @@ export async function startAgentService(
     notReady: async () => [],
     async stop(graceMs) {
       await server.drain(graceMs);
+      await threads.settled();
       closeClients();
     },
   };

@@ -107,7 +107,9 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
     readMaxBytes: config.RAGENTS_MAX_BODY_BYTES,
     fallback: rest as never,
   });
-  const server = createServer({ maxHeaderSize: 16 * 1024, requestTimeout: 0, headersTimeout: 10_000 }, (request, response) => {
+  // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
+  const limits = { maxHeaderSize: 16 * 1024, requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
+  const server = createServer(limits, (request, response) => {
     const id = requestId(request);
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);

@@ -22,7 +22,7 @@ export function banner(mesh: {
   identity        one tenant, no keys: only this machine is served
 
 Try, in a second terminal:
-  npx ragents ingest${api} docs README.md
+  npx ragents ingest${api} docs services README.md
   npx ragents ask${api} "How does the rate limiter decide?"
 `;
 }

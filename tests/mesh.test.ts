@@ -95,11 +95,9 @@ describe("REST", () => {
       body: JSON.stringify({ query: "What do kingfishers eat?", config_overrides: { bypass_cache: true } }),
     });
     expect(response.headers.get("content-type")).toContain("text/event-stream");
-    const events = (await response.text())
-      .split("\n\n")
-      .map((event) => /^data: ?(.*)$/m.exec(event)?.[1])
-      .filter((data) => data !== undefined)
-      .map((data) => JSON.parse(data));
+    const frames = (await response.text()).trim().split("\n\n");
+    expect(frames.pop()).toMatch(/^event: end/);
+    const events = frames.map((frame) => JSON.parse(/^data: ?(.*)$/m.exec(frame)![1]!));
     const kinds = events.map((event) => Object.keys(event).find((key) => key !== "event_id"));
     expect(kinds[0]).toBe("step");
     expect(kinds.at(-1)).toBe("result");

@@ -17,6 +17,7 @@ import {
 import type { JobStarter } from "./ingestion/start-job.js";
 import { watchJob, type WatchDependencies } from "./ingestion/watch-job.js";
 import type { IngestionWorker } from "./ingestion/worker.js";
+import type { Merger } from "./merging/merger.js";
 import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessage, toJobMessage } from "./messages.js";
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
 import type { LoadedIndexes } from "./retrieval/loaded-indexes.js";
@@ -30,6 +31,7 @@ export interface RagHandlerDependencies {
   readonly embedders: Embedders;
   readonly starter: JobStarter;
   readonly worker: Pick<IngestionWorker, "abandon">;
+  readonly merger: Pick<Merger, "consider">;
   readonly watching: WatchDependencies;
   readonly indexes: LoadedIndexes;
   readonly retriever: Retriever;
@@ -37,7 +39,7 @@ export interface RagHandlerDependencies {
 }
 
 export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof RagService> {
-  const { store, clock, embedders, starter, worker, watching, indexes, retriever, answers } = deps;
+  const { store, clock, embedders, starter, worker, merger, watching, indexes, retriever, answers } = deps;
   const now = () => new Date(clock.now());
 
   async function collectionOf(id: string): Promise<CollectionRecord> {
@@ -131,6 +133,7 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     async deleteDocument({ collection: collectionId, document: id }) {
       const { uid } = await collectionOf(collectionId);
       if (!(await store.deleteDocument(uid, id, now()))) throw documentNotFound(id);
+      merger.consider(uid);
       return {};
     },
 

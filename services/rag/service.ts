@@ -17,6 +17,7 @@ import { openAllowedFolders } from "./ingestion/allowed-folders.js";
 import { JobChanges } from "./ingestion/job-changes.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { IngestionWorker } from "./ingestion/worker.js";
+import { Merger } from "./merging/merger.js";
 import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { openSqlStore } from "./store/sql-store.js";
@@ -36,6 +37,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const store = await openSqlStore(db);
     const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
     const changes = new JobChanges();
+    const merger = new Merger(store, logger);
     const worker = new IngestionWorker({
       store,
       clock,
@@ -45,6 +47,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         analyzer: analyzers[settings.language],
       }),
       onChange: (jobId) => changes.announce(jobId),
+      onIndexed: (collection) => merger.consider(collection),
     });
     const indexes = new LoadedIndexes(store, {
       budgetBytes: config.indexBudgetBytes,
@@ -62,6 +65,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       embedders,
       starter: new JobStarter({ store, clock, folders, onQueued: () => worker.wake() }),
       worker,
+      merger,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
       indexes,
       retriever,
@@ -84,7 +88,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         ),
       async stop(graceMs) {
         // Together: whoever watches a job is told of its last change, and no new call waits for the worker.
-        await Promise.all([server.drain(graceMs), worker.stop()]);
+        await Promise.all([server.drain(graceMs), worker.stop(), merger.stop()]);
         await db.close();
       },
     };

@@ -73,6 +73,14 @@ export async function extract(document: SourceDocument, signal?: AbortSignal): P
   return formatOf(document).extract(content, signal);
 }
 
+/**
+ * The MIME type that a document is read as; its first kilobytes are enough.
+ * @throws ExtractionError when it is of none that can be read.
+ */
+export function detectType(document: SourceDocument): string {
+  return formatOf(document).mimeTypes[0]!;
+}
+
 function formatOf(document: SourceDocument): Format {
   const declared = byMimeType(document.mimeType) ?? byExtension(document.name);
   refuseSignature(document.content, declared);

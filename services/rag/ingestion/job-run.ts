@@ -13,13 +13,16 @@ import {
   type JobStore,
   LeaseLostError,
   type RagStore,
+  type WindowedDocument,
 } from "../store/store.js";
+import { detectType } from "../extraction/extract.js";
 import { type FoundFile, findFiles } from "./allowed-folders.js";
 import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
 import { indexDocuments, type IndexingTools } from "./index-batch.js";
-import { type CutDocument, prepareDocument, type Prepared } from "./prepare-document.js";
-import { documentBytes, readWhole } from "./read-document.js";
+import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
+import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
+import { documentBytes, readStart, readWhole } from "./read-document.js";
 import { retrying } from "./retrying.js";
 
 /** Files read at once. */
@@ -40,10 +43,25 @@ export interface JobRunDependencies {
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
   /** Called after every change of the job's row. */
   readonly onChange: (jobId: string) => void;
+  /** Called after every change of a collection's index. */
+  readonly onIndexed: (collection: number) => void;
+}
+
+/** Something that all documents need fails: no document is at fault, the job is tried again later. */
+class JobInterruptedError extends Error {
+  override name = "JobInterruptedError";
+}
+
+function isInterruption(error: unknown): boolean {
+  return error instanceof LeaseLostError || error instanceof JobInterruptedError;
 }
 
 /** The outcome of one document, on its way into a batch. */
-type Outcome = { readonly of: JobDocument } & (Prepared | { readonly kind: "failed"; readonly failure: DocumentFailure });
+type Outcome = { readonly of: JobDocument } & (
+  | Prepared
+  | { readonly kind: "windowed"; readonly document: WindowedDocument }
+  | { readonly kind: "failed"; readonly failure: DocumentFailure }
+);
 
 /** One worker's run of a job, from the first document that is not done with to the end. */
 export class JobRun {
@@ -111,44 +129,68 @@ export class JobRun {
   }
 
   async #prepare({ document, version }: { document: JobDocument; version: DocumentVersion | undefined }): Promise<Outcome> {
-    const { store, clock, logger } = this.#deps;
+    const { logger } = this.#deps;
     const { lease, collection, metadata } = this.#claimed;
+    const options: PrepareOptions = {
+      settings: collection.settings,
+      version,
+      jobMetadata: metadata,
+      signal: this.#signal,
+      onPhase: (phase) => this.#enter(phase),
+    };
     try {
       checkId(document.documentId);
-      const read = () => readWhole(documentBytes(store, lease.jobId, document));
-      const whole = await retrying(read, { clock, signal: this.#signal, isFinal: (error) => error instanceof DocumentError });
-      const prepared = await prepareDocument(document, whole, {
-        settings: collection.settings,
-        version,
-        jobMetadata: metadata,
-        signal: this.#signal,
-        onPhase: (phase) => this.#enter(phase),
-      });
-      return { of: document, ...prepared };
+      return { of: document, ...(await this.#read(document, options)) };
     } catch (error) {
       this.#signal.throwIfAborted();
+      if (isInterruption(error)) throw error;
       const failure = failureOf(document.documentId, error);
       if (failure === undefined) logger.error("document_failed", { job: lease.jobId, err: error });
       return { of: document, kind: "failed", failure: failure ?? unforeseen(document.documentId) };
     }
   }
 
+  async #read(document: JobDocument, options: PrepareOptions) {
+    const { store, clock } = this.#deps;
+    const { lease } = this.#claimed;
+    const retry = <T>(work: () => Promise<T>) => this.#retry(work);
+    const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
+    const open = () => documentBytes(parts, lease.jobId, document);
+    const again = { clock, signal: this.#signal, isFinal: (error: unknown) => error instanceof DocumentError || isInterruption(error) };
+    if (document.sizeBytes > LARGE_TEXT_BYTES) {
+      const content = await retrying(() => readStart(open()), again);
+      const mimeType = detectType({ content, name: document.documentId, mimeType: document.mimeType });
+      if (STREAMED_TYPES.has(mimeType)) return storeLargeText(document, { ...options, store, lease, tools: this.#tools, mimeType, open, retry });
+    }
+    return prepareDocument(document, await retrying(() => readWhole(open()), again), options);
+  }
+
+  /** Runs what needs store or model, again when it fails. Rejects with an interruption of the job when it keeps failing. */
+  async #retry<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isInterruption });
+    } catch (cause) {
+      if (isInterruption(cause) || this.#signal.aborted) throw cause;
+      throw new JobInterruptedError("store or embedding model keep failing", { cause });
+    }
+  }
+
   /** Makes a batch visible. All of a batch or nothing of it is ever seen. */
   async #commit(batch: Batch): Promise<void> {
-    const { store, clock, onChange } = this.#deps;
+    const { store, clock, onChange, onIndexed } = this.#deps;
     const { lease } = this.#claimed;
-    const { documents: cut, ...rest } = batch;
+    const { documents: cut, done } = batch;
     let contents: Pick<JobBatch, "documents" | "segment"> = { documents: [] };
-    const options = { clock, signal: this.#signal, isFinal: (error: unknown) => error instanceof LeaseLostError };
     if (cut.length > 0) {
       const count = cut.reduce((sum, { chunks }) => sum + chunks.length, 0);
       this.#enter("EMBEDDING");
-      const firstChunkId = await retrying(() => store.reserveChunkIds(lease.collection, count), options);
-      contents = await retrying(() => indexDocuments(cut, firstChunkId, this.#tools, this.#signal), options);
+      const firstChunkId = await this.#retry(() => store.reserveChunkIds(lease.collection, count));
+      contents = await this.#retry(() => indexDocuments(cut, firstChunkId, this.#tools, this.#signal));
       this.#enter("INDEXING");
     }
-    await retrying(() => store.commitBatch(lease, { ...rest.done, ...contents }, new Date(clock.now())), options);
+    await this.#retry(() => store.commitBatch(lease, { ...done, ...contents }, new Date(clock.now())));
     onChange(lease.jobId);
+    onIndexed(lease.collection);
   }
 
   #enter(phase: JobPhase): void {
@@ -184,7 +226,12 @@ export class JobRun {
 /** Outcomes that are committed together. */
 class Batch {
   readonly documents: CutDocument[] = [];
-  readonly done: { [K in "metadataChanges" | "skipped" | "failed"]: JobBatch[K][number][] } = { metadataChanges: [], skipped: [], failed: [] };
+  readonly done: { [K in "windowed" | "metadataChanges" | "skipped" | "failed"]: NonNullable<JobBatch[K]>[number][] } = {
+    windowed: [],
+    metadataChanges: [],
+    skipped: [],
+    failed: [],
+  };
   #count = 0;
   #chunks = 0;
   #characters = 0;
@@ -201,6 +248,9 @@ class Batch {
         return;
       case "failed":
         this.done.failed.push({ ordinal, failure: outcome.failure });
+        return;
+      case "windowed":
+        this.done.windowed.push(outcome.document);
         return;
       case "cut":
         this.documents.push(outcome.document);

@@ -8,12 +8,13 @@ import { storableJson, storableText } from "./stored-json.js";
 /** A document that was read and cut: all that a batch needs but vectors and chunk ids. */
 export type CutDocument = Omit<NewDocument, "firstChunkId" | "vectors">;
 
-export type Prepared =
-  | { readonly kind: "cut"; readonly document: CutDocument }
-  /** Bytes and metadata are as they were. */
+/** A document whose bytes are as they were. */
+export type Unchanged =
   | { readonly kind: "unchanged" }
-  /** The bytes are as they were, what the caller says of them is not. */
+  /** What the caller says of it is not as it was. */
   | { readonly kind: "metadata"; readonly givenMetadata: JsonObject };
+
+export type Prepared = Unchanged | { readonly kind: "cut"; readonly document: CutDocument };
 
 export interface PrepareOptions {
   readonly settings: CollectionSettings;
@@ -26,7 +27,7 @@ export interface PrepareOptions {
 }
 
 /** Whether the document has to be read again: undefined if so. */
-export function unchanged(document: JobDocument, hash: string, { version, jobMetadata }: PrepareOptions): Prepared | undefined {
+export function unchanged(document: JobDocument, hash: string, { version, jobMetadata }: PrepareOptions): Unchanged | undefined {
   if (version === undefined || version.contentHash !== hash) return undefined;
   if (document.mimeType !== "" && document.mimeType !== version.mimeType) return undefined;
   const given = givenMetadata(document, jobMetadata);
@@ -72,6 +73,7 @@ export function givenMetadata(document: JobDocument, jobMetadata: JsonObject): J
   return storableJson({ ...jobMetadata, ...document.metadata });
 }
 
-function storableChunk({ start, end, text, headingPath }: NewChunk): NewChunk {
+/** A chunk as PostgreSQL takes it. */
+export function storableChunk({ start, end, text, headingPath }: NewChunk): NewChunk {
   return { start, end, text: storableText(text), headingPath: headingPath.map(storableText) };
 }

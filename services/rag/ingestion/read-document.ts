@@ -72,3 +72,9 @@ function tooLarge(bytes: number): DocumentError {
     `The document has ${bytes} bytes or more, the limit is ${MAX_DOCUMENT_BYTES} (200 MiB); split it into smaller documents.`,
   );
 }
+
+/** The first bytes, at most those of the first part that comes. */
+export async function readStart(bytes: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  for await (const part of bytes) return part;
+  return new Uint8Array();
+}

@@ -1,22 +1,11 @@
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { countChunks } from "./chunk-runs.js";
-import { holdLease } from "./job-leases.js";
+import { chunkRow, insertChunks, insertDocuments, insertSegment, insertVectors } from "./contents.js";
+import { lockForWriting } from "./locks.js";
 import { type ReplacedDocument, removeContents } from "./removal.js";
 import { JOB_COLUMNS, type JobRow, toJob } from "./rows.js";
-import {
-  type ChunkRun,
-  type JobBatch,
-  type JobLease,
-  type JobRecord,
-  type JobStore,
-  LeaseLostError,
-  MAX_KEPT_FAILURES,
-  type NewDocument,
-  type NewSegment,
-} from "./store.js";
-
-/** Blobs are cut into parts of this size: node-pg needs 0.8 s for 40 MB in one value. */
-const PART_BYTES = 2 * 1024 * 1024;
+import { type JobBatch, type JobLease, type JobRecord, type JobStore, MAX_KEPT_FAILURES, type WindowedDocument } from "./store.js";
+import { removeWindows, showWindows } from "./windows.js";
 
 export function batchStore(db: SqlDatabase): Pick<JobStore, "commitBatch"> {
   return {
@@ -26,125 +15,33 @@ export function batchStore(db: SqlDatabase): Pick<JobStore, "commitBatch"> {
 
 async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now: Date): Promise<JobRecord> {
   const { collection } = lease;
-  // The collection's row first, the job's second, as whoever deletes a collection does: no deadlock.
-  const [held] = await tx.query<{ embedding_model: string }>(
-    `select embedding_model from rag.collections where uid = $1 for update`,
-    [collection],
-  );
-  if (held === undefined) throw new LeaseLostError("the collection is gone");
-  await holdLease(tx, lease);
-  const finished = await finishDocuments(tx, lease.jobId, batch);
+  const model = await lockForWriting(tx, lease);
+  const finished = await finishDocuments(tx, lease, batch);
   if (finished === undefined) return readJob(tx, lease.jobId);
 
+  const added: WindowedDocument[] = [
+    ...batch.documents.map(({ firstChunkId, chunks, vectors: _, ...head }) => ({ ...head, runs: [{ first: firstChunkId, count: chunks.length }] })),
+    ...(batch.windowed ?? []),
+  ];
   const replaced = await tx.query<ReplacedDocument>(
     `delete from rag.documents where collection = $1 and id = any($2::text[])
      returning id, run_firsts, run_counts, chunk_count, text_bytes, create_time`,
-    [collection, batch.documents.map(({ id }) => id)],
+    [collection, added.map(({ id }) => id)],
   );
   await removeContents(tx, collection, replaced);
-  if (batch.documents.length > 0) {
+  if (added.length > 0) {
     const created = new Map(replaced.map((document) => [document.id, document.create_time]));
-    await insertDocuments(tx, collection, batch.documents, created, now);
-    await insertChunks(tx, collection, batch.documents);
-    await insertVectors(tx, collection, held.embedding_model, batch.documents);
+    await insertDocuments(tx, collection, added, created, now);
+  }
+  if (batch.documents.length > 0) {
+    await insertChunks(tx, collection, batch.documents.flatMap(({ firstChunkId, chunks }) => chunks.map((chunk, place) => chunkRow(chunk, firstChunkId + place, firstChunkId, place))));
+    await insertVectors(tx, collection, model, batch.documents.map(({ firstChunkId: first, chunks, vectors }) => ({ run: { first, count: chunks.length }, vectors })));
   }
   if (batch.segment !== undefined) await insertSegment(tx, collection, batch.segment);
+  await showWindows(tx, lease.jobId, (batch.windowed ?? []).map(({ ordinal }) => ordinal));
   const changed = await changeMetadata(tx, collection, batch.metadataChanges, now);
-  if (batch.documents.length + changed > 0) await count(tx, collection, batch.documents, replaced, now);
-  return advanceJob(tx, lease.jobId, batch, finished);
-}
-
-async function insertDocuments(
-  tx: SqlSession,
-  collection: number,
-  documents: readonly NewDocument[],
-  created: ReadonlyMap<string, Date>,
-  now: Date,
-): Promise<void> {
-  await tx.query(
-    `insert into rag.documents (collection, id, key, source, title, mime_type, found_metadata, given_metadata, metadata,
-       content_hash, size_bytes, text_bytes, chunk_count, run_firsts, run_counts, create_time, update_time)
-     select $1, id, key, source, title, mime_type, found, given, found || given, content_hash, size_bytes, text_bytes, chunk_count,
-       array[key], array[chunk_count], create_time, $3
-     from json_to_recordset($2::json) as x(id text, key bigint, source text, title text, mime_type text, found jsonb, given jsonb,
-       content_hash text, size_bytes bigint, text_bytes bigint, chunk_count int, create_time timestamptz)`,
-    [
-      collection,
-      JSON.stringify(
-        documents.map((document) => ({
-          id: document.id,
-          key: document.firstChunkId,
-          source: document.source,
-          title: document.title,
-          mime_type: document.mimeType,
-          found: document.foundMetadata,
-          given: document.givenMetadata,
-          content_hash: document.contentHash,
-          size_bytes: document.sizeBytes,
-          text_bytes: document.textBytes,
-          chunk_count: document.chunks.length,
-          create_time: created.get(document.id) ?? now,
-        })),
-      ),
-      now,
-    ],
-  );
-}
-
-/** One statement with one JSON text: three times faster on the embedded engine than arrays, fifty times faster than rows. */
-async function insertChunks(tx: SqlSession, collection: number, documents: readonly NewDocument[]): Promise<void> {
-  const rows = documents.flatMap(({ firstChunkId, chunks }) =>
-    chunks.map((chunk, ordinal) => ({
-      i: firstChunkId + ordinal,
-      d: firstChunkId,
-      o: ordinal,
-      s: chunk.start,
-      e: chunk.end,
-      h: chunk.headingPath,
-      t: chunk.text,
-    })),
-  );
-  await tx.query(
-    `insert into rag.chunks (collection, id, document, ordinal, start_offset, end_offset, heading_path, text)
-     select $1, i, d, o, s, e, h, t
-     from json_to_recordset($2::json) as x(i bigint, d bigint, o int, s int, e int, h jsonb, t text)`,
-    [collection, JSON.stringify(rows)],
-  );
-}
-
-async function insertVectors(tx: SqlSession, collection: number, model: string, documents: readonly NewDocument[]): Promise<void> {
-  await tx.query(
-    `insert into rag.vectors (collection, model, first_chunk, chunk_count, data)
-     select $1, $2, * from unnest($3::bigint[], $4::int[], $5::bytea[])`,
-    [
-      collection,
-      model,
-      documents.map(({ firstChunkId }) => firstChunkId),
-      documents.map(({ chunks }) => chunks.length),
-      documents.map(({ vectors }) => vectors),
-    ],
-  );
-}
-
-/** Adds a segment under the collection's next segment id. The caller holds the collection's lock. */
-export async function insertSegment(tx: SqlSession, collection: number, { level, runs, bytes }: NewSegment): Promise<void> {
-  const [row] = await tx.query<{ id: number }>(
-    `update rag.collections set next_segment = next_segment + 1 where uid = $1 returning next_segment - 1 as id`,
-    [collection],
-  );
-  const id = row!.id;
-  await tx.query(
-    `insert into rag.segments (collection, id, level, chunk_count, run_firsts, run_counts, bytes) values ($1, $2, $3, $4, $5, $6, $7)`,
-    [collection, id, level, countChunks(runs), firsts(runs), counts(runs), bytes.length],
-  );
-  for (let part = 0; part * PART_BYTES < bytes.length; part += 1) {
-    await tx.query(`insert into rag.segment_parts (collection, segment, part, data) values ($1, $2, $3, $4)`, [
-      collection,
-      id,
-      part,
-      bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES),
-    ]);
-  }
+  if (added.length + changed > 0) await count(tx, collection, added, replaced, now);
+  return advanceJob(tx, lease.jobId, batch, added, finished);
 }
 
 async function changeMetadata(
@@ -165,7 +62,7 @@ async function changeMetadata(
 async function count(
   tx: SqlSession,
   collection: number,
-  added: readonly NewDocument[],
+  added: readonly WindowedDocument[],
   removed: readonly ReplacedDocument[],
   now: Date,
 ): Promise<void> {
@@ -176,7 +73,7 @@ async function count(
     [
       collection,
       added.length - removed.length,
-      sum(added, ({ chunks }) => chunks.length) - sum(removed, (document) => document.chunk_count),
+      sum(added, ({ runs }) => countChunks(runs)) - sum(removed, (document) => document.chunk_count),
       sum(added, ({ textBytes }) => textBytes) - sum(removed, (document) => document.text_bytes),
       now,
     ],
@@ -184,20 +81,26 @@ async function count(
 }
 
 /** Takes the batch's documents off the job's list; undefined when they are off it already. */
-async function finishDocuments(tx: SqlSession, jobId: string, batch: JobBatch): Promise<{ count: number; bytes: number } | undefined> {
-  const ordinals = [
+async function finishDocuments(tx: SqlSession, lease: JobLease, batch: JobBatch): Promise<{ count: number; bytes: number } | undefined> {
+  const { jobId } = lease;
+  const windowed = (batch.windowed ?? []).map(({ ordinal }) => ordinal);
+  const others = [
     ...batch.documents.map(({ ordinal }) => ordinal),
     ...batch.metadataChanges.map(({ ordinal }) => ordinal),
     ...batch.skipped,
     ...batch.failed.map(({ ordinal }) => ordinal),
   ];
-  const done = await tx.query<{ size_bytes: number }>(
-    `update rag.job_documents set waiting = false where job = $1 and ordinal = any($2::int[]) and waiting returning size_bytes`,
+  // A document that failed half way, or shrank since an earlier worker began with it, leaves no windows.
+  await removeWindows(tx, lease.collection, jobId, others);
+  const ordinals = [...windowed, ...others];
+  const done = await tx.query<{ bytes: number }>(
+    `update rag.job_documents set waiting = false where job = $1 and ordinal = any($2::int[]) and waiting
+     returning size_bytes - window_bytes as bytes`,
     [jobId, ordinals],
   );
   if (done.length === 0) return undefined;
   await tx.query(`delete from rag.job_parts where job = $1 and ordinal = any($2::int[])`, [jobId, ordinals]);
-  return { count: done.length, bytes: done.reduce((total, document) => total + document.size_bytes, 0) };
+  return { count: done.length, bytes: done.reduce((total, { bytes }) => total + bytes, 0) };
 }
 
 async function readJob(tx: SqlSession, jobId: string): Promise<JobRecord> {
@@ -205,7 +108,13 @@ async function readJob(tx: SqlSession, jobId: string): Promise<JobRecord> {
   return toJob(row!);
 }
 
-async function advanceJob(tx: SqlSession, jobId: string, batch: JobBatch, finished: { count: number; bytes: number }): Promise<JobRecord> {
+async function advanceJob(
+  tx: SqlSession,
+  jobId: string,
+  batch: JobBatch,
+  added: readonly WindowedDocument[],
+  finished: { count: number; bytes: number },
+): Promise<JobRecord> {
   const [row] = await tx.query<JobRow>(
     `update rag.jobs set done_documents = done_documents + $2, skipped_documents = skipped_documents + $3,
        failed_documents = failed_documents + $4, chunks = chunks + $5, done_bytes = done_bytes + $6, fruitless_attempts = 0,
@@ -219,18 +128,10 @@ async function advanceJob(tx: SqlSession, jobId: string, batch: JobBatch, finish
       finished.count,
       batch.skipped.length,
       batch.failed.length,
-      batch.documents.reduce((total, { chunks }) => total + chunks.length, 0),
+      added.reduce((total, { runs }) => total + countChunks(runs), 0),
       finished.bytes,
       JSON.stringify(batch.failed.map(({ failure }) => failure)),
     ],
   );
   return toJob(row!);
-}
-
-function firsts(runs: readonly ChunkRun[]): number[] {
-  return runs.map(({ first }) => first);
-}
-
-function counts(runs: readonly ChunkRun[]): number[] {
-  return runs.map(({ count: chunks }) => chunks);
 }

@@ -1,7 +1,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
-import { insertSegment } from "./batches.js";
-import { dropSegments, runsOf } from "./removal.js";
+import { idsOfSetBits, toRuns } from "./chunk-runs.js";
+import { insertSegment } from "./contents.js";
+import { bury, dropSegments, runsOf } from "./removal.js";
 import type { IndexStore, SegmentMerge } from "./store.js";
 
 interface SegmentRow {
@@ -43,7 +44,7 @@ export function indexStore(db: SqlDatabase): IndexStore {
       // One statement is one snapshot: the epoch and the segments belong together.
       const rows = await db.query<SegmentRow>(
         `select c.epoch, s.id, s.level, s.run_firsts, s.run_counts, s.chunk_count, s.dead_count, s.bytes, s.tombstone_version
-         from rag.collections c left join rag.segments s on s.collection = c.uid where c.uid = $1 order by s.id`,
+         from rag.collections c left join rag.segments s on s.collection = c.uid and s.job is null where c.uid = $1 order by s.id`,
         [collection],
       );
       const [first] = rows;
@@ -121,16 +122,19 @@ export function indexStore(db: SqlDatabase): IndexStore {
 }
 
 async function commitMerge(tx: SqlSession, collection: number, { inputs, output }: SegmentMerge): Promise<boolean> {
-  const [lock] = await tx.query(`select 1 from rag.collections where uid = $1 for update skip locked`, [collection]);
+  const [lock] = await tx.query(`select 1 from rag.collections where uid = $1 for update`, [collection]);
   if (lock === undefined) return false;
   const ids = inputs.map(({ id }) => id);
-  const rows = await tx.query<{ id: number; tombstone_version: number }>(
-    `select id, tombstone_version from rag.segments where collection = $1 and id = any($2::bigint[])`,
+  const rows = await tx.query<{ id: number; run_firsts: number[]; run_counts: number[]; tombstones: Buffer }>(
+    `select id, run_firsts, run_counts, tombstones from rag.segments where collection = $1 and id = any($2::bigint[]) and job is null`,
     [collection, ids],
   );
-  const versions = new Map(rows.map((row) => [row.id, row.tombstone_version]));
-  if (inputs.some(({ id, tombstoneVersion }) => versions.get(id) !== tombstoneVersion)) return false;
+  if (rows.length < inputs.length) return false;
+  const known = new Map(inputs.map(({ id, deleted }) => [id, deleted]));
+  const deletedSince = rows.flatMap((row) => [...idsOfSetBits(runsOf(row), row.tombstones, known.get(row.id)!)]).sort((a, b) => a - b);
   await dropSegments(tx, collection, ids);
-  if (output.runs.length > 0) await insertSegment(tx, collection, output);
+  if (output.runs.length === 0) return true;
+  await insertSegment(tx, collection, output);
+  await bury(tx, collection, toRuns(deletedSince));
   return true;
 }

@@ -1,8 +1,9 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
+import type { SqlDatabase } from "../../../runtime/sql/database.js";
 import { insertJobDocuments, removeStaged } from "./jobs.js";
+import { holdLease } from "./locks.js";
 import { COLLECTION_COLUMNS, type CollectionRow, JOB_COLUMNS, type JobRow, toCollection, toJob } from "./rows.js";
-import { type JobLease, type JobStore, LeaseLostError, type NewJob } from "./store.js";
+import { type JobStore, LeaseLostError, type NewJob } from "./store.js";
 
 /** The side of jobs that workers use. */
 export type JobWork = Pick<
@@ -125,13 +126,4 @@ export function jobWork(db: SqlDatabase): JobWork {
         return toJob(row!);
       }),
   };
-}
-
-/** Locks the job's row for the transaction. Rejects with LeaseLostError when another worker, a cancellation or a deletion has it. */
-export async function holdLease(tx: SqlSession, lease: JobLease): Promise<void> {
-  const [row] = await tx.query(
-    `select 1 from rag.jobs where id = $1 and owner = $2 and attempt = $3 and state = 'RUNNING' for update`,
-    [lease.jobId, lease.owner, lease.attempt],
-  );
-  if (row === undefined) throw new LeaseLostError(`job ${lease.jobId} is no longer held`);
 }

@@ -2,6 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { sqlState, UNIQUE_VIOLATION } from "../../../runtime/sql/database.js";
 import { JOB_COLUMNS, type JobRow, toJob } from "./rows.js";
+import { removeAllWindows } from "./windows.js";
 import { type JobRecord, type JobStore, LeaseLostError, type StagedDocuments } from "./store.js";
 
 /** The side of jobs that callers see; the workers' side is in job-leases.ts. */
@@ -166,9 +167,10 @@ async function abandon(db: SqlSession, jobId: string): Promise<void> {
   await removeStaged(db, gone.map(({ id }) => id));
 }
 
-/** Removes what jobs staged. They have ended, so nobody reads it any more; a crash in between leaves rows for pruneJobs' next turn. */
+/** Removes what jobs staged and what is incomplete. They have ended, so nobody reads it any more; a crash in between leaves rows for pruneJobs. */
 export async function removeStaged(db: SqlSession, jobIds: readonly string[]): Promise<void> {
   if (jobIds.length === 0) return;
+  for (const jobId of jobIds) await removeAllWindows(db, jobId);
   await db.query(`delete from rag.job_parts where job = any($1::text[])`, [jobIds]);
   await db.query(`delete from rag.job_documents where job = any($1::text[])`, [jobIds]);
 }

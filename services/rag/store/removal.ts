@@ -45,12 +45,12 @@ interface SegmentRow {
   tombstones: Buffer;
 }
 
-/** Writes tombstones; a segment without a living chunk goes altogether. */
-async function bury(tx: SqlSession, collection: number, runs: readonly ChunkRun[]): Promise<void> {
+/** Writes tombstones for chunks; a segment without a living chunk goes altogether. The caller holds the collection's lock. */
+export async function bury(tx: SqlSession, collection: number, runs: readonly ChunkRun[]): Promise<void> {
   if (runs.length === 0) return;
   const rows = await tx.query<SegmentRow>(
     `select id, run_firsts, run_counts, chunk_count, tombstones from rag.segments s
-     where collection = $1 and exists (
+     where collection = $1 and job is null and exists (
        select 1 from unnest(s.run_firsts, s.run_counts) as held(first, count), unnest($2::bigint[], $3::int[]) as gone(first, count)
        where held.first < gone.first + gone.count and gone.first < held.first + held.count)`,
     [collection, runs.map(({ first }) => first), runs.map(({ count }) => count)],
@@ -59,8 +59,7 @@ async function bury(tx: SqlSession, collection: number, runs: readonly ChunkRun[
     const bits = new Uint8Array(Math.ceil(row.chunk_count / 8));
     bits.set(row.tombstones);
     const held = runsOf(row);
-    const [first, last] = [held[0]!.first, held.at(-1)!.first + held.at(-1)!.count];
-    markDeleted(bits, held, runs.filter((run) => run.first < last && run.first + run.count > first));
+    markDeleted(bits, held, runs);
     const dead = countBits(bits);
     if (dead === countChunks(held)) await dropSegments(tx, collection, [row.id]);
     else {

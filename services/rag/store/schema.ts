@@ -91,8 +91,14 @@ export const migrations: readonly Migration[] = [
         tombstone_version bigint not null default 0,
         tombstones bytea not null default '',
         dead_count int not null default 0,
+        -- Set while it is a window of a document that is not complete yet: nobody searches it.
+        job text,
+        ordinal int,
+        window_number int,
+        window_hash text,
         primary key (collection, id)
       )`,
+      `create index segments_windows on rag.segments (job, ordinal) where job is not null`,
       `create table rag.segment_parts (
         collection bigint not null,
         segment bigint not null,
@@ -146,6 +152,7 @@ export const migrations: readonly Migration[] = [
         size_bytes bigint not null,
         file text,
         waiting boolean not null default true,
+        window_bytes bigint not null default 0,
         primary key (job, ordinal)
       )`,
       `create index job_documents_waiting on rag.job_documents (job, ordinal) where waiting`,

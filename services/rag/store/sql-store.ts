@@ -8,6 +8,7 @@ import { jobWork } from "./job-leases.js";
 import { jobRequests } from "./jobs.js";
 import { migrations, SCHEMA } from "./schema.js";
 import type { RagStore } from "./store.js";
+import { windowStore } from "./windows.js";
 
 /** The store on PostgreSQL, of the server or inside the process. Brings its schema to the newest version. The caller closes `db`. */
 export async function openSqlStore(db: SqlDatabase): Promise<RagStore> {
@@ -18,6 +19,7 @@ export async function openSqlStore(db: SqlDatabase): Promise<RagStore> {
     ...jobRequests(db),
     ...jobWork(db),
     ...batchStore(db),
+    ...windowStore(db),
     ...indexStore(db),
     ping: () => db.ping(),
   };

@@ -152,8 +152,8 @@ export interface NewChunk {
   readonly headingPath: readonly string[];
 }
 
-/** A document that was read, cut and embedded, ready to replace what its id stood for. */
-export interface NewDocument {
+/** A document that was read, without its chunks. */
+export interface DocumentHead {
   readonly ordinal: number;
   readonly id: string;
   readonly source: string;
@@ -167,6 +167,10 @@ export interface NewDocument {
   readonly sizeBytes: number;
   /** UTF-8 bytes of the extracted text. */
   readonly textBytes: number;
+}
+
+/** A document that was read, cut and embedded, ready to replace what its id stood for. */
+export interface NewDocument extends DocumentHead {
   readonly chunks: readonly NewChunk[];
   /** Of the first chunk; the others follow. From reserveChunkIds. */
   readonly firstChunkId: number;
@@ -188,11 +192,42 @@ export interface NewSegment {
   readonly bytes: Uint8Array;
 }
 
+/** A part of a document that is too large for one batch: it is stored, and found by nobody until the document is complete. */
+export interface NewWindow {
+  readonly ordinal: number;
+  /** From 0 in the document. */
+  readonly number: number;
+  /** Of its text: a worker that takes the job over goes on behind the windows that are still the same. */
+  readonly hash: string;
+  /** What it stands for in the job's progress. */
+  readonly bytes: number;
+  /** The number of its first chunk in the document. */
+  readonly firstOrdinal: number;
+  /** The id of the document's first chunk. */
+  readonly documentKey: number;
+  readonly firstChunkId: number;
+  readonly chunks: readonly NewChunk[];
+  readonly vectors: Uint8Array;
+  readonly segment: NewSegment;
+}
+
+export interface StoredWindow {
+  readonly number: number;
+  readonly hash: string;
+  readonly run: ChunkRun;
+}
+
+/** A document whose windows are all stored. */
+export interface WindowedDocument extends DocumentHead {
+  readonly runs: readonly ChunkRun[];
+}
+
 /** What one transaction of a job changes. */
 export interface JobBatch {
   readonly documents: readonly NewDocument[];
   /** The index over the documents' chunks, in their order; absent when there is none. */
   readonly segment?: NewSegment;
+  readonly windowed?: readonly WindowedDocument[];
   /** Documents of which only the caller's metadata changed. */
   readonly metadataChanges: readonly { readonly ordinal: number; readonly id: string; readonly givenMetadata: JsonObject }[];
   /** Ordinals of documents that are as they were. */
@@ -233,9 +268,9 @@ export interface VectorRow {
   readonly bytes: Uint8Array;
 }
 
-/** What replaces several segments: the same chunks without those that the given tombstone versions name. */
+/** What replaces several segments: the same chunks without those that were known to be deleted. */
 export interface SegmentMerge {
-  readonly inputs: readonly { readonly id: number; readonly tombstoneVersion: number }[];
+  readonly inputs: readonly { readonly id: number; readonly deleted: Uint8Array }[];
   readonly output: NewSegment;
 }
 
@@ -322,6 +357,12 @@ export interface JobStore {
    * before, its answer lost, changes nothing.
    */
   commitBatch(lease: JobLease, batch: JobBatch, now: Date): Promise<JobRecord>;
+  /** Stores a window of a document that the job still waits for. */
+  addWindow(lease: JobLease, window: NewWindow): Promise<void>;
+  /** The windows stored of a document, by number. */
+  windows(jobId: string, ordinal: number): Promise<StoredWindow[]>;
+  /** Removes the windows stored of a document. */
+  dropWindows(lease: JobLease, ordinal: number): Promise<void>;
   /** Ends the job; what it staged goes. */
   finishJob(lease: JobLease, state: "SUCCEEDED" | "FAILED", now: Date): Promise<JobRecord>;
   /** Removes uploads whose lease expired before `now`, and jobs that ended before `endedBefore`. */
@@ -342,7 +383,10 @@ export interface IndexStore {
   readChunks(collection: number, ids: readonly number[]): Promise<StoredChunk[]>;
   /** Runs of consecutive chunk ids whose documents meet the condition. */
   allowedChunks(collection: number, condition: DocumentCondition): Promise<ChunkRun[]>;
-  /** Replaces segments by their merge; resolves false when another merge or a deletion came first. */
+  /**
+   * Replaces segments by their merge; chunks deleted meanwhile become tombstones of it. Resolves false when another merge came
+   * first.
+   */
   commitMerge(collection: number, merge: SegmentMerge): Promise<boolean>;
 }
 

@@ -29,13 +29,6 @@ COPY launcher launcher
 RUN npm run build -- --declaration false --sourceMap false
 
 FROM ${BASE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="RAGents Mesh" \
-      org.opencontainers.image.description="A mesh of gRPC services that serves RAG agents, behind a REST gateway." \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
 ENV NODE_ENV=production RAGENTS_DATA_DIR=/data
 WORKDIR /app
 COPY --from=dependencies /app/package.json /app/sbom.spdx.json ./
@@ -44,10 +37,18 @@ COPY models models
 COPY cli/ragents.mjs cli/
 COPY --from=build /app/dist dist
 # The only folder that is written to, and only by the launcher's embedded stores.
-RUN mkdir /data && chown 10001:10001 /data
+RUN mkdir -p /data && chown 10001:10001 /data
 VOLUME /data
 USER 10001:10001
 EXPOSE 8080 9090
 # Node is process 1: it handles SIGTERM itself, and needs no shell.
 ENTRYPOINT ["node"]
 CMD ["dist/launcher/main.js"]
+# Last, so that another revision of the same files is the same layers.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="RAGents Mesh" \
+      org.opencontainers.image.description="A mesh of gRPC services that serves RAG agents, behind a REST gateway." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

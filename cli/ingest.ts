@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, posix, resolve, sep } from "node:path";
 import { toJson } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { SingleBar } from "cli-progress";
 import { type Job, JobSchema, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
 import { type UploadSource, uploadFiles } from "../clients/rag/index.js";
@@ -17,6 +18,9 @@ interface LocalFile {
 
 /** Bytes a message of the upload carries. */
 const PART_BYTES = 512 * 1024;
+
+/** How long a mesh that cannot be reached is tried again, in milliseconds. */
+const RECONNECT_MS = 60_000;
 
 /** Uploads files and folders as one job and watches it to its end. Exit code 1 when documents failed. */
 export async function ingest({ rag }: Mesh, paths: string[], options: { collection: string; json?: boolean }): Promise<void> {
@@ -36,12 +40,10 @@ export async function ingest({ rag }: Mesh, paths: string[], options: { collecti
 
   const working = progressBar("Ingesting ", quiet, "documents");
   working?.start(files.length, 0);
-  let job: Job = started;
-  for await (const update of rag.watchJob({ job: started.id })) {
-    job = update.job ?? job;
-    working?.setTotal(Number(job.totalDocuments) || files.length);
-    working?.update(Number(job.doneDocuments));
-  }
+  const job = await watchToEnd(rag, started, ({ totalDocuments, doneDocuments }) => {
+    working?.setTotal(Number(totalDocuments) || files.length);
+    working?.update(Number(doneDocuments));
+  });
   working?.stop();
 
   if (job.state !== JobState.SUCCEEDED || job.failedDocuments > 0n) process.exitCode = 1;
@@ -88,6 +90,27 @@ async function collect(paths: string[]): Promise<{ files: LocalFile[]; leftOut: 
 async function pointsInto(link: string, root: string): Promise<boolean> {
   const target = await realpath(link).catch(() => undefined);
   return target?.startsWith(root + sep) === true;
+}
+
+const ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED];
+
+/** Follows a job until it has ended. The job goes on without its watcher, so a broken connection is made again, for a minute. */
+async function watchToEnd(rag: Mesh["rag"], started: Job, onProgress: (job: Job) => void): Promise<Job> {
+  let job = started;
+  for (let giveUpAt = Date.now() + RECONNECT_MS; !ENDED.includes(job.state); ) {
+    try {
+      for await (const update of rag.watchJob({ job: job.id })) {
+        job = update.job ?? job;
+        giveUpAt = Date.now() + RECONNECT_MS;
+        onProgress(job);
+      }
+    } catch (error) {
+      const broken = error instanceof ConnectError && [Code.Unavailable, Code.Aborted, Code.Unknown, Code.DeadlineExceeded].includes(error.code);
+      if (!broken || Date.now() > giveUpAt) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+  return job;
 }
 
 function source({ path, documentId }: LocalFile): UploadSource {

@@ -1,9 +1,9 @@
+export type { RateLimitDecision } from "./decision.js";
 export {
-  type AcquireOptions,
   type Acquired,
+  type AcquireOptions,
   type CheckOptions,
   type ProcessOptions,
-  type RateLimitDecision,
   RateLimiter,
   type RateLimiterOptions,
   type RequestPriority,

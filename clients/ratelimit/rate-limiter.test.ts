@@ -1,11 +1,12 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
-import { runInCall } from "../../runtime/call-context.js";
+import { backgroundCall, runInCall } from "../../runtime/call-context.js";
 import { systemClock } from "../../runtime/clock.js";
 import { meshError, reasonOf } from "../../runtime/errors.js";
 import { silentLogger } from "../../runtime/logger.js";
@@ -29,7 +30,7 @@ async function start(limits: string, options: RateLimiterOptions = {}) {
   );
   const limiter = new RateLimiter({ address: service.address, patienceMs: 10_000, ...options });
   onTestFinished(async () => {
-    limiter.close();
+    await limiter.close();
     await service.stop(1_000);
     await rm(folder, { recursive: true });
   });
@@ -69,24 +70,6 @@ describe("a rate limiter's check", () => {
     expect(await limiter.check("user")).toEqual({ allowed: true, waitMs: 0, remaining: Number.POSITIVE_INFINITY, degraded: false });
   });
 
-  test("counts each tenant by itself", async () => {
-    const tenants: string[] = [];
-    const limiter = answering({
-      batchCheck: ({ checks }) => {
-        tenants.push(checks.map(({ key }) => key).join());
-        return { results: checks.map(() => ({ result: { case: "decision" as const, value: { allowed: true } } })) };
-      },
-    });
-    const callOf = (tenant: string) => ({
-      identity: { tenant },
-      requestId: "r",
-      deadline: Number.POSITIVE_INFINITY,
-      signal: new AbortController().signal,
-    });
-    await Promise.all(["a", "b", "a"].map((tenant, i) => runInCall(callOf(tenant), () => limiter.check(`${tenant}${i}`))));
-    expect(tenants.sort()).toEqual(["a0,a2", "b1"]);
-  });
-
   test.each([{ cost: -1 }, { cost: 0 }, { cost: 1.5 }, { cost: Number.NaN }])("refuses a cost of $cost and spoils no other check", async ({ cost }) => {
     const { limiter } = await start(SLOW);
     const [bad, good] = await Promise.all([failureOf(limiter.check("user", { cost })), limiter.check("user")]);
@@ -98,36 +81,67 @@ describe("a rate limiter's check", () => {
     const { limiter } = await start(SLOW);
     expect(reasonOf(await failureOf(limiter.check("user", { cost: 11 })))).toBe("COST_ABOVE_CAPACITY");
   });
+});
+
+/** Answers every check of a batch, or every share, alike. */
+function allowAll(seen: (keys: string[]) => void = () => {}): Partial<ServiceImpl<typeof RateLimitService>> {
+  return {
+    batchCheck({ checks }) {
+      seen(checks.map(({ key }) => key));
+      return { results: checks.map(() => ({ result: { case: "decision", value: { allowed: true } } })) };
+    },
+    leaseQuota({ shares }) {
+      seen(shares.map(({ key }) => key));
+      const share = { granted: 1n, ttl: durationFromMs(2_000), decision: { allowed: true } };
+      return { results: shares.map(() => ({ result: { case: "share", value: share } })) };
+    },
+  };
+}
+
+describe.each([{ leases: true }, { leases: false }])("a rate limiter with leases: $leases", ({ leases }) => {
+  test("asks for each tenant by itself", async () => {
+    const calls: string[] = [];
+    const limiter = answering(allowAll((keys) => calls.push(keys.join())), { leases });
+    const callOf = (tenant: string) => backgroundCall({ tenant }, "r", new AbortController().signal);
+    await Promise.all(["a", "b", "a"].map((tenant, i) => runInCall(callOf(tenant), () => limiter.check(`${tenant}${i}`))));
+    expect(calls.sort()).toEqual(["a0,a2", "b1"]);
+  });
 
   test.each([
     { onUnavailable: "open" as const, allowed: true, waitMs: 0 },
     { onUnavailable: "closed" as const, allowed: false, waitMs: 1_000 },
-  ])("without its service: allowed=$allowed when $onUnavailable", async ({ onUnavailable, allowed, waitMs }) => {
-    const limiter = answering({ batchCheck: unavailable }, { onUnavailable });
-    expect(await limiter.check("user")).toEqual({ allowed, waitMs, remaining: 0, degraded: true });
+  ])("decides without its service: allowed=$allowed when $onUnavailable", async ({ onUnavailable, allowed, waitMs }) => {
+    const limiter = answering({ batchCheck: unavailable, leaseQuota: unavailable }, { onUnavailable, leases });
+    const decisions = await Promise.all([limiter.check("user"), limiter.check("user"), limiter.check("other")]);
+    for (const decision of decisions) expect(decision).toEqual({ allowed, waitMs, remaining: 0, degraded: true });
   });
 
   test("does not wait long for a silent service", async () => {
-    const limiter = answering({ batchCheck: () => new Promise<never>(() => {}) }, { patienceMs: 50 });
+    const silent = () => new Promise<never>(() => {});
+    const limiter = answering({ batchCheck: silent, leaseQuota: silent }, { patienceMs: 50, leases });
     expect(await limiter.check("user")).toMatchObject({ allowed: true, degraded: true });
   });
 
   test("refuses while the store of a fail-closed limit is away, whatever the service's absence would mean", async () => {
-    const limiter = answering({ batchCheck: closed, acquire: closed }, { onUnavailable: "open" });
+    const limiter = answering({ batchCheck: closed, leaseQuota: closed, acquire: closed }, { onUnavailable: "open", leases });
     expect(await limiter.check("user")).toEqual({ allowed: false, waitMs: 700, remaining: 0, degraded: true });
     expect(reasonOf(await failureOf(limiter.acquire("user")))).toBe("RATE_LIMIT_UNAVAILABLE");
   });
 
   test("asks another replica when one goes away", async () => {
     let calls = 0;
-    const limiter = answering({
-      batchCheck: () => {
-        calls += 1;
-        if (calls === 1) throw new ConnectError("away", Code.Unavailable);
-        return { results: [{ result: { case: "decision", value: { allowed: true } } }] };
-      },
+    const once = allowAll(() => {
+      calls += 1;
+      if (calls === 1) unavailable();
     });
-    expect(await limiter.check("user")).toMatchObject({ allowed: true, degraded: false });
+    expect(await answering(once, { leases }).check("user")).toMatchObject({ allowed: true, degraded: false });
+  });
+
+  test("lets an error of one check be its own", async () => {
+    const { limiter } = await start(SLOW, { leases });
+    const [bad, good] = await Promise.all([failureOf(limiter.check("user", { cost: 11 })), limiter.check("user")]);
+    expect(reasonOf(bad)).toBe("COST_ABOVE_CAPACITY");
+    expect(good).toMatchObject({ allowed: true, degraded: false });
   });
 });
 

@@ -1,13 +1,14 @@
-import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
-import { type Client, Code, createClient, type Transport } from "@connectrpc/connect";
-import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
-import { type Decision, Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
-import { hasCode, reasonName, reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
+import { PerIdentity } from "./as-identity.js";
 import { BatchedChecks } from "./batched-checks.js";
+import { fromProto, isUnavailable, type RateLimitDecision, saysClosed, withoutLimiter } from "./decision.js";
+import { QuotaLeases } from "./quota-leases.js";
 
 /** Who goes first among those that wait for a key. */
 export type RequestPriority = "CRITICAL" | "HIGH" | "NORMAL" | "LOW";
@@ -21,22 +22,18 @@ export interface RateLimiterOptions {
   onUnavailable?: "open" | "closed";
   /** Silence of the service after which it counts as unreachable, in milliseconds. Default 500. */
   patienceMs?: number;
+  /**
+   * Whether checks of busy keys are decided here, from shares of their quotas (the default). They are never more than the
+   * limit together, and may be fewer for up to two seconds while a share is unused elsewhere. Without, the service decides
+   * every one.
+   */
+  leases?: boolean;
   clock?: Clock;
 }
 
 export interface CheckOptions {
   /** Tokens that the request takes. Default 1. */
   cost?: number;
-}
-
-export interface RateLimitDecision {
-  allowed: boolean;
-  /** Until a request of this cost can be allowed, in milliseconds; 0 when allowed. */
-  waitMs: number;
-  /** Whole tokens left; Infinity when no limit applies. */
-  remaining: number;
-  /** Whether the limiter could not be asked, and `onUnavailable` or the limit's own choice decided. */
-  degraded: boolean;
 }
 
 export interface AcquireOptions extends CheckOptions {
@@ -58,14 +55,13 @@ export interface Acquired {
 }
 
 const DEFAULT_ADDRESS = "127.0.0.1:9103";
+const DEFAULT_PATIENCE_MS = 500;
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Time for a refusal to arrive after the longest wait, in milliseconds. */
 const ANSWER_MS = 1_000;
 /** Pause before a replica that went away is asked again, in milliseconds. */
 const RETRY_PAUSE_MS = 100;
 const MAX_ATTEMPTS = 5;
-/** When to ask again where the error does not say, in milliseconds. */
-const DEFAULT_RETRY_MS = 1_000;
 
 /**
  * Limits what is done by keys of the current call's tenant, together with every other process that asks the same
@@ -74,28 +70,34 @@ const DEFAULT_RETRY_MS = 1_000;
 export class RateLimiter {
   readonly #client: Client<typeof RateLimitService>;
   readonly #transport: GrpcTransport | undefined;
-  readonly #checks: BatchedChecks;
+  readonly #checks: PerIdentity<BatchedChecks>;
+  readonly #leases: PerIdentity<QuotaLeases> | undefined;
   readonly #clock: Clock;
   readonly #open: boolean;
 
   constructor(options: RateLimiterOptions = {}) {
-    this.#clock = options.clock ?? systemClock;
-    this.#open = (options.onUnavailable ?? "open") === "open";
+    const { clock = systemClock, patienceMs = DEFAULT_PATIENCE_MS, leases = true } = options;
+    const open = (options.onUnavailable ?? "open") === "open";
     if (options.transport === undefined) {
       this.#transport = createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [RateLimitService] });
     }
-    this.#client = createClient(RateLimitService, (options.transport ?? this.#transport)!);
-    this.#checks = new BatchedChecks(this.#client, options.patienceMs ?? 500);
+    const client = createClient(RateLimitService, (options.transport ?? this.#transport)!);
+    this.#client = client;
+    this.#clock = clock;
+    this.#open = open;
+    this.#checks = new PerIdentity((identity) => new BatchedChecks(client, identity, patienceMs));
+    if (leases) this.#leases = new PerIdentity((identity) => new QuotaLeases({ client, identity, clock, patienceMs, open }));
   }
 
   /** Takes the cost now when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
   async check(key: string, options: CheckOptions = {}): Promise<RateLimitDecision> {
+    const cost = options.cost ?? 1;
+    const identity = currentCall()?.identity;
+    if (this.#leases !== undefined) return this.#leases.of(identity).take(key, cost);
     try {
-      return fromProto(await this.#checks.check(key, options.cost));
+      return fromProto(await this.#checks.of(identity).check(key, cost));
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      const allowed = this.#passes(error);
-      return { allowed, waitMs: allowed ? 0 : (retryAfterMsOf(error) ?? DEFAULT_RETRY_MS), remaining: 0, degraded: true };
+      return withoutLimiter(error, this.#open);
     }
   }
 
@@ -107,6 +109,8 @@ export class RateLimiter {
     const started = this.#clock.monotonic();
     const waitedMs = () => this.#clock.monotonic() - started;
     const timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;
+    const held = this.#leases?.of(currentCall()?.identity).takeHeld(key, options.cost ?? 1) ?? false;
+    if (held) return { waitedMs: 0, degraded: false };
     for (let attempt = 1; ; attempt += 1) {
       try {
         const degraded = await this.#acquireOnce(key, options, Math.max(0, timeout - waitedMs()));
@@ -115,8 +119,10 @@ export class RateLimiter {
         if (!isUnavailable(error) || currentCall()?.signal.aborted === true) throw error;
         // Waiters of a replica that stops or dies take a new place at another one.
         const retry = !saysClosed(error) && attempt < MAX_ATTEMPTS && waitedMs() + RETRY_PAUSE_MS < timeout;
-        if (!retry && this.#passes(error)) return { waitedMs: waitedMs(), degraded: true };
-        if (!retry) throw error;
+        if (!retry) {
+          if (withoutLimiter(error, this.#open).allowed) return { waitedMs: waitedMs(), degraded: true };
+          throw error;
+        }
         await this.#clock.sleep(RETRY_PAUSE_MS, options.signal);
       }
     }
@@ -128,7 +134,9 @@ export class RateLimiter {
     return fn();
   }
 
-  close(): void {
+  /** Gives back what it holds of quotas, and ends the connection. */
+  async close(): Promise<void> {
+    await Promise.all((this.#leases?.all() ?? []).map((leases) => leases.close()));
     this.#transport?.close();
   }
 
@@ -141,26 +149,4 @@ export class RateLimiter {
     return decision?.degraded ?? false;
   }
 
-  /** Whether a request passes undecided: a fail-closed limit refuses whatever is chosen here for the service's absence. */
-  #passes(error: unknown): boolean {
-    return this.#open && !saysClosed(error);
-  }
-}
-
-function fromProto(decision: Decision): RateLimitDecision {
-  return {
-    allowed: decision.allowed,
-    waitMs: decision.wait === undefined ? 0 : durationMs(decision.wait),
-    remaining: decision.unlimited ? Number.POSITIVE_INFINITY : Number(decision.remaining),
-    degraded: decision.degraded,
-  };
-}
-
-/** The service cannot be reached or is silent, or its store is. */
-function isUnavailable(error: unknown): boolean {
-  return hasCode(error, Code.Unavailable) || hasCode(error, Code.DeadlineExceeded);
-}
-
-function saysClosed(error: unknown): boolean {
-  return reasonOf(error) === reasonName(ErrorReason.RATE_LIMIT_UNAVAILABLE);
 }

@@ -24,6 +24,8 @@ export interface BucketState {
 
 export interface Lease {
   holder: string;
+  /** Of the request that made it. */
+  sequence: number;
   amount: number;
   endsAt: number;
 }
@@ -47,9 +49,10 @@ export type BucketOp =
   | { kind: "leave"; ticket: string }
   /**
    * Settles a holder's lease and takes a new share. Of the old lease `carry` tokens stay with the holder, `returned`
-   * ones come back, the others were spent. With cost 0 nothing new is taken.
+   * ones come back, the others were spent. With cost 0 nothing new is taken. A request that arrives after a later one of
+   * its holder (by `sequence`) changes nothing.
    */
-  | { kind: "lease"; holder: string; cost: number; want: number; carry: number; returned: number };
+  | { kind: "lease"; holder: string; sequence: number; cost: number; want: number; carry: number; returned: number };
 
 export type BucketVerdict = "refused" | "allowed" | "waiting" | "crowded";
 
@@ -150,10 +153,11 @@ const OPS: { [K in BucketOp["kind"]]: Apply<K> } = {
   lease(state, limit, op) {
     const held = state.leases.findIndex((lease) => lease.holder === op.holder);
     if (held >= 0) {
+      if (op.sequence <= state.leases[held]!.sequence) return REFUSED;
       const [old] = state.leases.splice(held, 1);
       addToLevels(state, -Math.min(op.returned, old!.amount));
     }
-    const lease: Lease = { holder: op.holder, amount: op.carry, endsAt: state.at + LEASE_MS };
+    const lease: Lease = { holder: op.holder, sequence: op.sequence, amount: op.carry, endsAt: state.at + LEASE_MS };
     state.leases.push(lease);
     const leased = sumOf(state.leases);
     state.levels = state.levels.map((level) => Math.max(level, leased));

@@ -1,11 +1,13 @@
 import { z } from "zod";
-import { parseEnv, port } from "../../runtime/config.js";
+import { integer, parseEnv, port } from "../../runtime/config.js";
 
 export interface RateLimitConfig {
   host: string;
   port: number;
-  /** memory: */
+  /** memory:, redis:// or rediss:// */
   url: string;
+  /** Silence of Redis after which it counts as away, in milliseconds. */
+  storeTimeoutMs: number;
   /** The file of the limits; the defaults when undefined. */
   limitsPath: string | undefined;
 }
@@ -13,7 +15,11 @@ export interface RateLimitConfig {
 const schema = z.object({
   RAGENTS_HOST: z.string().default("127.0.0.1"),
   RAGENTS_RATELIMIT_PORT: port(9103),
-  RAGENTS_RATELIMIT_URL: z.literal("memory:", "give memory:").default("memory:"),
+  RAGENTS_RATELIMIT_URL: z
+    .string()
+    .regex(/^(memory:|rediss?:\/\/.+)$/, "give memory: or redis://HOST:PORT, one Redis of its own without eviction")
+    .default("memory:"),
+  RAGENTS_RATELIMIT_STORE_TIMEOUT_MS: integer({ default: 250, min: 10, max: 10_000, unit: "milliseconds" }),
   RAGENTS_RATELIMIT_CONFIG: z.string().optional(),
 });
 
@@ -24,6 +30,7 @@ export function loadRateLimitConfig(env: NodeJS.ProcessEnv): RateLimitConfig {
     host: values.RAGENTS_HOST,
     port: values.RAGENTS_RATELIMIT_PORT,
     url: values.RAGENTS_RATELIMIT_URL,
+    storeTimeoutMs: values.RAGENTS_RATELIMIT_STORE_TIMEOUT_MS,
     limitsPath: values.RAGENTS_RATELIMIT_CONFIG,
   };
 }

@@ -21,6 +21,7 @@ export function toDecision(limit: Limit, outcome: BucketOutcome): Decision {
     wait: durationFromMs(Math.ceil(outcome.waitMs)),
     remaining: windows.map((window) => window.remaining).reduce((least, remaining) => (remaining < least ? remaining : least)),
     windows,
+    failClosed: limit.onFailure === "closed",
   });
 }
 

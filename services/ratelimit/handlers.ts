@@ -1,10 +1,11 @@
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { ConnectError, type ServiceImpl } from "@connectrpc/connect";
-import type { CheckRequest, RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import type { CheckRequest, QuotaShareRequest, RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import { type CallContext, currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { toStatus } from "../../runtime/grpc-status.js";
+import { LEASE_MS } from "./bucket.js";
 import type { Limiter } from "./limiter.js";
 
 /** Time for an answer to reach its caller before the caller's deadline, in milliseconds. */
@@ -18,15 +19,18 @@ export function rateLimitHandlers({ limiter, clock }: { limiter: Limiter; clock:
     },
     async batchCheck({ checks }) {
       const { identity } = call();
-      const result = async ({ key, cost }: CheckRequest) => {
-        try {
-          return { result: { case: "decision" as const, value: await limiter.check(identity, key, cost ?? 1) } };
-        } catch (error) {
-          if (!(error instanceof ConnectError)) throw error;
-          return { result: { case: "error" as const, value: toStatus(error) } };
-        }
-      };
+      const result = ({ key, cost }: CheckRequest) =>
+        resultOf("decision", () => limiter.check(identity, key, cost ?? 1));
       return { results: await Promise.all(checks.map(result)) };
+    },
+    async leaseQuota({ holder, sequence, shares }) {
+      const { identity } = call();
+      const result = (share: QuotaShareRequest) =>
+        resultOf("share", async () => {
+          const { granted, decision } = await limiter.lease(identity, { holder, sequence: Number(sequence), ...share });
+          return { granted: BigInt(granted), ttl: durationFromMs(LEASE_MS), decision };
+        });
+      return { results: await Promise.all(shares.map(result)) };
     },
     async acquire(request) {
       const { identity, deadline, signal } = call();
@@ -42,6 +46,16 @@ export function rateLimitHandlers({ limiter, clock }: { limiter: Limiter; clock:
       return { decision: await limiter.peek(call().identity, key, 1) };
     },
   };
+}
+
+/** One result of a batch: what `make` makes, or the error that it alone would have answered. */
+async function resultOf<C extends string, T>(name: C, make: () => Promise<T>) {
+  try {
+    return { result: { case: name, value: await make() } };
+  } catch (error) {
+    if (!(error instanceof ConnectError)) throw error;
+    return { result: { case: "error" as const, value: toStatus(error) } };
+  }
 }
 
 function call(): CallContext {

@@ -28,6 +28,17 @@ export interface AcquireOptions {
   signal: AbortSignal;
 }
 
+/** What a caller did with its share of a key's quota, and what it wants. */
+export interface ShareRequest {
+  holder: string;
+  sequence: number;
+  key: string;
+  cost: number;
+  want: number;
+  carry: number;
+  returned: number;
+}
+
 /** How often a waiter looks again at the latest: tokens may come back early, and a silent waiter loses its place. */
 const LOOK_AGAIN_MS = 1_000;
 /** When to come back to a store that does not answer, in milliseconds. */
@@ -80,6 +91,17 @@ export class Limiter {
       if (stopping.aborted) throw shuttingDown();
       throw error;
     }
+  }
+
+  /** Settles a caller's old share and gives it a new one. Throws as `check` does. */
+  async lease(identity: Identity, request: ShareRequest): Promise<{ decision: Decision; granted: number }> {
+    const { holder, sequence, key, cost, carry, returned } = request;
+    const limit = this.#limitOf(identity, key, cost);
+    if (limit === "unlimited") return { decision: unlimitedDecision(), granted: 0 };
+    const want = Math.max(cost, request.want);
+    const outcome = await this.#ask(identity, key, limit, { kind: "lease", holder, sequence, cost, want, carry, returned });
+    if (outcome === undefined) return { decision: degradedDecision(), granted: 0 };
+    return { decision: toDecision(limit, outcome), granted: outcome.granted };
   }
 
   async #decide(identity: Identity, key: string, op: Extract<BucketOp, { kind: "take" | "peek" }>): Promise<Decision> {

@@ -33,9 +33,14 @@ const wait = (ticket: string, options: { cost?: number; priority?: number; maxWa
   maxWaitMs: 60_000,
   ...options,
 });
-const lease = (holder: string, options: { cost?: number; want?: number; carry?: number; returned?: number } = {}): BucketOp => ({
+let sequence = 0;
+const lease = (
+  holder: string,
+  options: { cost?: number; want?: number; carry?: number; returned?: number; sequence?: number } = {},
+): BucketOp => ({
   kind: "lease",
   holder: holder.padEnd(8, "."),
+  sequence: (sequence += 1),
   cost: 1,
   want: 1,
   carry: 0,
@@ -173,7 +178,7 @@ export function describeBucketStore(name: string, open: () => Promise<StoreUnder
         expect(await ask(wait("low", { priority: 4 }))).toBe("waiting 1000");
         expect(await ask(wait("normal", { priority: 3 }))).toBe("waiting 1000");
         expect(await ask(wait("critical", { priority: 1 }))).toBe("waiting 1000");
-        expect(await ask(wait("critical2", { priority: 1 }))).toBe("waiting 2000");
+        expect(await ask(wait("urgent", { priority: 1 }))).toBe("waiting 2000");
         expect(await ask(wait("normal", { priority: 3 }))).toBe("waiting 3000");
         expect(await ask(wait("low", { priority: 4 }))).toBe("waiting 4000");
         await under.pass(1_000);
@@ -265,6 +270,14 @@ export function describeBucketStore(name: string, open: () => Promise<StoreUnder
         await ask(take(8));
         await ask(wait("a", { cost: 4 }));
         expect(await ask(lease("b"))).toBe("refused 3000");
+      });
+
+      test("and does not heed a request that arrives after a later one", async () => {
+        await granted(lease("a", { cost: 5, want: 5, sequence: 100 }));
+        expect(await ask(lease("a", { cost: 0, want: 0, returned: 5, sequence: 99 }))).toBe(`refused ${LEASE_MS}`);
+        expect(await left()).toEqual([5]);
+        expect(await ask(lease("a", { cost: 0, want: 0, returned: 5, sequence: 101 }))).toBe("allowed");
+        expect(await left()).toEqual([10]);
       });
 
       test("no more than was leased back", async () => {

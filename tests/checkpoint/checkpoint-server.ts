@@ -7,6 +7,7 @@ import { createMetrics } from "../../runtime/metrics.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import { Cleaning } from "../../services/checkpoint/cleaning.js";
 import { checkpointHandlers } from "../../services/checkpoint/handlers.js";
+import { SegmentReader } from "../../services/checkpoint/segment-reader.js";
 import type { CheckpointStore } from "../../services/checkpoint/store.js";
 
 export interface CheckpointServer {
@@ -30,11 +31,17 @@ export async function serveCheckpoints(
     maxCheckpoints: options.maxCheckpoints ?? 0,
     intervalMs: 60_000,
   });
+  const handlers = checkpointHandlers({
+    store,
+    segments: new SegmentReader(store, { maxBytes: 16_000_000 }),
+    clock,
+    onPut: (thread, count) => cleaning.notice(thread, count),
+  });
   const identify = (header: Headers): Identity => ({ tenant: header.get("x-tenant") ?? "local" });
   const server = await startGrpcServer({
     host: "127.0.0.1",
     port: 0,
-    services: [mount(CheckpointService, checkpointHandlers({ store, clock, onPut: (thread, n) => cleaning.notice(thread, n) }))],
+    services: [mount(CheckpointService, handlers)],
     interceptors: serverInterceptors({ logger: silentLogger, metrics: createMetrics(), clock, identify }),
   });
   return {

@@ -11,7 +11,8 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../google/rpc/status_pb.js";
 import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
-import type { Decision, Priority } from "./ratelimit_pb.js";
+import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
+import type { Decision, Priority, QuotaShare } from "./ratelimit_pb.js";
 import { file_ragents_ratelimit_v1_ratelimit } from "./ratelimit_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -19,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/ratelimit/v1/rate_limit_service.proto.
  */
 export const file_ragents_ratelimit_v1_rate_limit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1yYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlX2xpbWl0X3NlcnZpY2UucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxImEKDENoZWNrUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSGgoEY29zdBgCIAEoBUIHukgEGgIoAUgAiAEBQgcKBV9jb3N0IkEKDUNoZWNrUmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiJUChFCYXRjaENoZWNrUmVxdWVzdBI/CgZjaGVja3MYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3RCC7pICJIBBQgBEOgHIkgKEkJhdGNoQ2hlY2tSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXN1bHQicAoLQ2hlY2tSZXN1bHQSMgoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbkgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQi2wEKDkFjcXVpcmVSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIaCgRjb3N0GAIgASgFQge6SAQaAigBSACIAQESOgoIcHJpb3JpdHkYAyABKA4yHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5Qcmlvcml0eUIIukgFggECEAESOgoIbWF4X3dhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCJAcMgBCBwoFX2Nvc3QibgoPQWNxdWlyZVJlc3BvbnNlEikKBndhaXRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCghkZWNpc2lvbhgCIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uIj8KD0dldExpbWl0UmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQiRAoQR2V0TGltaXRSZXNwb25zZRIwCghkZWNpc2lvbhgBIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uMv0CChBSYXRlTGltaXRTZXJ2aWNlElAKBUNoZWNrEiIucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXF1ZXN0GiMucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXNwb25zZRJfCgpCYXRjaENoZWNrEicucmFnZW50cy5yYXRlbGltaXQudjEuQmF0Y2hDaGVja1JlcXVlc3QaKC5yYWdlbnRzLnJhdGVsaW1pdC52MS5CYXRjaENoZWNrUmVzcG9uc2USVgoHQWNxdWlyZRIkLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXF1ZXN0GiUucmFnZW50cy5yYXRlbGltaXQudjEuQWNxdWlyZVJlc3BvbnNlEl4KCEdldExpbWl0EiUucmFnZW50cy5yYXRlbGltaXQudjEuR2V0TGltaXRSZXF1ZXN0GiYucmFnZW50cy5yYXRlbGltaXQudjEuR2V0TGltaXRSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status, file_ragents_ratelimit_v1_ratelimit]);
+  fileDesc("Ci1yYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlX2xpbWl0X3NlcnZpY2UucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxImEKDENoZWNrUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSGgoEY29zdBgCIAEoBUIHukgEGgIoAUgAiAEBQgcKBV9jb3N0IkEKDUNoZWNrUmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiJUChFCYXRjaENoZWNrUmVxdWVzdBI/CgZjaGVja3MYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3RCC7pICJIBBQgBEOgHIkgKEkJhdGNoQ2hlY2tSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXN1bHQicAoLQ2hlY2tSZXN1bHQSMgoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbkgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQi2wEKDkFjcXVpcmVSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIaCgRjb3N0GAIgASgFQge6SAQaAigBSACIAQESOgoIcHJpb3JpdHkYAyABKA4yHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5Qcmlvcml0eUIIukgFggECEAESOgoIbWF4X3dhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCJAcMgBCBwoFX2Nvc3QibgoPQWNxdWlyZVJlc3BvbnNlEikKBndhaXRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCghkZWNpc2lvbhgCIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uIqgBChFMZWFzZVF1b3RhUmVxdWVzdBIpCgZob2xkZXIYASABKAlCGbpIFnIUMhJeW0EtWmEtejAtOV8tXXs4fSQSIgoIc2VxdWVuY2UYAiABKANCELpIDSILEICAgICAgIAQIAASRAoGc2hhcmVzGAMgAygLMicucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlcXVlc3RCC7pICJIBBQgBEOgHIqIBChFRdW90YVNoYXJlUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSFQoEY29zdBgCIAEoBUIHukgEGgIoABIVCgR3YW50GAMgASgFQge6SAQaAigAEhYKBWNhcnJ5GAQgASgFQge6SAQaAigAEhkKCHJldHVybmVkGAUgASgFQge6SAQaAigAIk0KEkxlYXNlUXVvdGFSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlc3VsdCJ0ChBRdW90YVNoYXJlUmVzdWx0EjEKBXNoYXJlGAEgASgLMiAucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZUgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQiPwoPR2V0TGltaXRSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJCJEChBHZXRMaW1pdFJlc3BvbnNlEjAKCGRlY2lzaW9uGAEgASgLMh4ucmFnZW50cy5yYXRlbGltaXQudjEuRGVjaXNpb24y+gMKEFJhdGVMaW1pdFNlcnZpY2USVgoFQ2hlY2sSIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3QaIy5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1Jlc3BvbnNlIgTI8xgDEmUKCkJhdGNoQ2hlY2sSJy5yYWdlbnRzLnJhdGVsaW1pdC52MS5CYXRjaENoZWNrUmVxdWVzdBooLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJhdGNoQ2hlY2tSZXNwb25zZSIEyPMYAxJcCgdBY3F1aXJlEiQucmFnZW50cy5yYXRlbGltaXQudjEuQWNxdWlyZVJlcXVlc3QaJS5yYWdlbnRzLnJhdGVsaW1pdC52MS5BY3F1aXJlUmVzcG9uc2UiBMjzGAMSZQoKTGVhc2VRdW90YRInLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkxlYXNlUXVvdGFSZXF1ZXN0GigucmFnZW50cy5yYXRlbGltaXQudjEuTGVhc2VRdW90YVJlc3BvbnNlIgTI8xgDEmIKCEdldExpbWl0EiUucmFnZW50cy5yYXRlbGltaXQudjEuR2V0TGltaXRSZXF1ZXN0GiYucmFnZW50cy5yYXRlbGltaXQudjEuR2V0TGltaXRSZXNwb25zZSIHkAIByPMYAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_ratelimit_v1_ratelimit]);
 
 /**
  * Asks whether one request may go on.
@@ -221,6 +222,151 @@ export const AcquireResponseSchema: GenMessage<AcquireResponse> = /*@__PURE__*/
   messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 6);
 
 /**
+ * Asks for shares of quotas.
+ *
+ * @generated from message ragents.ratelimit.v1.LeaseQuotaRequest
+ */
+export type LeaseQuotaRequest = Message<"ragents.ratelimit.v1.LeaseQuotaRequest"> & {
+  /**
+   * The caller that will spend them, 8 characters of its choice; random, so
+   * that no two callers share one.
+   *
+   * @generated from field: string holder = 1;
+   */
+  holder: string;
+
+  /**
+   * Grows with each request of the holder: one that arrives after a later one
+   * is not heeded.
+   *
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * The shares, 1 to 1000.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.QuotaShareRequest shares = 3;
+   */
+  shares: QuotaShareRequest[];
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.LeaseQuotaRequest.
+ * Use `create(LeaseQuotaRequestSchema)` to create a new message.
+ */
+export const LeaseQuotaRequestSchema: GenMessage<LeaseQuotaRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 7);
+
+/**
+ * Asks for a share of one key's quota.
+ *
+ * @generated from message ragents.ratelimit.v1.QuotaShareRequest
+ */
+export type QuotaShareRequest = Message<"ragents.ratelimit.v1.QuotaShareRequest"> & {
+  /**
+   * What is limited, 1 to 256 bytes without control characters.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Tokens without which the share is of no use; 0 only settles the old one.
+   *
+   * @generated from field: int32 cost = 2;
+   */
+  cost: number;
+
+  /**
+   * Tokens that would be spent before the share ends, at least `cost`.
+   *
+   * @generated from field: int32 want = 3;
+   */
+  want: number;
+
+  /**
+   * Tokens of the old share that the caller keeps for the new one.
+   *
+   * @generated from field: int32 carry = 4;
+   */
+  carry: number;
+
+  /**
+   * Tokens of the old share that were not spent and come back. All others
+   * count as spent, as do those of a share that ends without a word.
+   *
+   * @generated from field: int32 returned = 5;
+   */
+  returned: number;
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.QuotaShareRequest.
+ * Use `create(QuotaShareRequestSchema)` to create a new message.
+ */
+export const QuotaShareRequestSchema: GenMessage<QuotaShareRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 8);
+
+/**
+ * The shares.
+ *
+ * @generated from message ragents.ratelimit.v1.LeaseQuotaResponse
+ */
+export type LeaseQuotaResponse = Message<"ragents.ratelimit.v1.LeaseQuotaResponse"> & {
+  /**
+   * One result for each share, in their order.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.QuotaShareResult results = 1;
+   */
+  results: QuotaShareResult[];
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.LeaseQuotaResponse.
+ * Use `create(LeaseQuotaResponseSchema)` to create a new message.
+ */
+export const LeaseQuotaResponseSchema: GenMessage<LeaseQuotaResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 9);
+
+/**
+ * What came of one share.
+ *
+ * @generated from message ragents.ratelimit.v1.QuotaShareResult
+ */
+export type QuotaShareResult = Message<"ragents.ratelimit.v1.QuotaShareResult"> & {
+  /**
+   * The share, or why there is none.
+   *
+   * @generated from oneof ragents.ratelimit.v1.QuotaShareResult.result
+   */
+  result: {
+    /**
+     * The share.
+     *
+     * @generated from field: ragents.ratelimit.v1.QuotaShare share = 1;
+     */
+    value: QuotaShare;
+    case: "share";
+  } | {
+    /**
+     * The error that a Check of the cost would have answered.
+     *
+     * @generated from field: google.rpc.Status error = 2;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.QuotaShareResult.
+ * Use `create(QuotaShareResultSchema)` to create a new message.
+ */
+export const QuotaShareResultSchema: GenMessage<QuotaShareResult> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 10);
+
+/**
  * Asks about a key.
  *
  * @generated from message ragents.ratelimit.v1.GetLimitRequest
@@ -239,7 +385,7 @@ export type GetLimitRequest = Message<"ragents.ratelimit.v1.GetLimitRequest"> & 
  * Use `create(GetLimitRequestSchema)` to create a new message.
  */
 export const GetLimitRequestSchema: GenMessage<GetLimitRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 7);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 11);
 
 /**
  * The state of a key.
@@ -260,7 +406,7 @@ export type GetLimitResponse = Message<"ragents.ratelimit.v1.GetLimitResponse"> 
  * Use `create(GetLimitResponseSchema)` to create a new message.
  */
 export const GetLimitResponseSchema: GenMessage<GetLimitResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 8);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 12);
 
 /**
  * Token buckets with several windows a key (such as burst, per minute and per
@@ -305,6 +451,18 @@ export const RateLimitService: GenService<{
     methodKind: "unary";
     input: typeof AcquireRequestSchema;
     output: typeof AcquireResponseSchema;
+  },
+  /**
+   * Gives a caller shares of the quotas of many keys, from which it decides by
+   * itself until they end; settles what came of the shares it had. The bound of
+   * every window holds: tokens that a caller may still spend do not come back.
+   *
+   * @generated from rpc ragents.ratelimit.v1.RateLimitService.LeaseQuota
+   */
+  leaseQuota: {
+    methodKind: "unary";
+    input: typeof LeaseQuotaRequestSchema;
+    output: typeof LeaseQuotaResponseSchema;
   },
   /**
    * Tells what a check would find, without taking anything.

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/ratelimit/v1/ratelimit.proto.
  */
 export const file_ragents_ratelimit_v1_ratelimit: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlbGltaXQucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxIqsBCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cSEQoJdW5saW1pdGVkGAUgASgIEhAKCGRlZ3JhZGVkGAYgASgIIpMBCgZXaW5kb3cSKQoGcGVyaW9kGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBWxpbWl0GAIgASgDEhAKCGNhcGFjaXR5GAMgASgDEhEKCXJlbWFpbmluZxgEIAEoAxIqCgdmdWxsX2luGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASFQoRUFJJT1JJVFlfQ1JJVElDQUwQARIRCg1QUklPUklUWV9ISUdIEAISEwoPUFJJT1JJVFlfTk9STUFMEAMSEAoMUFJJT1JJVFlfTE9XEARiBnByb3RvMw", [file_google_protobuf_duration]);
+  fileDesc("CiRyYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlbGltaXQucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxIsABCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cSEQoJdW5saW1pdGVkGAUgASgIEhAKCGRlZ3JhZGVkGAYgASgIEhMKC2ZhaWxfY2xvc2VkGAcgASgIIncKClF1b3RhU2hhcmUSDwoHZ3JhbnRlZBgBIAEoAxImCgN0dGwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoIZGVjaXNpb24YAyABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiKTAQoGV2luZG93EikKBnBlcmlvZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhINCgVsaW1pdBgCIAEoAxIQCghjYXBhY2l0eRgDIAEoAxIRCglyZW1haW5pbmcYBCABKAMSKgoHZnVsbF9pbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbip1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAESEQoNUFJJT1JJVFlfSElHSBACEhMKD1BSSU9SSVRZX05PUk1BTBADEhAKDFBSSU9SSVRZX0xPVxAEYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * What was decided about one request.
@@ -65,6 +65,14 @@ export type Decision = Message<"ragents.ratelimit.v1.Decision"> & {
    * @generated from field: bool degraded = 6;
    */
   degraded: boolean;
+
+  /**
+   * Whether the limit is fail-closed: requests are refused while it cannot be
+   * checked.
+   *
+   * @generated from field: bool fail_closed = 7;
+   */
+  failClosed: boolean;
 };
 
 /**
@@ -73,6 +81,42 @@ export type Decision = Message<"ragents.ratelimit.v1.Decision"> & {
  */
 export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
   messageDesc(file_ragents_ratelimit_v1_ratelimit, 0);
+
+/**
+ * Tokens that a caller may spend by itself.
+ *
+ * @generated from message ragents.ratelimit.v1.QuotaShare
+ */
+export type QuotaShare = Message<"ragents.ratelimit.v1.QuotaShare"> & {
+  /**
+   * Tokens given now: between `cost` and `want`, and the fewer the less is
+   * left; 0 when the decision refuses. They add to those carried along.
+   *
+   * @generated from field: int64 granted = 1;
+   */
+  granted: bigint;
+
+  /**
+   * How long the share lasts, counted from before it was asked for.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 2;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * What a check of `cost` would be told, and what is left for others.
+   *
+   * @generated from field: ragents.ratelimit.v1.Decision decision = 3;
+   */
+  decision?: Decision | undefined;
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.QuotaShare.
+ * Use `create(QuotaShareSchema)` to create a new message.
+ */
+export const QuotaShareSchema: GenMessage<QuotaShare> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_ratelimit, 1);
 
 /**
  * One window of a limit: a token bucket. In any time t it admits at most
@@ -122,7 +166,7 @@ export type Window = Message<"ragents.ratelimit.v1.Window"> & {
  * Use `create(WindowSchema)` to create a new message.
  */
 export const WindowSchema: GenMessage<Window> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_ratelimit, 1);
+  messageDesc(file_ragents_ratelimit_v1_ratelimit, 2);
 
 /**
  * Who goes first. Inside one priority it is first come, first served.

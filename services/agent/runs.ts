@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
@@ -19,6 +21,7 @@ export interface RunsOptions {
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
+  limiter: Pick<RateLimiter, "check">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
 }
@@ -52,7 +55,7 @@ export class Runs {
 
   /**
    * Answers a question. Throws INVALID_ARGUMENT for an unknown agent or model, NOT_FOUND for an unknown collection,
-   * ABORTED when the thread has a run already, RESOURCE_EXHAUSTED when the replica is full.
+   * ABORTED when the thread has a run already, RESOURCE_EXHAUSTED when the replica is full or the tenant may not run more.
    */
   async *ask(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const agent = this.#agents.get(request.agentType);
@@ -96,6 +99,7 @@ export class Runs {
   }
 
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
+    await admitRun(this.#options.limiter);
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock)];
     const stream = await run.graph.stream(beginning(run, messages), {
       configurable: { thread_id: run.threadId },

@@ -206,15 +206,13 @@ describe("a service that requires none", () => {
     expect((await as(reader, () => client.query({ query: "q" }))).response).toBe("acme");
   });
 
-  test("ignores what clients claim to be where no keys are configured", async () => {
+  test("refuses an identity that it has no keys to check, instead of taking it for the local tenant", async () => {
     const process: ProcessSecurity = { keys: undefined, tls: undefined, close: () => {} };
-    const { address } = await serve(
-      AgentService,
-      { query: () => ({ response: currentCall()?.identity.tenant ?? "" }) },
-      securityOf(process, "agent", false),
-    );
-    const headers = { [IDENTITY_HEADER]: "globex" };
-    expect((await clientOf(AgentService, address).query({ query: "q" }, { headers })).response).toBe("local");
+    const { address } = await serve(AgentService, {}, securityOf(process, "agent", false));
+    const client = clientOf(AgentService, address, securityOf(keyed(), "gateway"));
+    const error = await failureOf(as(reader, () => client.query({ query: "q" })));
+    expect([error.code, reasonOf(error)]).toEqual([Code.Unauthenticated, "CREDENTIALS_INVALID"]);
+    expect(error.rawMessage).toContain("RAGENTS_IDENTITY_KEYS");
   });
 });
 

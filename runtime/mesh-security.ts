@@ -84,7 +84,11 @@ export function meshSecurity(options: {
   return {
     identify(header, method) {
       const token = header.get(IDENTITY_HEADER);
-      if (token !== null && verifier !== undefined) return verifier.identity(token, method.parent.typeName);
+      // Without keys to check a token the call must not become the local tenant's: this service's configuration is incomplete.
+      if (token !== null) {
+        if (verifier === undefined) throw uncheckedIdentity();
+        return verifier.identity(token, method.parent.typeName);
+      }
       if (!required()) return LOCAL_IDENTITY;
       if (accessOf(method) === Access.PUBLIC) return ANYBODY;
       if (authenticate !== undefined) return authenticate(header);
@@ -103,6 +107,11 @@ export function meshSecurity(options: {
     },
     serverCredentials: tls?.server,
   };
+}
+
+function uncheckedIdentity() {
+  const message = "The call brings an identity that this service has no keys to check: set RAGENTS_IDENTITY_KEYS as for the caller.";
+  return meshError(Code.Unauthenticated, ErrorReason.CREDENTIALS_INVALID, message);
 }
 
 /** Who calls an RPC that is open to everybody: no tenant's. */

@@ -24,7 +24,7 @@ export interface GrpcServerOptions {
   interceptors: Interceptor[];
   limits?: Partial<GrpcServerLimits>;
   /** TLS of the connections. Default: in the clear. */
-  credentials?: ServerCredentials;
+  credentials?: ServerCredentials | undefined;
 }
 
 /** What a server accepts. */

@@ -23,7 +23,7 @@ export interface ServerInterceptorOptions {
   metrics: Metrics;
   clock: Clock;
   /** Who calls, from the call's metadata. Throws what the caller is to be told. Default: everyone is the local tenant. */
-  identify?: (header: Headers, method: DescMethod) => Identity | Promise<Identity>;
+  identify?: ((header: Headers, method: DescMethod) => Identity | Promise<Identity>) | undefined;
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */

@@ -1,6 +1,7 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { CacheService, type PutState } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
+import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { CacheCalls, createCacheBreaker, type ServiceKey } from "./cache-calls.js";
@@ -42,7 +43,7 @@ export interface CacheClient {
   close(): void;
 }
 
-export interface CacheClientOptions {
+export interface CacheClientOptions extends ClientSecurityOptions {
   /** Where the service is: host:port, or dns:///name:port for every replica of it. Default 127.0.0.1:9101. */
   address?: string;
   /** Takes the place of the address; its owner closes it. */
@@ -67,7 +68,7 @@ export function createCacheClient(options: CacheClientOptions = {}): CacheClient
   const clock = options.clock ?? systemClock;
   const own =
     options.transport === undefined
-      ? createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [CacheService] })
+      ? createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [CacheService], security: channelSecurity(options) })
       : undefined;
   const client = createClient(CacheService, (options.transport ?? own)!);
   const breaker = createCacheBreaker();

@@ -108,7 +108,6 @@ export async function openSqlKeyStore(db: SqlDatabase): Promise<KeyStore> {
     async noteUse(ids, at) {
       await db.query("update gateway.api_keys set last_used_at = $2 where id = any($1::text[])", [ids, at]);
     },
-    ping: () => db.ping(),
     close: () => db.close(),
   };
 }

@@ -39,6 +39,5 @@ export interface KeyStore {
   isEmpty(): Promise<boolean>;
   /** Notes that keys were used. */
   noteUse(ids: readonly string[], at: Date): Promise<void>;
-  ping(): Promise<void>;
   close(): Promise<void>;
 }

@@ -25,7 +25,7 @@ export async function startCheckpointService(
   shared: { sql?: SqlDatabase } = {},
 ): Promise<RunningService> {
   const config = loadCheckpointConfig(env);
-  const logger = host.logger.child({ service: "checkpoint" });
+  const { logger } = host;
   const store = await openStore(config, logger, shared.sql);
   const cleaning = new Cleaning({
     store,
@@ -43,8 +43,9 @@ export async function startCheckpointService(
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    credentials: host.security?.serverCredentials,
     services: [mount(CheckpointService, handlers)],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock, identify: host.security?.identify }),
   }).catch(async (error: unknown) => {
     await store.close();
     throw error;

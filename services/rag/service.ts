@@ -29,7 +29,7 @@ import { openSqlStore } from "./store/sql-store.js";
 export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost, shared: { sql?: SqlDatabase } = {}): Promise<RunningService> {
   const config = loadRagConfig(env);
   const { clock, metrics } = host;
-  const logger = host.logger.child({ service: "rag" });
+  const { logger } = host;
   const folders = await openAllowedFolders(config.ingestRoots);
   const embedders = await openEmbedders();
   const db = await openDatabase(config, logger, shared.sql);
@@ -74,8 +74,9 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const server = await startGrpcServer({
       host: config.host,
       port: config.port,
+      credentials: host.security?.serverCredentials,
       services: [mount(RagService, handlers)],
-      interceptors: serverInterceptors({ logger, metrics, clock }),
+      interceptors: serverInterceptors({ logger, metrics, clock, identify: host.security?.identify }),
     });
     worker.start();
     return {

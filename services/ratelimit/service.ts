@@ -22,7 +22,7 @@ function openStore(config: RateLimitConfig, clock: Clock, logger: Logger): Bucke
 /** Starts the rate limit service. Rejects when the configuration or the file of limits is wrong, or the port is taken. */
 export async function startRateLimitService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadRateLimitConfig(env);
-  const logger = host.logger.child({ service: "ratelimit" });
+  const { logger } = host;
   const limits = await openReloadingFile(config.limitsPath, parseLimits, logger);
   const store = openStore(config, host.clock, logger);
   const stopping = new AbortController();
@@ -30,8 +30,9 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    credentials: host.security?.serverCredentials,
     services: [mount(RateLimitService, rateLimitHandlers({ limiter, clock: host.clock }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock, identify: host.security?.identify }),
   });
 
   return {

@@ -57,9 +57,9 @@ function parse(text: string): unknown {
 }
 
 /** Waits until an ingestion job has ended and returns it. */
-export async function jobEnd(mesh: TestMesh, job: string) {
+export async function jobEnd(mesh: TestMesh, job: string, headers: Record<string, string> = {}) {
   for (let i = 0; i < 600; i += 1) {
-    const { body } = await mesh.rest("GET", `/v1/jobs/${job}`);
+    const { body } = await mesh.rest("GET", `/v1/jobs/${job}`, undefined, headers);
     if (["SUCCEEDED", "FAILED", "CANCELLED"].includes(body.state)) return body;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -6,6 +6,7 @@ import { openRedis } from "../../runtime/redis.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { loadRateLimitConfig, type RateLimitConfig } from "./config.js";
+import { decisionMetrics } from "./decision-metrics.js";
 import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
 import { parseLimits } from "./limits-file.js";
@@ -31,7 +32,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
     host: config.host,
     port: config.port,
     services: [mount(RateLimitService, rateLimitHandlers({ limiter, clock: host.clock }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
   });
 
   return {

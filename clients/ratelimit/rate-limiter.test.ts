@@ -7,26 +7,25 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { backgroundCall, runInCall } from "../../runtime/call-context.js";
-import { systemClock } from "../../runtime/clock.js";
+import { type Clock, systemClock } from "../../runtime/clock.js";
 import { meshError, reasonOf } from "../../runtime/errors.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { createMetrics } from "../../runtime/metrics.js";
 import { startRateLimitService } from "../../services/ratelimit/service.js";
 import { failureOf } from "../../tests/failure-of.js";
+import { ManualClock } from "../../tests/manual-clock.js";
 import { RateLimiter, type RateLimiterOptions } from "./index.js";
 
 /** Ten at once; what comes back within a test is less than one. */
 const SLOW = "tiers: { local: { burst: 10, per_hour: 1 } }";
-/** One at once, twenty a second. */
-const FAST = "tiers: { local: { burst: 1, per_second: 20 } }";
 
-async function start(limits: string, options: RateLimiterOptions = {}) {
+async function start(limits: string, options: RateLimiterOptions = {}, clock: Clock = systemClock) {
   const folder = await mkdtemp(join(tmpdir(), "ragents-ratelimit-"));
   const path = join(folder, "limits.yaml");
   await writeFile(path, limits);
   const service = await startRateLimitService(
     { RAGENTS_RATELIMIT_PORT: "0", RAGENTS_RATELIMIT_CONFIG: path },
-    { logger: silentLogger, metrics: createMetrics(), clock: systemClock },
+    { logger: silentLogger, metrics: createMetrics(), clock },
   );
   const limiter = new RateLimiter({ address: service.address, patienceMs: 10_000, ...options });
   onTestFinished(async () => {
@@ -147,12 +146,19 @@ describe.each([{ leases: true }, { leases: false }])("a rate limiter with leases
 
 describe("processWithRateLimit", () => {
   test("runs the work when its turn comes, the more important first", async () => {
-    const { limiter } = await start(FAST);
+    const clock = new ManualClock();
+    const { limiter } = await start("tiers: { local: { burst: 1, per_second: 1 } }", {}, clock);
     await limiter.check("user");
     const order: string[] = [];
     const work = (["LOW", "NORMAL", "CRITICAL"] as const).map((priority) =>
       limiter.processWithRateLimit("user", () => order.push(priority), { priority }),
     );
+    // The three have their places when a fourth would have to wait for all of them.
+    await expect.poll(async () => (await limiter.check("user")).waitMs).toBe(4_000);
+    for (let count = 1; count <= 3; count += 1) {
+      await clock.advance(1_000);
+      await expect.poll(() => order).toHaveLength(count);
+    }
     expect(await Promise.all(work)).toEqual([3, 2, 1]);
     expect(order).toEqual(["CRITICAL", "NORMAL", "LOW"]);
   });

@@ -2,7 +2,9 @@ import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { silentLogger } from "../../runtime/logger.js";
 import { packageRoot } from "../../runtime/package-root.js";
+import { openRedis, type RedisClient } from "../../runtime/redis.js";
 import { parseLimits } from "../../services/ratelimit/limits-file.js";
 import { type RedisServer, redisFound, startRedis } from "../servers/redis.js";
 import { endServerProcess, type ServerProcess, startServerProcess } from "../servers/server-process.js";
@@ -24,6 +26,7 @@ const skewed = (skewMs: number) => ["--import", `data:text/javascript,const now=
 describe.skipIf(!(await redisFound({ own: true })))("callers with leases in many processes", () => {
   let folder: string;
   let redis: RedisServer;
+  let probe: RedisClient;
   let services: ServiceProcess[];
   const callers = new Set<ServerProcess>();
   let started = 0;
@@ -63,12 +66,14 @@ describe.skipIf(!(await redisFound({ own: true })))("callers with leases in many
     folder = await mkdtemp(join(tmpdir(), "ragents-admissions-"));
     await writeFile(join(folder, "limits.yaml"), LIMITS);
     redis = await startRedis({ own: true });
+    probe = openRedis(redis.url, { logger: silentLogger, commandTimeoutMs: 500 });
     const env = { RAGENTS_RATELIMIT_URL: redis.url, RAGENTS_RATELIMIT_CONFIG: join(folder, "limits.yaml") };
     services = await Promise.all([startServiceProcess("ratelimit", env), startServiceProcess("ratelimit", env)]);
   }, 120_000);
 
   afterAll(async () => {
     await Promise.all([...callers, ...services].map((one) => endServerProcess(one)));
+    probe.disconnect();
     await redis.stop();
     await rm(folder, { recursive: true, force: true });
   });
@@ -88,7 +93,7 @@ describe.skipIf(!(await redisFound({ own: true })))("callers with leases in many
       await redis.restart();
       await untilMore(200);
       await redis.pause();
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      await expect(probe.ping(), "a paused Redis").rejects.toThrow();
       await redis.resume();
       await untilMore(200);
     }

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { Role } from "../gen/ragents/auth/v1/access_pb.js";
 
 /** Who calls. Made by the server from the call's credentials, never from a message. */
 export interface Identity {
@@ -6,6 +7,14 @@ export interface Identity {
   readonly tenant: string;
   /** Names the limits that hold for the caller; those of "default" when absent, or of "local" for the local tenant. */
   readonly tier?: string;
+  /** Who it is inside the tenant. Absent when the credentials name nobody, and for work that no person asked for. */
+  readonly user?: string;
+  /** What the caller may do. None when absent. */
+  readonly roles?: readonly Role[];
+  /** The service that calls for this identity, e.g. "agent". Absent when the caller comes from outside of the mesh. */
+  readonly service?: string;
+  /** Whether the caller runs this mesh, and may make keys for every tenant. */
+  readonly operator?: boolean;
 }
 
 /** What belongs to one call and follows it through every service: Go's context, for this mesh. */
@@ -21,6 +30,9 @@ export interface CallContext {
 
 /** The only tenant while no keys are configured. */
 export const LOCAL_TENANT = "local";
+
+/** Everyone, while no keys are configured: may do everything in the only tenant. */
+export const LOCAL_IDENTITY: Identity = { tenant: LOCAL_TENANT, roles: [Role.ADMIN], operator: true };
 
 /** The metadata key that carries the request's id between services. */
 export const REQUEST_ID_HEADER = "x-request-id";

@@ -25,7 +25,7 @@ import type {
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { meshError, toMeshError } from "./errors.js";
-import { headersToMetadata, metadataBytes, metadataToHeaders } from "./grpc-metadata.js";
+import { headersToMetadata, metadataBytes, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import type { GrpcServerLimits, ServiceMount } from "./grpc-server.js";
 import { toGrpcStatus } from "./grpc-status.js";
 import { deadlineKey } from "./server-interceptors.js";
@@ -57,7 +57,7 @@ export function mountService(
 
 /** How grpc-js finds and frames a method. All that stream are served as bidirectional streams: one adapter for the three. */
 function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
-  const serialize = (schema: DescMethod["input"]) => (message: Message) => Buffer.from(toBinary(schema, message));
+  const serialize = (schema: DescMethod["input"]) => (message: Message) => toBuffer(toBinary(schema, message));
   const deserialize = (schema: DescMethod["input"]) => (bytes: Buffer) => fromBinary(schema, bytes);
   return {
     path: `/${method.parent.typeName}/${method.name}`,

@@ -20,9 +20,9 @@ import {
   type Transport,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
+import { type ChannelCredentials, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
-import { headersToMetadata, metadataToHeaders } from "./grpc-metadata.js";
+import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
 
 export interface GrpcTransportOptions {
@@ -35,6 +35,16 @@ export interface GrpcTransportOptions {
   /** Largest message sent or received, in bytes. Default 4 MiB. */
   maxMessageBytes?: number;
   interceptors?: Interceptor[];
+  /** Default: in the clear, without saying who calls. */
+  security?: ChannelSecurity;
+}
+
+/** How a client shows who it is and knows whom it talks to. */
+export interface ChannelSecurity {
+  /** TLS of the connection. Default: none. */
+  readonly credentials?: ChannelCredentials;
+  /** Headers that say who calls; asked for every call. */
+  readonly callHeaders?: (method: DescMethod) => readonly (readonly [name: string, value: string])[];
 }
 
 /** A Connect transport over grpc-js, and its connection. */
@@ -48,12 +58,12 @@ const DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024;
 /**
  * Opens a lazily connected transport: round robin over all addresses of the
  * name, retries within a budget, and what belongs to the current call (deadline,
- * cancellation, request id) goes along. As with every Connect client, a stream
+ * cancellation, request id, identity) goes along. As with every Connect client, a stream
  * is given up by its signal, not by leaving the loop.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxBytes = options.maxMessageBytes ?? DEFAULT_MESSAGE_BYTES;
-  const client = new Client(options.address, credentials.createInsecure(), {
+  const client = new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), {
     "grpc.service_config": JSON.stringify(serviceConfig(options.services)),
     "grpc.service_config_disable_resolution": 1,
     "grpc.max_receive_message_length": maxBytes,
@@ -83,13 +93,13 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
   return {
     close: () => client.close(),
     unary(method, signal, timeoutMs, header, input, contextValues) {
-      const scope = callScope(signal, timeoutMs, header, options.defaultTimeoutMs);
+      const scope = callScope(method, options, signal, timeoutMs, header);
       const send = (req: UnaryRequest) => callUnary(client, req, scope.deadline);
       const message = create(method.input, input);
       return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: false, message })) as never;
     },
     stream(method, signal, timeoutMs, header, input, contextValues) {
-      const scope = callScope(signal, timeoutMs, header, options.defaultTimeoutMs);
+      const scope = callScope(method, options, signal, timeoutMs, header);
       const send = async (req: StreamRequest) => callStream(client, req, scope.deadline);
       const message = messages(method.input, input);
       return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: true, message })) as never;
@@ -144,10 +154,11 @@ interface CallScope {
 }
 
 function callScope(
+  method: DescMethod,
+  { defaultTimeoutMs = DEFAULT_TIMEOUT_MS, security }: GrpcTransportOptions,
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,
   headers: ConstructorParameters<typeof Headers>[0],
-  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
 ): CallScope {
   const call = currentCall();
   const now = Date.now();
@@ -157,6 +168,7 @@ function callScope(
   const deadline = Math.min(own ?? (Number.isFinite(inherited) ? inherited : now + defaultTimeoutMs), inherited);
   const header = new Headers(headers);
   if (call !== undefined && !header.has(REQUEST_ID_HEADER)) header.set(REQUEST_ID_HEADER, call.requestId);
+  for (const [name, value] of security?.callHeaders?.(method) ?? []) if (!header.has(name)) header.set(name, value);
   const signals = [signal, call?.signal].filter((one) => one !== undefined);
   return {
     deadline,
@@ -168,7 +180,7 @@ function callScope(
 function codec(method: DescMethod) {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    serialize: (message: Message) => Buffer.from(toBinary(method.input, message)),
+    serialize: (message: Message) => toBuffer(toBinary(method.input, message)),
     deserialize: (bytes: Buffer): Message => fromBinary(method.output as DescMessage, bytes),
   };
 }

@@ -32,9 +32,9 @@ import {
 import { hasCode, reasonOf } from "../../runtime/errors.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
-import { KnownContents } from "./known-contents.js";
 import { ThreadLease } from "./lease.js";
-import { addContents, joinValue, type Segments, toContents, ValueCutter } from "./segments.js";
+import { SegmentCache } from "./segment-cache.js";
+import { addContents, joinValue, type Segments, toContents, toHashes, toKeys, ValueCutter } from "./segments.js";
 import { jsonSerializer } from "./serializer.js";
 import { WriteQueue } from "./write-queue.js";
 
@@ -55,6 +55,8 @@ export interface ThreadSummary {
 
 /** Contents of one message: below the 4 MiB that every gRPC server accepts, with room for the rest. */
 const MESSAGE_BYTES = 2 * 1024 * 1024;
+/** Segments that one call asks for. */
+const MAX_ASKED_SEGMENTS = 65_536;
 /** Tasks whose writes go out together. */
 const MAX_TASKS = 256;
 const DEFAULT_LEASE_MS = 30_000;
@@ -82,7 +84,7 @@ interface Put {
 export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   readonly #client: Client<typeof CheckpointService>;
   readonly #close: () => void;
-  readonly #known = new KnownContents();
+  readonly #cache = new SegmentCache();
   readonly #cutter = new ValueCutter();
   readonly #queue = new WriteQueue<Put>({
     send: (threadId, puts) => this.#send(threadId, puts),
@@ -110,19 +112,14 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     const { thread_id, checkpoint_ns, checkpoint_id } = config.configurable ?? {};
     if (thread_id === undefined) return undefined;
-    const segments: Segments = new Map();
-    let found: CheckpointMessage | undefined;
+    const request = { threadId: String(thread_id), checkpointNs: checkpoint_ns ?? "", checkpointId: checkpoint_id ?? "" };
     try {
-      const request = { threadId: String(thread_id), checkpointNs: checkpoint_ns ?? "", checkpointId: checkpoint_id ?? "" };
-      for await (const { checkpoint, contents } of this.#client.getCheckpoint(request)) {
-        this.#known.add(String(thread_id), addContents(contents, segments));
-        found ??= checkpoint;
-      }
+      const { checkpoint, segments } = await this.#read(request);
+      return await this.#toTuple(checkpoint, segments);
     } catch (error) {
       if (hasCode(error, Code.NotFound)) return undefined;
       throw error;
     }
-    return found && this.#toTuple(found, segments);
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
@@ -146,7 +143,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
         // The service sends what another thread needs anew.
         if (checkpoint.threadId !== thread) segments = new Map();
         thread = checkpoint.threadId;
-        for (const part of received) this.#known.add(thread, addContents(part, segments));
+        for (const part of received) addContents(part, segments);
         received = [];
         yield await this.#toTuple(checkpoint, segments);
       }
@@ -203,7 +200,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   }
 
   override async deleteThread(threadId: string): Promise<void> {
-    this.#known.forget(threadId);
+    this.#cache.forget(threadId);
     await this.#client.deleteThread({ threadId });
   }
 
@@ -253,6 +250,46 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     return held;
   }
 
+  /** A checkpoint with all its segments; those that came by before are not asked for again. Rejects with NOT_FOUND. */
+  async #read(request: { threadId: string; checkpointNs: string; checkpointId: string }) {
+    const { threadId } = request;
+    for (let attempt = 1; ; attempt += 1) {
+      const withoutContents = this.#cache.knows(threadId) && attempt === 1;
+      const { checkpoint, contents } = await this.#client.getCheckpoint({ ...request, withoutContents });
+      if (checkpoint === undefined) throw new Error("the service found a checkpoint and did not send it");
+      const segments: Segments = new Map();
+      addContents(contents, segments);
+      try {
+        await this.#complete(threadId, checkpoint, segments);
+        this.#cache.add(threadId, segments);
+        return { checkpoint, segments };
+      } catch (error) {
+        // Deleted between the two calls; what is there now is another one, or none.
+        if (reasonOf(error) !== "MISSING_CONTENTS" || attempt === 2) throw error;
+      }
+    }
+  }
+
+  /** Adds the segments that the checkpoint names and that did not come with it. */
+  async #complete(threadId: string, checkpoint: CheckpointMessage, segments: Segments): Promise<void> {
+    let missing: string[] = [];
+    for (const { value } of [...checkpoint.channels, ...checkpoint.pendingWrites]) {
+      for (const key of value === undefined ? [] : toKeys(value.segments)) {
+        if (segments.has(key)) continue;
+        const data = this.#cache.get(key);
+        if (data === undefined) missing.push(key);
+        else segments.set(key, data);
+      }
+    }
+    missing = [...new Set(missing)];
+    while (missing.length > 0) {
+      const { contents } = await this.#client.getContents({ threadId, hashes: toHashes(missing.slice(0, MAX_ASKED_SEGMENTS)) });
+      const received = addContents(contents, segments).length;
+      if (received === 0) throw new Error("the service was asked for segments and sent none");
+      missing = missing.slice(received);
+    }
+  }
+
   /** Sends puts and what of their segments the service does not have: ahead of them when it is too large to go along. */
   async #send(threadId: string, puts: readonly Put[]): Promise<void> {
     const segments = new Map(puts.flatMap((put) => [...put.segments]));
@@ -260,7 +297,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     const taskWrites = puts.flatMap((put) => put.taskWrites ?? []);
     const fencingToken = this.#leases.get(threadId)?.fencingToken ?? 0n;
     const attempt = async () => {
-      const news = [...segments].filter(([key]) => !this.#known.has(threadId, key));
+      const news = [...segments].filter(([key]) => !this.#cache.has(threadId, key));
       let [contents, ...more]: (Contents | undefined)[] = [...toContents(news, MESSAGE_BYTES)];
       if (more.length > 0) {
         for (const part of [contents, ...more]) await this.#client.putContents({ threadId, contents: part, fencingToken });
@@ -274,10 +311,10 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     } catch (error) {
       if (reasonOf(error) !== "MISSING_CONTENTS") throw error;
       // Pruned, deleted or expired since: everything goes along once more.
-      this.#known.forget(threadId);
+      this.#cache.forget(threadId);
       await attempt();
     }
-    this.#known.add(threadId, segments.keys());
+    this.#cache.add(threadId, segments);
   }
 
   #cut(channel: string, value: unknown, segments: Segments) {

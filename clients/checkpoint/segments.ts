@@ -167,11 +167,13 @@ function split(bytes: Uint8Array, segments: Segments): string[] {
   return keys;
 }
 
-function toHashes(keys: readonly string[]): Buffer {
+/** Keys as they travel. */
+export function toHashes(keys: readonly string[]): Buffer {
   return Buffer.from(keys.join(""), "latin1");
 }
 
-function toKeys(hashes: Uint8Array): string[] {
+/** Hashes that stand one after the other, as keys. */
+export function toKeys(hashes: Uint8Array): string[] {
   const text = Buffer.from(hashes.buffer, hashes.byteOffset, hashes.byteLength).toString("latin1");
   return Array.from({ length: text.length / HASH_BYTES }, (_, i) => text.slice(i * HASH_BYTES, (i + 1) * HASH_BYTES));
 }

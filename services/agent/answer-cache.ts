@@ -1,11 +1,13 @@
-import type { CacheClient, CacheScope } from "../../clients/cache/index.js";
-import type { Citation } from "../../runtime/llm/answerer.js";
+import type { CacheScope } from "../../clients/cache/index.js";
 import type { AgentKind } from "./agents/agent-kind.js";
 import type { RunSettings } from "./settings.js";
 import type { RunAnswer } from "./state.js";
 
 /** An answer that may be given again: what it cost is not part of it. */
-export type StoredAnswer = Pick<RunAnswer, "text" | "citations" | "model">;
+export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model"> {
+  /** What threads with this answer grow from; null when it could not be stored. */
+  readonly seed: string | null;
+}
 
 /** Changes with the form of what is stored. */
 const FORMAT = 1;
@@ -31,17 +33,12 @@ export function answerKey(question: string): string {
   return question.trim().replace(/\s+/g, " ");
 }
 
-export async function storedAnswer(cache: CacheClient, scope: CacheScope, question: string): Promise<StoredAnswer | undefined> {
-  const value = await cache.get("ANSWER", scope, answerKey(question));
-  return value && decodeAnswer(value);
-}
-
-export function encodeAnswer({ text, citations, model }: StoredAnswer): Uint8Array {
-  return Buffer.from(JSON.stringify({ text, citations, model }));
+export function encodeAnswer({ text, citations, model, seed }: StoredAnswer): Uint8Array {
+  return Buffer.from(JSON.stringify({ text, citations, model, seed }));
 }
 
 export function decodeAnswer(value: Uint8Array): StoredAnswer {
-  return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("utf8")) as StoredAnswer & { citations: Citation[] };
+  return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("utf8")) as StoredAnswer;
 }
 
 /** The same filters in the same order of keys. */

@@ -15,7 +15,8 @@ import type { Clock } from "../../runtime/clock.js";
 import type { BaseMessage } from "@langchain/core/messages";
 import { stampOf } from "./conversation.js";
 import { messagePage } from "./message-page.js";
-import type { RunEvent, RunRequest, RunResult, Runs } from "./runs.js";
+import type { RunEvent, RunRequest, RunResult } from "./run.js";
+import type { Runs } from "./runs.js";
 import { runSettings } from "./settings.js";
 import type { Threads } from "./threads.js";
 

@@ -1,46 +1,19 @@
 import { randomUUID } from "node:crypto";
-import { AIMessage } from "@langchain/core/messages";
-import type { Citation } from "../../runtime/llm/answerer.js";
-import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
+import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
-import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
 import { asksSomething } from "./asks.js";
-import { Channel } from "./channel.js";
-import { stamp, userMessage } from "./conversation.js";
-import { Epochs } from "./epochs.js";
+import { CachedRuns } from "./cached-runs.js";
+import { userMessage } from "./conversation.js";
 import { unknownAgent } from "./errors.js";
-import { runTimeout } from "./run-timeout.js";
+import { NewThreadSaver } from "./new-thread-saver.js";
+import { beginning, resultOf, type Run, type RunEvent, type RunRequest } from "./run.js";
 import type { RunSlots } from "./run-slots.js";
-import type { RunSettings } from "./settings.js";
+import { runTimeout } from "./run-timeout.js";
 import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
 import { summaryOf } from "./step-summary.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { Threads } from "./threads.js";
-
-/** A question to an agent. */
-export interface RunRequest {
-  readonly agentType: string;
-  readonly question: string;
-  /** Empty for a new thread. */
-  readonly threadId: string;
-  readonly settings: RunSettings;
-  /** Answer afresh even when the cache has an answer. */
-  readonly bypassCache: boolean;
-}
-
-/** What happens in a run, in order; the result is last. */
-export type RunEvent = { step: { name: string; summary: string } } | NodeEvent | { result: RunResult };
-
-export interface RunResult {
-  readonly response: string;
-  readonly threadId: string;
-  readonly agentType: string;
-  readonly cached: boolean;
-  readonly model: string;
-  readonly collection: string;
-  readonly citations: readonly Citation[];
-  readonly usage: Usage;
-}
 
 export interface RunsOptions {
   deps: AgentDeps;
@@ -48,27 +21,32 @@ export interface RunsOptions {
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
+  limiter: Pick<RateLimiter, "check">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
 }
 
-/** One that was begun: the request with what belongs to it. */
-interface Run extends RunRequest {
+/** An agent's graph, for threads that exist and for those that do not. */
+interface Agent {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
-  readonly signal: AbortSignal;
+  readonly newThreadGraph: AgentGraph;
 }
 
 /** Runs agents on questions. */
 export class Runs {
   readonly #options: RunsOptions;
-  readonly #epochs: Epochs;
-  readonly #agents: Map<string, { kind: AgentKind; graph: AgentGraph }>;
+  readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #cached: CachedRuns;
 
   constructor(options: RunsOptions) {
+    const { deps, kinds } = options;
     this.#options = options;
-    this.#epochs = new Epochs(options.deps.rag);
-    this.#agents = new Map(options.kinds.map((kind) => [kind.type, { kind, graph: kind.build(options.deps) }]));
+    this.#cached = new CachedRuns(deps, options.threads, (run) => this.#inSlot(run));
+    const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
+    this.#agents = new Map(
+      kinds.map((kind) => [kind.type, { kind, graph: kind.build(deps), newThreadGraph: kind.build(newThreadDeps) }]),
+    );
   }
 
   get kinds(): readonly AgentKind[] {
@@ -77,7 +55,7 @@ export class Runs {
 
   /**
    * Answers a question. Throws INVALID_ARGUMENT for an unknown agent or model, NOT_FOUND for an unknown collection,
-   * ABORTED when the thread has a run already, RESOURCE_EXHAUSTED when the replica is full.
+   * ABORTED when the thread has a run already, RESOURCE_EXHAUSTED when the replica is full or the tenant may not run more.
    */
   async *ask(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const agent = this.#agents.get(request.agentType);
@@ -86,13 +64,7 @@ export class Runs {
     this.#options.deps.models.answerer(request.settings.model);
     const timeout = runTimeout(signal, this.#options.timeoutMs);
     try {
-      // Nobody else knows a new thread: it needs no lock, and has no history.
-      if (request.threadId === "") {
-        const run = { ...request, ...agent, threadId: randomUUID(), signal: timeout.signal };
-        return yield* this.#remember(run, true);
-      }
-      const run = { ...request, ...agent, signal: timeout.signal };
-      yield* this.#options.locks.hold(run.threadId, (lost) => this.#inThread({ ...run, signal: AbortSignal.any([run.signal, lost]) }));
+      yield* request.threadId === "" ? this.#inNewThread(request, agent, timeout.signal) : this.#inThread(request, agent, timeout.signal);
     } catch (error) {
       timeout.signal.throwIfAborted();
       throw error;
@@ -101,64 +73,35 @@ export class Runs {
     }
   }
 
-  async *#inThread(run: Run): AsyncGenerator<RunEvent> {
-    yield* this.#remember(run, (await this.#options.threads.find(run.threadId)) === undefined);
+  /** Nobody else knows the thread: it needs no lock, and has no history. */
+  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+    const run = { ...request, kind, graph, signal, threadId: randomUUID(), unstored: [] };
+    return mayBeCached(run) ? this.#cached.answer(run, false) : this.#inSlot(run);
   }
 
-  /** Answers from the cache what can be, the rest by the agent. */
-  async *#remember(run: Run, isNew: boolean): AsyncGenerator<RunEvent> {
-    if (isNew && !run.bypassCache && asksSomething(run.question)) yield* this.#fromCache(run);
-    else yield* this.#byAgent(run);
+  #inThread(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+    const { threads, locks } = this.#options;
+    return locks.hold(request.threadId, async function* (this: Runs, lost: AbortSignal) {
+      const thread = await threads.find(request.threadId);
+      const run = {
+        ...request,
+        kind: agent.kind,
+        graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
+        signal: AbortSignal.any([signal, lost]),
+        unstored: thread === undefined || thread.isStored ? [] : thread.messages,
+      };
+      yield* thread === undefined && mayBeCached(run) ? this.#cached.answer(run, true) : this.#inSlot(run);
+    }.bind(this));
   }
 
-  /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
-  async *#fromCache(run: Run): AsyncGenerator<RunEvent> {
-    const epoch = await this.#epochs.current(run.settings.collection);
-    const scope = answerScope(run.kind, run.settings, epoch);
-    const events = new Channel<RunEvent>();
-    const compute = async () => {
-      for await (const event of this.#byAgent(run)) {
-        events.push(event);
-        if ("result" in event) return encodeAnswer({ ...event.result, text: event.result.response });
-      }
-      throw new Error("the run ended without a result");
-    };
-    this.#options.deps.cache
-      .getOrCompute("ANSWER", scope, answerKey(run.question), compute)
-      .then(async ({ value, cached }) => {
-        if (cached) await this.#repeat(run, decodeAnswer(value), (event) => events.push(event));
-      })
-      .then(
-        () => events.close(),
-        (error: unknown) => events.close(error),
-      );
-    yield* events;
-  }
-
-  /** Gives a stored answer once more. The thread holds question and answer before anyone is told of it. */
-  async #repeat(run: Run, answer: StoredAnswer, tell: (event: RunEvent) => void): Promise<void> {
-    const { clock } = this.#options.deps;
-    const said = userMessage(run.question, clock);
-    const message = new AIMessage({
-      id: randomUUID(),
-      content: answer.text,
-      response_metadata: stamp(clock, { model: answer.model, citations: answer.citations }),
-    });
-    const update = { ...begin(run, said), messages: [said, message], question: run.question, reply: { ...answer, usage: NO_USAGE } };
-    await run.graph.updateState({ configurable: { thread_id: run.threadId } }, update, "answer");
-    tell({ step: { name: "cache", summary: "Found the answer in the cache." } });
-    tell({ text: answer.text });
-    for (const citation of answer.citations) tell({ citation });
-    tell({ result: resultOf(run, { ...answer, usage: NO_USAGE }, true) });
-  }
-
-  async *#byAgent(run: Run): AsyncGenerator<RunEvent> {
-    yield* this.#options.slots.hold(() => this.#runGraph(run));
+  #inSlot(run: Run): AsyncIterable<RunEvent> {
+    return this.#options.slots.hold(() => this.#runGraph(run));
   }
 
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
-    const input = begin(run, userMessage(run.question, this.#options.deps.clock));
-    const stream = await run.graph.stream(input, {
+    await admitRun(this.#options.limiter);
+    const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock)];
+    const stream = await run.graph.stream(beginning(run, messages), {
       configurable: { thread_id: run.threadId },
       durability: "sync",
       streamMode: ["updates", "custom"],
@@ -182,11 +125,7 @@ export class Runs {
   }
 }
 
-/** What a run begins with: what the last question left is gone. */
-function begin(run: Run, said: ReturnType<typeof userMessage>): RunStateUpdate {
-  return { messages: [said], settings: run.settings, question: "", usage: NO_USAGE, passages: [], epoch: null, reply: null };
-}
-
-function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage }: RunAnswer, cached: boolean): RunResult {
-  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage };
+/** Whether an answer depends on the question alone, not on what was said before: for the first of a thread. */
+function mayBeCached({ bypassCache, question }: RunRequest): boolean {
+  return !bypassCache && asksSomething(question);
 }

@@ -1,6 +1,7 @@
 import { createCacheClient } from "../../clients/cache/index.js";
 import { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
 import { createRagClient } from "../../clients/rag/index.js";
+import { RateLimiter } from "../../clients/ratelimit/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
@@ -29,8 +30,9 @@ export async function startAgentService(
   const rag = createRagClient({ address: config.ragAddress });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
   const cache = createCacheClient({ address: config.cacheAddress });
+  const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock });
   const models = shared.models ?? openModels(config.models, host.metrics.registry);
-  const threads = new Threads(checkpointer);
+  const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
   const runs = new Runs({
     deps: { rag, cache, models, clock: host.clock, checkpointer },
@@ -38,10 +40,12 @@ export async function startAgentService(
     threads,
     locks: new ThreadLocks(checkpointer),
     slots,
+    limiter,
     timeoutMs: config.runTimeoutMs,
   });
   registerRunMetrics(host.metrics.registry, slots);
-  const closeClients = () => {
+  const closeClients = async () => {
+    await limiter.close();
     rag.close();
     checkpointer.close();
     cache.close();
@@ -52,8 +56,8 @@ export async function startAgentService(
     services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
     interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
-  }).catch((error: unknown) => {
-    closeClients();
+  }).catch(async (error: unknown) => {
+    await closeClients();
     throw error;
   });
 
@@ -64,7 +68,8 @@ export async function startAgentService(
     notReady: async () => [],
     async stop(graceMs) {
       await server.drain(graceMs);
-      closeClients();
+      await threads.settled();
+      await closeClients();
     },
   };
 }

@@ -14,6 +14,8 @@ export interface CheckpointConfig {
   cleaningIntervalMs: number;
   /** Most connections to PostgreSQL. */
   maxConnections: number;
+  /** Segments of threads in use that are kept in memory, in bytes. */
+  cacheBytes: number;
   /** Holds the embedded database of a service that runs alone. */
   dataDir: string;
 }
@@ -36,6 +38,7 @@ const schema = z.object({
   RAGENTS_CHECKPOINT_TTL_S: integer({ default: -1, min: -1, max: 3650 * DAY_S, unit: "seconds; 0 for never" }),
   RAGENTS_CHECKPOINT_MAX_PER_THREAD: integer({ default: -1, min: -1, max: 1_000_000, unit: "checkpoints; 0 for all" }),
   RAGENTS_CHECKPOINT_CLEANING_INTERVAL_S: integer({ default: 60, min: 1, max: DAY_S, unit: "seconds" }),
+  RAGENTS_CHECKPOINT_CACHE_BYTES: integer({ default: 64_000_000, min: 1_000_000, max: 1e11, unit: "bytes" }),
   RAGENTS_CHECKPOINT_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
 });
 
@@ -53,6 +56,7 @@ export function loadCheckpointConfig(env: NodeJS.ProcessEnv): CheckpointConfig {
     maxCheckpoints: max === -1 ? (onRedis ? 10 : 20) : max,
     cleaningIntervalMs: values.RAGENTS_CHECKPOINT_CLEANING_INTERVAL_S * 1000,
     maxConnections: values.RAGENTS_CHECKPOINT_MAX_CONNECTIONS,
+    cacheBytes: values.RAGENTS_CHECKPOINT_CACHE_BYTES,
     dataDir: values.RAGENTS_DATA_DIR,
   };
 }

@@ -45,22 +45,20 @@ export function packContent(data: Uint8Array): Buffer {
   return Buffer.concat([header, data]);
 }
 
-/** A segment's bytes from what is stored. Throws DamagedContentError when they are not what was stored. */
-export function unpackContent(stored: Buffer): Buffer {
-  if (stored.length < CONTENT_HEADER_BYTES) throw new DamagedContentError("a segment is cut off");
-  const data = inflate(stored);
+/** A segment's bytes from what is stored; undefined when they are not what was stored. */
+export function unpackContent(stored: Buffer): Buffer | undefined {
+  if (stored.length < CONTENT_HEADER_BYTES) return undefined;
+  const data = inflate(stored[0], stored.subarray(CONTENT_HEADER_BYTES));
   // Not the hash: this finds what disks and bugs do to bytes, at a tenth of the time.
-  if (crc32(data) !== stored.readUInt32BE(1)) throw new DamagedContentError("a segment does not have its checksum");
-  return data;
+  return data !== undefined && crc32(data) === stored.readUInt32BE(1) ? data : undefined;
 }
 
-function inflate(stored: Buffer): Buffer {
-  const payload = stored.subarray(CONTENT_HEADER_BYTES);
-  if (stored[0] === RAW) return payload;
-  if (stored[0] !== DEFLATED) throw new DamagedContentError("a segment is stored in an unknown form");
+function inflate(form: number | undefined, payload: Buffer): Buffer | undefined {
+  if (form === RAW) return payload;
+  if (form !== DEFLATED) return undefined;
   try {
     return inflateRawSync(payload);
-  } catch (cause) {
-    throw new DamagedContentError("a segment cannot be inflated", { cause });
+  } catch {
+    return undefined;
   }
 }

@@ -20,6 +20,15 @@ export function missingContents(hashes: readonly Buffer[]): ConnectError {
   return error;
 }
 
+export function contentsNotFound(threadId: string): ConnectError {
+  return meshError(
+    Code.NotFound,
+    ErrorReason.MISSING_CONTENTS,
+    "A segment is not there: the checkpoint that names it was deleted; get the checkpoint again.",
+    { metadata: { thread_id: threadId } },
+  );
+}
+
 export function leaseLost(threadId: string): ConnectError {
   return meshError(
     Code.FailedPrecondition,

@@ -7,8 +7,9 @@ import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { sweepTimeOf } from "./cleaning.js";
 import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
-import { checkpointParts, listParts } from "./reading.js";
+import { listParts, readCheckpoint, readContents } from "./reading.js";
 import { chooseDeletable } from "./retention.js";
+import type { SegmentReader } from "./segment-reader.js";
 import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
 import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
 
@@ -17,11 +18,12 @@ const DEFAULT_PAGE_SIZE = 50;
 
 export function checkpointHandlers(deps: {
   store: CheckpointStore;
+  segments: SegmentReader;
   clock: Clock;
   /** Called after a checkpoint was stored; the thread has so many now. */
   onPut: (thread: ThreadKey, checkpointCount: number) => void;
 }): ServiceImpl<typeof CheckpointService> {
-  const { store, clock } = deps;
+  const { store, segments, clock } = deps;
   const now = () => new Date(clock.now());
   const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
 
@@ -46,6 +48,7 @@ export function checkpointHandlers(deps: {
       const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
       const context = { fencingToken: request.fencingToken, now: now() };
       const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
+      segments.remember(thread, plan.added());
       deps.onPut(thread, checkpointCount);
       return {};
     },
@@ -56,6 +59,7 @@ export function checkpointHandlers(deps: {
       const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
       const context = { fencingToken: request.fencingToken, now: now() };
       await plan.store((addition) => store.put(thread, batch, addition, context));
+      segments.remember(thread, plan.added());
       return {};
     },
 
@@ -68,10 +72,19 @@ export function checkpointHandlers(deps: {
       return {};
     },
 
-    async *getCheckpoint(request) {
-      const found = await store.get(threadOf(request), request.checkpointNs, request.checkpointId || undefined, now());
+    async getCheckpoint(request) {
+      const place = {
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId || undefined,
+        withoutContents: request.withoutContents,
+      };
+      const found = await readCheckpoint(deps, threadOf(request), place, now());
       if (found === undefined) throw checkpointNotFound(request.threadId, request.checkpointId);
-      yield* checkpointParts(found.checkpoint, found.contents);
+      return found;
+    },
+
+    async getContents(request) {
+      return { contents: await readContents(deps, threadOf(request), request.hashes) };
     },
 
     async *listCheckpoints(request) {
@@ -83,7 +96,7 @@ export function checkpointHandlers(deps: {
         before: request.beforeCheckpointId || undefined,
         filter: request.filter.length === 0 ? undefined : searchableJson("filter", request.filter),
       };
-      yield* listParts(store, query, request.limit ?? Number.POSITIVE_INFINITY, now());
+      yield* listParts(deps, query, request.limit ?? Number.POSITIVE_INFINITY, now());
     },
 
     async getThread(request) {
@@ -105,7 +118,9 @@ export function checkpointHandlers(deps: {
     },
 
     async deleteThread(request) {
-      await store.deleteThread(threadOf(request));
+      const thread = threadOf(request);
+      await store.deleteThread(thread);
+      segments.forget(thread);
       return {};
     },
 

@@ -10,142 +10,152 @@ import {
   type Value,
   ValueSchema,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import { DamagedContentError, hashKey, unpackContent } from "./content.js";
-import { checkpointDamaged } from "./errors.js";
+import { DamagedContentError, HASH_BYTES } from "./content.js";
+import { checkpointDamaged, contentsNotFound } from "./errors.js";
 import { unpackValue } from "./packed-value.js";
+import type { SegmentReader } from "./segment-reader.js";
 import { expandTree, type SegmentRef } from "./segment-tree.js";
-import type { CheckpointKey, CheckpointStore, ListQuery, StoredCheckpoint, StoredContents, ThreadKey } from "./store.js";
-
-/** A message of a stream: contents, and in the last one of each checkpoint the checkpoint. */
-export interface CheckpointPart {
-  checkpoint?: Checkpoint;
-  contents: Contents;
-}
+import type { CheckpointStore, ListQuery, StoredCheckpoint, ThreadKey } from "./store.js";
 
 /** Contents of one message: far below the 4 MiB that every gRPC client accepts. */
 const MESSAGE_BYTES = 2 * 1024 * 1024;
 /** Checkpoints that a list reads at a time. */
 const PAGE_SIZE = 50;
 
-/** The messages of one checkpoint. Throws DATA_LOSS, naming it, when its stored bytes are damaged. */
-export function* checkpointParts(checkpoint: StoredCheckpoint, contents: StoredContents): Generator<CheckpointPart> {
-  let opened: ReturnType<typeof openCheckpoint>;
-  try {
-    opened = openCheckpoint(checkpoint, contents, new Set());
-  } catch (error) {
-    if (!(error instanceof DamagedContentError)) throw error;
-    throw checkpointDamaged(checkpoint.threadId, [checkpoint.checkpointId], error);
-  }
-  yield* inMessages(opened);
+type Segments = ReadonlyMap<string, Buffer>;
+
+export interface Reading {
+  readonly store: CheckpointStore;
+  readonly segments: SegmentReader;
 }
+
+/** A message of a list: contents, and in the last one of each checkpoint the checkpoint. */
+export interface CheckpointPart {
+  checkpoint?: Checkpoint;
+  contents: Contents;
+}
+
+/**
+ * A checkpoint as it travels, with the contents of its segments that fit into
+ * one message, or none. Undefined when there is none; throws DATA_LOSS, naming
+ * it, when its stored bytes are damaged.
+ */
+export async function readCheckpoint(
+  { store, segments }: Reading,
+  thread: ThreadKey,
+  place: { namespace: string; checkpointId: string | undefined; withoutContents: boolean },
+  now: Date,
+): Promise<CheckpointPart | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    const stored = await store.get(thread, place.namespace, place.checkpointId, now);
+    if (stored === undefined) return undefined;
+    try {
+      const opened = openCheckpoint(stored, await segments.read(thread, refsOf(stored)));
+      const [contents] = toContents(place.withoutContents ? new Map() : opened.segments);
+      return { checkpoint: opened.checkpoint, contents: contents ?? create(ContentsSchema) };
+    } catch (error) {
+      if (!(error instanceof DamagedContentError)) throw error;
+      // It may have been deleted between the two readings.
+      if (attempt === 2) throw checkpointDamaged(stored.threadId, [stored.checkpointId], error);
+    }
+  }
+}
+
+/** The first of the named segments, as many as fit into one message. Throws NOT_FOUND when one of them is not there. */
+export async function readContents({ segments }: Reading, thread: ThreadKey, hashes: Uint8Array): Promise<Contents> {
+  const refs: SegmentRef[] = [];
+  for (let at = 0; at < hashes.length; at += HASH_BYTES) {
+    refs.push({ level: 0, hash: Buffer.from(hashes.buffer, hashes.byteOffset + at, HASH_BYTES) });
+  }
+  // Segments are at most as large as the message: the first ones fill it.
+  const found = await segments.read(thread, refs.slice(0, MAX_READ_SEGMENTS));
+  const wanted = expandTree(refs.slice(0, MAX_READ_SEGMENTS), () => undefined);
+  const parts = new Map(wanted.map((key) => [key, found.get(key)] as const));
+  if ([...parts.values()].includes(undefined)) throw contentsNotFound(thread.threadId);
+  return [...toContents(parts as Segments)][0] ?? create(ContentsSchema);
+}
+
+/** Segments that one call looks up. */
+const MAX_READ_SEGMENTS = 4096;
 
 /**
  * The messages of a list; a content is sent once for as long as the thread
  * stays the same. Throws DATA_LOSS at its end when checkpoints were damaged.
  */
 export async function* listParts(
-  store: CheckpointStore,
+  reading: Reading,
   query: ListQuery,
   limit: number,
   now: Date,
 ): AsyncGenerator<CheckpointPart> {
-  const damaged: CheckpointKey[] = [];
-  let after: CheckpointKey | undefined;
+  const damaged: StoredCheckpoint[] = [];
+  let after: StoredCheckpoint | undefined;
   let left = limit;
-  let thread = new ThreadContents(store, { tenant: query.tenant, threadId: "" });
+  let sent = new Set<string>();
   while (left > 0) {
     const size = Math.min(left, PAGE_SIZE);
-    const page = await store.list(query, after, size, now);
-    for (const [i, checkpoint] of page.entries()) {
-      if (checkpoint.threadId !== thread.key.threadId) thread = new ThreadContents(store, checkpoint);
-      const ofThread = page.slice(i).filter(({ threadId }) => threadId === checkpoint.threadId);
-      try {
-        const opened = openCheckpoint(checkpoint, await thread.load(ofThread), thread.sent);
-        yield* inMessages(opened);
-        thread.markSent(opened.segments.keys());
-      } catch (error) {
-        if (!(error instanceof DamagedContentError)) throw error;
-        damaged.push(checkpoint);
+    const page = await reading.store.list(query, after, size, now);
+    for (const ofThread of byThread(page)) {
+      const thread = ofThread[0] as StoredCheckpoint;
+      if (thread.threadId !== after?.threadId) sent = new Set();
+      const segments = await reading.segments.read(thread, ofThread.flatMap(refsOf), sent);
+      for (const stored of ofThread) {
+        after = stored;
+        try {
+          const opened = openCheckpoint(stored, segments, sent);
+          yield* inMessages(opened);
+          for (const key of opened.segments.keys()) sent.add(key);
+        } catch (error) {
+          if (!(error instanceof DamagedContentError)) throw error;
+          if ((await reading.store.get(stored, stored.namespace, stored.checkpointId, now)) !== undefined) damaged.push(stored);
+        }
       }
-      left -= 1;
     }
+    left -= page.length;
     if (page.length < size) break;
-    after = page.at(-1);
   }
   if (damaged[0] !== undefined) {
     throw checkpointDamaged(damaged[0].threadId, damaged.map(({ checkpointId }) => checkpointId));
   }
 }
 
-/** What a list has read of a thread, and what of it the reader has. */
-class ThreadContents {
-  readonly #store: CheckpointStore;
-  readonly #loaded = new Map<string, Buffer>();
-  #asked = new Set<StoredCheckpoint>();
-  readonly sent = new Set<string>();
-  readonly key: ThreadKey;
-
-  constructor(store: CheckpointStore, key: ThreadKey) {
-    this.#store = store;
-    this.key = { tenant: key.tenant, threadId: key.threadId };
+/** Neighbours of one thread. */
+function byThread(page: readonly StoredCheckpoint[]): StoredCheckpoint[][] {
+  const groups: StoredCheckpoint[][] = [];
+  for (const checkpoint of page) {
+    const last = groups.at(-1);
+    if (last?.[0]?.threadId === checkpoint.threadId) last.push(checkpoint);
+    else groups.push([checkpoint]);
   }
-
-  /** Reads what these checkpoints name and was not read yet, at once. */
-  async load(checkpoints: readonly StoredCheckpoint[]): Promise<StoredContents> {
-    const news = checkpoints.filter((checkpoint) => !this.#asked.has(checkpoint));
-    if (news.length === 0) return this.#loaded;
-    this.#asked = new Set(checkpoints);
-    const wanted = new Map<string, SegmentRef>();
-    for (const packed of news.flatMap(packedValues)) {
-      for (const ref of readableRefs(packed)) {
-        const key = hashKey(ref.hash);
-        if (!this.#loaded.has(key) && !this.sent.has(key)) wanted.set(key, ref);
-      }
-    }
-    if (wanted.size > 0) {
-      for (const [key, stored] of await this.#store.contents(this.key, [...wanted.values()])) this.#loaded.set(key, stored);
-    }
-    return this.#loaded;
-  }
-
-  /** Their bytes are the reader's now. */
-  markSent(keys: Iterable<string>): void {
-    for (const key of keys) {
-      this.sent.add(key);
-      this.#loaded.delete(key);
-    }
-  }
+  return groups;
 }
 
-function packedValues(checkpoint: StoredCheckpoint): Buffer[] {
-  return [...checkpoint.channels, ...checkpoint.writes].map(({ value }) => value);
-}
-
-/** References of a value; none of a damaged one, which is found out when it is opened. */
-function readableRefs(packed: Buffer): readonly SegmentRef[] {
-  try {
-    return unpackValue(packed).refs;
-  } catch {
-    return [];
-  }
+/** What a checkpoint's values name; nothing of a damaged value, which is found out when it is opened. */
+function refsOf(checkpoint: StoredCheckpoint): SegmentRef[] {
+  return [...checkpoint.channels, ...checkpoint.writes].flatMap(({ value }) => {
+    try {
+      return unpackValue(value).refs;
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** The checkpoint as it travels, and the bytes of its segments that are not in `sent`, by hashKey. */
-function openCheckpoint(stored: StoredCheckpoint, contents: StoredContents, sent: ReadonlySet<string>) {
+function openCheckpoint(stored: StoredCheckpoint, found: Segments, sent?: ReadonlySet<string>) {
   const segments = new Map<string, Buffer>();
   const find = (key: string): Buffer => {
-    const bytes = contents.get(key);
-    if (bytes === undefined) throw new DamagedContentError("a segment is gone");
-    return unpackContent(bytes);
+    const data = found.get(key);
+    if (data === undefined) throw new DamagedContentError("a segment is gone, or does not have its checksum");
+    return data;
   };
   const open = (packed: Buffer): Value => {
     const { encoding, refs, tail } = unpackValue(packed);
-    const hashes = expandTree(refs, (hash) => find(hashKey(hash)));
-    for (const hash of hashes) {
-      const key = hashKey(hash);
-      if (!sent.has(key) && !segments.has(key)) segments.set(key, find(key));
+    const keys = expandTree(refs, find);
+    for (const key of keys) {
+      if (!sent?.has(key) && !segments.has(key)) segments.set(key, find(key));
     }
-    return create(ValueSchema, { encoding, segments: Buffer.concat(hashes), tail });
+    return create(ValueSchema, { encoding, segments: Buffer.from(keys.join(""), "latin1"), tail });
   };
   const checkpoint = create(CheckpointSchema, {
     threadId: stored.threadId,
@@ -170,19 +180,31 @@ function splitData(packed: Buffer): { data: Buffer; metadata: Buffer } {
   return { data: packed.subarray(4, 4 + length), metadata: packed.subarray(4 + length) };
 }
 
-function* inMessages(opened: { checkpoint: Checkpoint; segments: ReadonlyMap<string, Buffer> }): Generator<CheckpointPart> {
+function* inMessages({ checkpoint, segments }: { checkpoint: Checkpoint; segments: Segments }): Generator<CheckpointPart> {
+  let last = create(ContentsSchema);
+  let first = true;
+  for (const contents of toContents(segments)) {
+    if (!first) yield { contents: last };
+    last = contents;
+    first = false;
+  }
+  yield { checkpoint, contents: last };
+}
+
+/** Segments one after the other, in messages. */
+function* toContents(segments: Segments): Generator<Contents> {
   let batch: [string, Buffer][] = [];
   let bytes = 0;
-  for (const entry of opened.segments) {
+  for (const entry of segments) {
     if (bytes > 0 && bytes + entry[1].length > MESSAGE_BYTES) {
-      yield { contents: contentsOf(batch) };
+      yield contentsOf(batch);
       batch = [];
       bytes = 0;
     }
     batch.push(entry);
     bytes += entry[1].length;
   }
-  yield { checkpoint: opened.checkpoint, contents: contentsOf(batch) };
+  if (batch.length > 0) yield contentsOf(batch);
 }
 
 function contentsOf(segments: readonly [string, Buffer][]): Contents {

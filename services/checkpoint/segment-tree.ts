@@ -57,17 +57,23 @@ export function childrenOf(node: Uint8Array): Buffer[] {
 }
 
 /**
- * The segments below `refs`, in order. `find` gives the bytes of a node; it
- * throws when it has none.
+ * The keys of the segments below `refs`, in order. `nodes` gives the bytes of a
+ * node; segments below one that it does not have are left out.
  */
-export function expandTree(refs: readonly SegmentRef[], find: (hash: Buffer) => Uint8Array): Buffer[] {
-  const segments: Buffer[] = [];
-  const visit = (level: number, hash: Buffer) => {
-    if (level === 0) segments.push(hash);
-    else for (const child of childrenOf(find(hash))) visit(level - 1, child);
+export function expandTree(refs: readonly SegmentRef[], nodes: (key: string) => Uint8Array | undefined): string[] {
+  const segments: string[] = [];
+  const visit = (level: number, key: string) => {
+    if (level === 0) segments.push(key);
+    else for (const child of childKeys(nodes(key))) visit(level - 1, child);
   };
-  for (const { level, hash } of refs) visit(level, hash);
+  for (const { level, hash } of refs) visit(level, hashKey(hash));
   return segments;
+}
+
+function childKeys(node: Uint8Array | undefined): string[] {
+  if (node === undefined) return [];
+  const text = hashKey(node);
+  return Array.from({ length: text.length / HASH_BYTES }, (_, i) => text.slice(i * HASH_BYTES, (i + 1) * HASH_BYTES));
 }
 
 /** What a put adds beside the value itself. */

@@ -10,6 +10,7 @@ import { openPostgres } from "../../runtime/sql/postgres.js";
 import { Cleaning } from "./cleaning.js";
 import { type CheckpointConfig, loadCheckpointConfig } from "./config.js";
 import { checkpointHandlers } from "./handlers.js";
+import { SegmentReader } from "./segment-reader.js";
 import type { CheckpointStore } from "./store.js";
 import { openSqlCheckpointStore } from "./store-sql.js";
 
@@ -33,7 +34,12 @@ export async function startCheckpointService(
     maxCheckpoints: config.maxCheckpoints,
     intervalMs: config.cleaningIntervalMs,
   });
-  const handlers = checkpointHandlers({ store, clock: host.clock, onPut: (thread, count) => cleaning.notice(thread, count) });
+  const handlers = checkpointHandlers({
+    store,
+    segments: new SegmentReader(store, { maxBytes: config.cacheBytes }),
+    clock: host.clock,
+    onPut: (thread, count) => cleaning.notice(thread, count),
+  });
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,

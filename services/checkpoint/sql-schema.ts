@@ -254,20 +254,20 @@ const functions = [
   // Each content as its hash, its size in four bytes and its bytes, one after the other.
   `create function checkpoint.read_contents(p_tenant text, p_thread text, p_refs bytea)
   returns bytea language plpgsql stable as $$
+  declare
+    hashes bytea[];
   begin
-    if octet_length(p_refs) = 0 then
-      return ''::bytea;
-    end if;
+    select array_agg(distinct r.hash) into hashes from checkpoint.reachable(p_tenant, p_thread, p_refs) r;
     return (
       select coalesce(string_agg(c.hash || int4send(octet_length(c.data)) || c.data, ''::bytea), ''::bytea)
-      from (select distinct r.hash from checkpoint.reachable(p_tenant, p_thread, p_refs) r) r
-      join checkpoint.contents c on c.tenant = p_tenant and c.thread_id = p_thread and c.hash = r.hash
+      from checkpoint.contents c
+      where c.tenant = p_tenant and c.thread_id = p_thread and c.hash = any (hashes)
     );
   end $$`,
   `create function checkpoint.get_checkpoint(
     p_tenant text, p_thread text, p_ns text, p_id text, p_now timestamptz, p_expires timestamptz, p_refresh_before timestamptz,
     out id text, out parent text, out data bytea, out names text[], out states text[], out vals bytea[], out created timestamptz,
-    out write_tasks text[], out write_paths text[], out write_channels text[], out write_values bytea[], out contents bytea
+    out write_tasks text[], out write_paths text[], out write_channels text[], out write_values bytea[]
   ) language plpgsql as $$
   declare
     t checkpoint.threads;
@@ -299,7 +299,6 @@ const functions = [
     into write_tasks, write_paths, write_channels, write_values
     from checkpoint.checkpoint_writes w
     where w.tenant = p_tenant and w.thread_id = p_thread and w.checkpoint_ns = p_ns and w.checkpoint_id = id;
-    contents := checkpoint.read_contents(p_tenant, p_thread, checkpoint.refs_of(vals || coalesce(write_values, '{}')));
   end $$`,
   // Deletes what nothing names. It holds the thread, so that no put can name it meanwhile.
   `create function checkpoint.sweep_contents(p_tenant text, p_thread text, p_before timestamptz, p_again timestamptz)

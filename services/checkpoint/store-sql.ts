@@ -108,14 +108,13 @@ export async function openSqlCheckpointStore(
       const expires = expiry(now);
       // Written at most sixteen times in a thread's life span, however often it is read.
       const refreshBefore = expires === null ? null : new Date(expires.getTime() - (options.ttlMs ?? 0) / 16);
-      const [row] = await read<CheckpointRow & { contents: Buffer }>(
+      const [row] = await read<CheckpointRow>(
         db,
         "select * from checkpoint.get_checkpoint($1, $2, $3, $4, $5, $6, $7)",
         [thread.tenant, thread.threadId, namespace, checkpointId ?? null, now, expires, refreshBefore],
       );
       if (row === undefined || row.id === null) return undefined;
-      const checkpoint = toCheckpoint({ ...row, tenant: thread.tenant, thread: thread.threadId, ns: namespace });
-      return { checkpoint, contents: splitContents(row.contents) };
+      return toCheckpoint({ ...row, tenant: thread.tenant, thread: thread.threadId, ns: namespace });
     },
 
     async list(query, after, count, now) {

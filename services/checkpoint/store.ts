@@ -154,13 +154,8 @@ export interface CheckpointStore {
   put(thread: ThreadKey, batch: PutBatch, addition: Addition, context: WriteContext): Promise<PutOutcome>;
   /** What no put names until `sweepAt` may be swept then. */
   putContents(thread: ThreadKey, contents: Addition["contents"], sweepAt: Date, context: WriteContext): Promise<void>;
-  /** The checkpoint, or the namespace's newest one, with all that its values name; counts as use of the thread. */
-  get(
-    thread: ThreadKey,
-    namespace: string,
-    checkpointId: string | undefined,
-    now: Date,
-  ): Promise<{ checkpoint: StoredCheckpoint; contents: StoredContents } | undefined>;
+  /** The checkpoint, or the namespace's newest one; counts as use of the thread. */
+  get(thread: ThreadKey, namespace: string, checkpointId: string | undefined, now: Date): Promise<StoredCheckpoint | undefined>;
   /** The next checkpoints after `after`, newest first, thread by thread; fewer than `count` at the end. */
   list(query: ListQuery, after: CheckpointKey | undefined, count: number, now: Date): Promise<StoredCheckpoint[]>;
   /** What `refs` name and all that is below; what is not stored is not in the answer. */

@@ -3,14 +3,15 @@ import { invalidField } from "../../runtime/errors.js";
 import { HASH_BYTES, hashKey, hashOf, packContent } from "./content.js";
 import { missingContents } from "./errors.js";
 import { packValue } from "./packed-value.js";
-import { buildTree, planTrees, type SegmentTree } from "./segment-tree.js";
+import { buildTree, planTrees, type SegmentTree, type TreeNode } from "./segment-tree.js";
 import type { Addition, PutOutcome, WritePut } from "./store.js";
 
 /** Collects the values of one put, and then stores them with what they name. */
 export class PutPlan {
   readonly #trees: SegmentTree[] = [];
-  readonly #contents: Addition["contents"];
+  readonly #contents: readonly PackedSegment[];
   readonly #added: Set<string>;
+  #nodes: readonly TreeNode[] = [];
 
   /** Throws INVALID_ARGUMENT when a segment does not have its hash. */
   constructor(contents: Contents | undefined) {
@@ -37,8 +38,16 @@ export class PutPlan {
     return outcome;
   }
 
+  /** What was stored, by hashKey: segments and nodes. */
+  *added(): Generator<readonly [string, Buffer]> {
+    // Copies: a segment is a part of its whole message, which would stay in memory with it.
+    for (const { hash, data } of this.#contents) yield [hashKey(hash), Buffer.from(data)];
+    for (const { hash, data } of this.#nodes) yield [hashKey(hash), Buffer.from(data)];
+  }
+
   #addition(allNodes: boolean): Addition {
     const { nodes, required } = planTrees(this.#trees, this.#added, allNodes);
+    this.#nodes = nodes;
     return {
       contents: [...this.#contents, ...nodes.map(({ hash, data }) => ({ hash, stored: packContent(data) }))],
       required: [...required.values()],
@@ -46,8 +55,15 @@ export class PutPlan {
   }
 }
 
+/** A segment as it came, and as it is stored. */
+export interface PackedSegment {
+  readonly hash: Buffer;
+  readonly data: Uint8Array;
+  readonly stored: Buffer;
+}
+
 /** Segments as they are stored. Throws INVALID_ARGUMENT when one does not have its hash. */
-export function packContents({ hashes, sizes, data }: Contents): Addition["contents"] {
+export function packContents({ hashes, sizes, data }: Contents): PackedSegment[] {
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   if (hashes.length !== sizes.length * HASH_BYTES) throw invalidField("contents.hashes", "must be 16 bytes for each of the sizes");
   if (bytes !== data.length) throw invalidField("contents.data", `must have as many bytes as the sizes say, which is ${bytes}`);
@@ -59,7 +75,7 @@ export function packContents({ hashes, sizes, data }: Contents): Addition["conte
     if (!hash.equals(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES))) {
       throw invalidField(`contents.hashes[${i}]`, "is not the first half of the segment's SHA-256");
     }
-    return { hash, stored: packContent(segment) };
+    return { hash, data: segment, stored: packContent(segment) };
   });
 }
 

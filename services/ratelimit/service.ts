@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import type { Logger } from "../../runtime/logger.js";
 import { openRedis } from "../../runtime/redis.js";
+import { openReloadingFiles, type ReloadingFiles } from "../../runtime/reloading-files.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { Budgets } from "./budgets/budgets.js";
@@ -12,8 +13,8 @@ import { openRedisBudgets } from "./budgets/store-redis.js";
 import { loadRateLimitConfig, type RateLimitConfig } from "./config.js";
 import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
+import type { Limits } from "./limits.js";
 import { parseLimits } from "./limits-file.js";
-import { openReloadingFile } from "./reloading-file.js";
 import type { BucketStore } from "./store.js";
 import { openMemoryStore } from "./store-memory.js";
 import { openRedisStore } from "./store-redis.js";
@@ -41,11 +42,18 @@ function openStores(config: RateLimitConfig, clock: Clock, logger: Logger): Stor
   };
 }
 
+/** The limits of a file, read again when it changes; the defaults without one. */
+async function openLimits(path: string | undefined, logger: Logger): Promise<Pick<ReloadingFiles<Limits>, "current" | "close">> {
+  if (path !== undefined) return openReloadingFiles([path], ([text]) => parseLimits(String(text)), { logger });
+  const limits = parseLimits("");
+  return { current: () => limits, close: () => {} };
+}
+
 /** Starts the rate limit service. Rejects when the configuration or the file of limits is wrong, or the port is taken. */
 export async function startRateLimitService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadRateLimitConfig(env);
   const logger = host.logger.child({ service: "ratelimit" });
-  const limits = await openReloadingFile(config.limitsPath, parseLimits, logger);
+  const limits = await openLimits(config.limitsPath, logger);
   const stores = openStores(config, host.clock, logger);
   const stopping = new AbortController();
   const limiter = new Limiter({ store: stores.buckets, limits: limits.current, clock: host.clock, stopping: stopping.signal });

@@ -9,6 +9,7 @@ import { openPglite } from "../../runtime/sql/pglite.js";
 import { startAgentService } from "../../services/agent/service.js";
 import { startCacheService } from "../../services/cache/service.js";
 import { startCheckpointService } from "../../services/checkpoint/service.js";
+import { startRateLimitService } from "../../services/ratelimit/service.js";
 import { startRagService } from "../../services/rag/service.js";
 
 /** The agent service and all that it calls, in this process, over real gRPC and an embedded database in memory. */
@@ -36,12 +37,14 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
   const base: NodeJS.ProcessEnv = {
     RAGENTS_CACHE_PORT: "0",
     RAGENTS_CHECKPOINT_PORT: "0",
+    RAGENTS_RATELIMIT_PORT: "0",
     RAGENTS_RAG_PORT: "0",
     RAGENTS_AGENT_PORT: "0",
     RAGENTS_INGEST_ROOTS: import.meta.dirname,
   };
   base["RAGENTS_CACHE_ADDRESS"] = await started(startCacheService(base, host()));
   base["RAGENTS_CHECKPOINT_ADDRESS"] = await started(startCheckpointService(base, host(), { sql }));
+  base["RAGENTS_RATELIMIT_ADDRESS"] = await started(startRateLimitService({ ...base, ...env }, host()));
   base["RAGENTS_RAG_ADDRESS"] = await started(startRagService(base, host(), { sql }));
 
   const agentHost = host();

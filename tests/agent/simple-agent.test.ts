@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
@@ -165,8 +166,23 @@ describe("a thread", () => {
     expect([wrong.code, reasonOf(wrong)]).toEqual([Code.InvalidArgument, "INVALID_PAGE_TOKEN"]);
   });
 
-  test("is gone when it was deleted", async () => {
-    const { threadId } = await mesh.agent.query({ query: "When does the pump stop?" });
+  test("of a cached answer is there though its process died before it was stored", async () => {
+    const query = "From where to where does the pump P-7 move water?";
+    await mesh.agent.query({ query });
+    const { threadId } = await mesh.agent.query({ query });
+    // What a process that was killed after its answer leaves: an id that nothing is stored under.
+    const never = `${randomUUID()}${threadId.slice(36)}`;
+    expect((await mesh.agent.getThread({ thread: never })).thread?.messageCount).toBe(2);
+    const answer = await mesh.agent.query({ query: "And what is its capacity?", threadId: never });
+    expect(answer.response).toContain("40 litres");
+    const { messages } = await mesh.agent.listThreadMessages({ thread: never });
+    expect(messages.map(({ content }) => content)).toEqual([query, expect.any(String), "And what is its capacity?", answer.response]);
+  });
+
+  test.each(["answered by the agent", "answered from the cache"])("that was %s is gone when it was deleted", async (how) => {
+    if (how === "answered from the cache") await mesh.agent.query({ query: "When does the pump stop?" });
+    const configOverrides = { bypassCache: how === "answered by the agent" };
+    const { threadId } = await mesh.agent.query({ query: "When does the pump stop?", configOverrides });
     await mesh.agent.deleteThread({ thread: threadId });
     for (const call of [
       mesh.agent.getThread({ thread: threadId }),

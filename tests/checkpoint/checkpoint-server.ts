@@ -1,5 +1,5 @@
 import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
-import type { Identity } from "../../runtime/call-context.js";
+import { type Identity, LOCAL_IDENTITY, LOCAL_TENANT } from "../../runtime/call-context.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { silentLogger } from "../../runtime/logger.js";
@@ -7,6 +7,7 @@ import { createMetrics } from "../../runtime/metrics.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import { Cleaning } from "../../services/checkpoint/cleaning.js";
 import { checkpointHandlers } from "../../services/checkpoint/handlers.js";
+import { SegmentReader } from "../../services/checkpoint/segment-reader.js";
 import type { CheckpointStore } from "../../services/checkpoint/store.js";
 
 export interface CheckpointServer {
@@ -30,11 +31,17 @@ export async function serveCheckpoints(
     maxCheckpoints: options.maxCheckpoints ?? 0,
     intervalMs: 60_000,
   });
-  const identify = (header: Headers): Identity => ({ tenant: header.get("x-tenant") ?? "local" });
+  const handlers = checkpointHandlers({
+    store,
+    segments: new SegmentReader(store, { maxBytes: 16_000_000 }),
+    clock,
+    onPut: (thread, count) => cleaning.notice(thread, count),
+  });
+  const identify = (header: Headers): Identity => ({ ...LOCAL_IDENTITY, tenant: header.get("x-tenant") ?? LOCAL_TENANT });
   const server = await startGrpcServer({
     host: "127.0.0.1",
     port: 0,
-    services: [mount(CheckpointService, checkpointHandlers({ store, clock, onPut: (thread, n) => cleaning.notice(thread, n) }))],
+    services: [mount(CheckpointService, handlers)],
     interceptors: serverInterceptors({ logger: silentLogger, metrics: createMetrics(), clock, identify }),
   });
   return {

@@ -4,8 +4,8 @@ import { type ClaimedJob, LeaseLostError } from "../store/store.js";
 import { JobRun, type JobRunDependencies } from "./job-run.js";
 
 /** A worker that is not heard of for this long has lost its jobs. */
-const LEASE_MS = 30_000;
-const RENEW_MS = 5_000;
+const LEASE_MS = 15_000;
+const RENEW_MS = 4_000;
 /** Other replicas' jobs, and those that wait after a failure, are looked for this often. */
 const POLL_MS = 1_000;
 /** After something failed that may mend. */

@@ -13,6 +13,8 @@ import { windowStore } from "./windows.js";
 /** The store on PostgreSQL, of the server or inside the process. Brings its schema to the newest version. The caller closes `db`. */
 export async function openSqlStore(db: SqlDatabase): Promise<RagStore> {
   await migrate(db, SCHEMA, migrations);
+  // Nobody else works on the embedded database: whoever held a job when it was closed is gone, and nobody waits for the lease.
+  if (db.engine === "pglite") await db.query(`update rag.jobs set owner = null, lease_until = null where state = 'RUNNING'`);
   return {
     ...collectionStore(db),
     ...documentStore(db),

@@ -9,6 +9,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { ChannelState, Checkpoint, Contents, TaskWrites, Thread, ThreadLease } from "./checkpoint_pb.js";
 import { file_ragents_checkpoint_v1_checkpoint } from "./checkpoint_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -17,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/checkpoint/v1/checkpoint_service.proto.
  */
 export const file_ragents_checkpoint_v1_checkpoint_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci5yYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludF9zZXJ2aWNlLnByb3RvEhVyYWdlbnRzLmNoZWNrcG9pbnQudjEi1QMKFFB1dENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiUKDWNoZWNrcG9pbnRfaWQYAyABKAlCDrpIC3IJEAEogAK6AQEAEioKFHBhcmVudF9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASFwoEZGF0YRgFIAEoDEIJukgGegQYgIBAEhsKCG1ldGFkYXRhGAYgASgMQgm6SAZ6BBiAgBASQAoIY2hhbm5lbHMYByADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hhbm5lbFN0YXRlQgm6SAaSAQMQgCASMQoIY29udGVudHMYCCABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMSFAoMbmVlZHNfcGFyZW50GAkgASgIEh4KDWZlbmNpbmdfdG9rZW4YCiABKANCB7pIBCICKAASQQoLdGFza193cml0ZXMYCyADKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGFza1dyaXRlc0IJukgGkgEDEIACIhcKFVB1dENoZWNrcG9pbnRSZXNwb25zZSLLAQoQUHV0V3JpdGVzUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEkEKC3Rhc2tfd3JpdGVzGAIgAygLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZXNCCbpIBpIBAxCAAhIxCghjb250ZW50cxgDIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cxIeCg1mZW5jaW5nX3Rva2VuGAQgASgDQge6SAQiAigAIhMKEVB1dFdyaXRlc1Jlc3BvbnNlIpIBChJQdXRDb250ZW50c1JlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABI5Cghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50c0IGukgDyAEBEh4KDWZlbmNpbmdfdG9rZW4YAyABKANCB7pIBCICKAAiFQoTUHV0Q29udGVudHNSZXNwb25zZSIhCg9NaXNzaW5nQ29udGVudHMSDgoGaGFzaGVzGAEgASgMIoMBChRHZXRDaGVja3BvaW50UmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEiMKDWNoZWNrcG9pbnRfbnMYAiABKAlCDLpICXIHKIAQugEBABIjCg1jaGVja3BvaW50X2lkGAMgASgJQgy6SAlyByiAAroBAQAigQEKFUdldENoZWNrcG9pbnRSZXNwb25zZRI1CgpjaGVja3BvaW50GAEgASgLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLkNoZWNrcG9pbnQSMQoIY29udGVudHMYAiABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMiiAIKFkxpc3RDaGVja3BvaW50c1JlcXVlc3QSHwoJdGhyZWFkX2lkGAEgASgJQgy6SAlyByiAAroBAQASKAoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEASACIAQESIwoNY2hlY2twb2ludF9pZBgDIAEoCUIMukgJcgcogAK6AQEAEioKFGJlZm9yZV9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASGQoGZmlsdGVyGAUgASgMQgm6SAZ6BBiAgAQSGwoFbGltaXQYBiABKAVCB7pIBBoCKABIAYgBAUIQCg5fY2hlY2twb2ludF9uc0IICgZfbGltaXQigwEKF0xpc3RDaGVja3BvaW50c1Jlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIxCghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyI1ChBHZXRUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQAiQgoRR2V0VGhyZWFkUmVzcG9uc2USLQoGdGhyZWFkGAEgASgLMh0ucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZCJvChJMaXN0VGhyZWFkc1JlcXVlc3QSHAoGcHJlZml4GAEgASgJQgy6SAlyByiAAroBAQASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl4KE0xpc3RUaHJlYWRzUmVzcG9uc2USLgoHdGhyZWFkcxgBIAMoCzIdLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKE0RlbGV0ZVRocmVhZFJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBACIWChREZWxldGVUaHJlYWRSZXNwb25zZSJnChFDb3B5VGhyZWFkUmVxdWVzdBIoChBzb3VyY2VfdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIoChB0YXJnZXRfdGhyZWFkX2lkGAIgASgJQg66SAtyCRABKIACugEBACIUChJDb3B5VGhyZWFkUmVzcG9uc2UiTgoSUHJ1bmVUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASFQoEa2VlcBgCIAEoBUIHukgEGgIoASIsChNQcnVuZVRocmVhZFJlc3BvbnNlEhUKDWRlbGV0ZWRfY291bnQYASABKAMimQEKGUFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIdCgVvd25lchgCIAEoCUIOukgLcgkQASiAAroBAQASOgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAEiTwoaQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UimAEKF1JlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASHgoNZmVuY2luZ190b2tlbhgCIAEoA0IHukgEIgIgABI6CgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CErpID8gBAaoBCSIDCJAcMgIIASJNChhSZW5ld1RocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UiXgoZUmVsZWFzZVRocmVhZExlYXNlUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEh4KDWZlbmNpbmdfdG9rZW4YAiABKANCB7pIBCICIAAiHAoaUmVsZWFzZVRocmVhZExlYXNlUmVzcG9uc2UiEQoPR2V0U3RhdHNSZXF1ZXN0IpABChBHZXRTdGF0c1Jlc3BvbnNlEhQKDHRocmVhZF9jb3VudBgBIAEoAxIYChBjaGVja3BvaW50X2NvdW50GAIgASgDEhQKDHN0b3JlZF9ieXRlcxgDIAEoAxI2ChJvbGRlc3RfdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMqgMChFDaGVja3BvaW50U2VydmljZRJvCg1QdXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXNwb25zZSIDkAICEmMKCVB1dFdyaXRlcxInLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRXcml0ZXNSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dFdyaXRlc1Jlc3BvbnNlIgOQAgISaQoLUHV0Q29udGVudHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0Q29udGVudHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENvbnRlbnRzUmVzcG9uc2UiA5ACAhJxCg1HZXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIDkAIBMAESdwoPTGlzdENoZWNrcG9pbnRzEi0ucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RDaGVja3BvaW50c1JlcXVlc3QaLi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdENoZWNrcG9pbnRzUmVzcG9uc2UiA5ACATABEmMKCUdldFRocmVhZBInLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRUaHJlYWRSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFRocmVhZFJlc3BvbnNlIgOQAgESaQoLTGlzdFRocmVhZHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdFRocmVhZHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RUaHJlYWRzUmVzcG9uc2UiA5ACARJsCgxEZWxldGVUaHJlYWQSKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuRGVsZXRlVGhyZWFkUmVxdWVzdBorLnJhZ2VudHMuY2hlY2twb2ludC52MS5EZWxldGVUaHJlYWRSZXNwb25zZSIDkAICEmEKCkNvcHlUaHJlYWQSKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlcXVlc3QaKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlc3BvbnNlEmkKC1BydW5lVGhyZWFkEikucmFnZW50cy5jaGVja3BvaW50LnYxLlBydW5lVGhyZWFkUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5QcnVuZVRocmVhZFJlc3BvbnNlIgOQAgISfgoSQWNxdWlyZVRocmVhZExlYXNlEjAucmFnZW50cy5jaGVja3BvaW50LnYxLkFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QaMS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2UiA5ACAhJ4ChBSZW5ld1RocmVhZExlYXNlEi4ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0Gi8ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXNwb25zZSIDkAICEn4KElJlbGVhc2VUaHJlYWRMZWFzZRIwLnJhZ2VudHMuY2hlY2twb2ludC52MS5SZWxlYXNlVGhyZWFkTGVhc2VSZXF1ZXN0GjEucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbGVhc2VUaHJlYWRMZWFzZVJlc3BvbnNlIgOQAgISYAoIR2V0U3RhdHMSJi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0U3RhdHNSZXF1ZXN0GicucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFN0YXRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_ragents_checkpoint_v1_checkpoint]);
+  fileDesc("Ci5yYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludF9zZXJ2aWNlLnByb3RvEhVyYWdlbnRzLmNoZWNrcG9pbnQudjEi1QMKFFB1dENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiUKDWNoZWNrcG9pbnRfaWQYAyABKAlCDrpIC3IJEAEogAK6AQEAEioKFHBhcmVudF9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASFwoEZGF0YRgFIAEoDEIJukgGegQYgIBAEhsKCG1ldGFkYXRhGAYgASgMQgm6SAZ6BBiAgBASQAoIY2hhbm5lbHMYByADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hhbm5lbFN0YXRlQgm6SAaSAQMQgCASMQoIY29udGVudHMYCCABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMSFAoMbmVlZHNfcGFyZW50GAkgASgIEh4KDWZlbmNpbmdfdG9rZW4YCiABKANCB7pIBCICKAASQQoLdGFza193cml0ZXMYCyADKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGFza1dyaXRlc0IJukgGkgEDEIACIhcKFVB1dENoZWNrcG9pbnRSZXNwb25zZSLLAQoQUHV0V3JpdGVzUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEkEKC3Rhc2tfd3JpdGVzGAIgAygLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZXNCCbpIBpIBAxCAAhIxCghjb250ZW50cxgDIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cxIeCg1mZW5jaW5nX3Rva2VuGAQgASgDQge6SAQiAigAIhMKEVB1dFdyaXRlc1Jlc3BvbnNlIpIBChJQdXRDb250ZW50c1JlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABI5Cghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50c0IGukgDyAEBEh4KDWZlbmNpbmdfdG9rZW4YAyABKANCB7pIBCICKAAiFQoTUHV0Q29udGVudHNSZXNwb25zZSIhCg9NaXNzaW5nQ29udGVudHMSDgoGaGFzaGVzGAEgASgMIp0BChRHZXRDaGVja3BvaW50UmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEiMKDWNoZWNrcG9pbnRfbnMYAiABKAlCDLpICXIHKIAQugEBABIjCg1jaGVja3BvaW50X2lkGAMgASgJQgy6SAlyByiAAroBAQASGAoQd2l0aG91dF9jb250ZW50cxgEIAEoCCKBAQoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIxCghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyKtAQoSR2V0Q29udGVudHNSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASdAoGaGFzaGVzGAIgASgMQmS6SGG6AVYKGWdldF9jb250ZW50cy5oYXNoZXMud2hvbGUSIm11c3QgaG9sZCB3aG9sZSBoYXNoZXMgb2YgMTYgYnl0ZXMaFXRoaXMuc2l6ZSgpICUgMTYgPT0gMHoGEBAYgIBAIkgKE0dldENvbnRlbnRzUmVzcG9uc2USMQoIY29udGVudHMYASABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMiiAIKFkxpc3RDaGVja3BvaW50c1JlcXVlc3QSHwoJdGhyZWFkX2lkGAEgASgJQgy6SAlyByiAAroBAQASKAoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEASACIAQESIwoNY2hlY2twb2ludF9pZBgDIAEoCUIMukgJcgcogAK6AQEAEioKFGJlZm9yZV9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASGQoGZmlsdGVyGAUgASgMQgm6SAZ6BBiAgAQSGwoFbGltaXQYBiABKAVCB7pIBBoCKABIAYgBAUIQCg5fY2hlY2twb2ludF9uc0IICgZfbGltaXQigwEKF0xpc3RDaGVja3BvaW50c1Jlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIxCghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyI1ChBHZXRUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQAiQgoRR2V0VGhyZWFkUmVzcG9uc2USLQoGdGhyZWFkGAEgASgLMh0ucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZCJvChJMaXN0VGhyZWFkc1JlcXVlc3QSHAoGcHJlZml4GAEgASgJQgy6SAlyByiAAroBAQASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl4KE0xpc3RUaHJlYWRzUmVzcG9uc2USLgoHdGhyZWFkcxgBIAMoCzIdLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKE0RlbGV0ZVRocmVhZFJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBACIWChREZWxldGVUaHJlYWRSZXNwb25zZSJnChFDb3B5VGhyZWFkUmVxdWVzdBIoChBzb3VyY2VfdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIoChB0YXJnZXRfdGhyZWFkX2lkGAIgASgJQg66SAtyCRABKIACugEBACIUChJDb3B5VGhyZWFkUmVzcG9uc2UiTgoSUHJ1bmVUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASFQoEa2VlcBgCIAEoBUIHukgEGgIoASIsChNQcnVuZVRocmVhZFJlc3BvbnNlEhUKDWRlbGV0ZWRfY291bnQYASABKAMimQEKGUFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIdCgVvd25lchgCIAEoCUIOukgLcgkQASiAAroBAQASOgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAEiTwoaQWNxdWlyZVRocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UimAEKF1JlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASHgoNZmVuY2luZ190b2tlbhgCIAEoA0IHukgEIgIgABI6CgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CErpID8gBAaoBCSIDCJAcMgIIASJNChhSZW5ld1RocmVhZExlYXNlUmVzcG9uc2USMQoFbGVhc2UYASABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UiXgoZUmVsZWFzZVRocmVhZExlYXNlUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEh4KDWZlbmNpbmdfdG9rZW4YAiABKANCB7pIBCICIAAiHAoaUmVsZWFzZVRocmVhZExlYXNlUmVzcG9uc2UiEQoPR2V0U3RhdHNSZXF1ZXN0IpABChBHZXRTdGF0c1Jlc3BvbnNlEhQKDHRocmVhZF9jb3VudBgBIAEoAxIYChBjaGVja3BvaW50X2NvdW50GAIgASgDEhQKDHN0b3JlZF9ieXRlcxgDIAEoAxI2ChJvbGRlc3RfdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMtENChFDaGVja3BvaW50U2VydmljZRJzCg1QdXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXNwb25zZSIHkAICyPMYAxJnCglQdXRXcml0ZXMSJy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0V3JpdGVzUmVxdWVzdBooLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRXcml0ZXNSZXNwb25zZSIHkAICyPMYAxJtCgtQdXRDb250ZW50cxIpLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRDb250ZW50c1JlcXVlc3QaKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0Q29udGVudHNSZXNwb25zZSIHkAICyPMYAxJzCg1HZXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIHkAIByPMYAhJtCgtHZXRDb250ZW50cxIpLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRDb250ZW50c1JlcXVlc3QaKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0Q29udGVudHNSZXNwb25zZSIHkAIByPMYAhJ7Cg9MaXN0Q2hlY2twb2ludHMSLS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdENoZWNrcG9pbnRzUmVxdWVzdBouLnJhZ2VudHMuY2hlY2twb2ludC52MS5MaXN0Q2hlY2twb2ludHNSZXNwb25zZSIHkAIByPMYAjABEmcKCUdldFRocmVhZBInLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRUaHJlYWRSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFRocmVhZFJlc3BvbnNlIgeQAgHI8xgCEm0KC0xpc3RUaHJlYWRzEikucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RUaHJlYWRzUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5MaXN0VGhyZWFkc1Jlc3BvbnNlIgeQAgHI8xgCEnAKDERlbGV0ZVRocmVhZBIqLnJhZ2VudHMuY2hlY2twb2ludC52MS5EZWxldGVUaHJlYWRSZXF1ZXN0GisucmFnZW50cy5jaGVja3BvaW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIgeQAgLI8xgDEmcKCkNvcHlUaHJlYWQSKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlcXVlc3QaKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlc3BvbnNlIgTI8xgDEm0KC1BydW5lVGhyZWFkEikucmFnZW50cy5jaGVja3BvaW50LnYxLlBydW5lVGhyZWFkUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5QcnVuZVRocmVhZFJlc3BvbnNlIgeQAgLI8xgDEoIBChJBY3F1aXJlVGhyZWFkTGVhc2USMC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQWNxdWlyZVRocmVhZExlYXNlUmVxdWVzdBoxLnJhZ2VudHMuY2hlY2twb2ludC52MS5BY3F1aXJlVGhyZWFkTGVhc2VSZXNwb25zZSIHkAICyPMYAxJ8ChBSZW5ld1RocmVhZExlYXNlEi4ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0Gi8ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXNwb25zZSIHkAICyPMYAxKCAQoSUmVsZWFzZVRocmVhZExlYXNlEjAucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbGVhc2VUaHJlYWRMZWFzZVJlcXVlc3QaMS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUmVsZWFzZVRocmVhZExlYXNlUmVzcG9uc2UiB5ACAsjzGAMSZAoIR2V0U3RhdHMSJi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0U3RhdHNSZXF1ZXN0GicucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFN0YXRzUmVzcG9uc2UiB5ACAcjzGAJiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_ragents_auth_v1_access, file_ragents_checkpoint_v1_checkpoint]);
 
 /**
  * A checkpoint to store.
@@ -281,6 +282,13 @@ export type GetCheckpointRequest = Message<"ragents.checkpoint.v1.GetCheckpointR
    * @generated from field: string checkpoint_id = 3;
    */
   checkpointId: string;
+
+  /**
+   * Leaves the contents out: for callers that have most of them.
+   *
+   * @generated from field: bool without_contents = 4;
+   */
+  withoutContents: boolean;
 };
 
 /**
@@ -291,13 +299,13 @@ export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@_
   messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 7);
 
 /**
- * A part of a checkpoint.
+ * A checkpoint.
  *
  * @generated from message ragents.checkpoint.v1.GetCheckpointResponse
  */
 export type GetCheckpointResponse = Message<"ragents.checkpoint.v1.GetCheckpointResponse"> & {
   /**
-   * The checkpoint; in the last message only.
+   * The checkpoint.
    *
    * @generated from field: ragents.checkpoint.v1.Checkpoint checkpoint = 1;
    */
@@ -317,6 +325,55 @@ export type GetCheckpointResponse = Message<"ragents.checkpoint.v1.GetCheckpoint
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
   messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 8);
+
+/**
+ * Names segments.
+ *
+ * @generated from message ragents.checkpoint.v1.GetContentsRequest
+ */
+export type GetContentsRequest = Message<"ragents.checkpoint.v1.GetContentsRequest"> & {
+  /**
+   * The thread whose checkpoints name them.
+   *
+   * @generated from field: string thread_id = 1;
+   */
+  threadId: string;
+
+  /**
+   * Their hashes, 16 bytes each; at most 65536 of them.
+   *
+   * @generated from field: bytes hashes = 2;
+   */
+  hashes: Uint8Array;
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.GetContentsRequest.
+ * Use `create(GetContentsRequestSchema)` to create a new message.
+ */
+export const GetContentsRequestSchema: GenMessage<GetContentsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 9);
+
+/**
+ * Segments.
+ *
+ * @generated from message ragents.checkpoint.v1.GetContentsResponse
+ */
+export type GetContentsResponse = Message<"ragents.checkpoint.v1.GetContentsResponse"> & {
+  /**
+   * The first of the segments that were asked for, in their order; at least one.
+   *
+   * @generated from field: ragents.checkpoint.v1.Contents contents = 1;
+   */
+  contents?: Contents | undefined;
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.GetContentsResponse.
+ * Use `create(GetContentsResponseSchema)` to create a new message.
+ */
+export const GetContentsResponseSchema: GenMessage<GetContentsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 10);
 
 /**
  * Which checkpoints to list.
@@ -373,7 +430,7 @@ export type ListCheckpointsRequest = Message<"ragents.checkpoint.v1.ListCheckpoi
  * Use `create(ListCheckpointsRequestSchema)` to create a new message.
  */
 export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 9);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 11);
 
 /**
  * A listed checkpoint.
@@ -401,7 +458,7 @@ export type ListCheckpointsResponse = Message<"ragents.checkpoint.v1.ListCheckpo
  * Use `create(ListCheckpointsResponseSchema)` to create a new message.
  */
 export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 10);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 12);
 
 /**
  * Names a thread.
@@ -422,7 +479,7 @@ export type GetThreadRequest = Message<"ragents.checkpoint.v1.GetThreadRequest">
  * Use `create(GetThreadRequestSchema)` to create a new message.
  */
 export const GetThreadRequestSchema: GenMessage<GetThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 11);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 13);
 
 /**
  * The thread.
@@ -443,7 +500,7 @@ export type GetThreadResponse = Message<"ragents.checkpoint.v1.GetThreadResponse
  * Use `create(GetThreadResponseSchema)` to create a new message.
  */
 export const GetThreadResponseSchema: GenMessage<GetThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 12);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 14);
 
 /**
  * Which threads to list.
@@ -478,7 +535,7 @@ export type ListThreadsRequest = Message<"ragents.checkpoint.v1.ListThreadsReque
  * Use `create(ListThreadsRequestSchema)` to create a new message.
  */
 export const ListThreadsRequestSchema: GenMessage<ListThreadsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 13);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 15);
 
 /**
  * A page of threads.
@@ -506,7 +563,7 @@ export type ListThreadsResponse = Message<"ragents.checkpoint.v1.ListThreadsResp
  * Use `create(ListThreadsResponseSchema)` to create a new message.
  */
 export const ListThreadsResponseSchema: GenMessage<ListThreadsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 14);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 16);
 
 /**
  * Names the thread to delete.
@@ -527,7 +584,7 @@ export type DeleteThreadRequest = Message<"ragents.checkpoint.v1.DeleteThreadReq
  * Use `create(DeleteThreadRequestSchema)` to create a new message.
  */
 export const DeleteThreadRequestSchema: GenMessage<DeleteThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 15);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 17);
 
 /**
  * The thread is gone.
@@ -542,7 +599,7 @@ export type DeleteThreadResponse = Message<"ragents.checkpoint.v1.DeleteThreadRe
  * Use `create(DeleteThreadResponseSchema)` to create a new message.
  */
 export const DeleteThreadResponseSchema: GenMessage<DeleteThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 16);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 18);
 
 /**
  * Names the thread to copy.
@@ -570,7 +627,7 @@ export type CopyThreadRequest = Message<"ragents.checkpoint.v1.CopyThreadRequest
  * Use `create(CopyThreadRequestSchema)` to create a new message.
  */
 export const CopyThreadRequestSchema: GenMessage<CopyThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 17);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 19);
 
 /**
  * The thread is copied.
@@ -585,7 +642,7 @@ export type CopyThreadResponse = Message<"ragents.checkpoint.v1.CopyThreadRespon
  * Use `create(CopyThreadResponseSchema)` to create a new message.
  */
 export const CopyThreadResponseSchema: GenMessage<CopyThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 18);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 20);
 
 /**
  * What to keep of a thread.
@@ -614,7 +671,7 @@ export type PruneThreadRequest = Message<"ragents.checkpoint.v1.PruneThreadReque
  * Use `create(PruneThreadRequestSchema)` to create a new message.
  */
 export const PruneThreadRequestSchema: GenMessage<PruneThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 19);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 21);
 
 /**
  * The thread is pruned.
@@ -635,7 +692,7 @@ export type PruneThreadResponse = Message<"ragents.checkpoint.v1.PruneThreadResp
  * Use `create(PruneThreadResponseSchema)` to create a new message.
  */
 export const PruneThreadResponseSchema: GenMessage<PruneThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 20);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 22);
 
 /**
  * Asks for a lease.
@@ -671,7 +728,7 @@ export type AcquireThreadLeaseRequest = Message<"ragents.checkpoint.v1.AcquireTh
  * Use `create(AcquireThreadLeaseRequestSchema)` to create a new message.
  */
 export const AcquireThreadLeaseRequestSchema: GenMessage<AcquireThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 21);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 23);
 
 /**
  * The lease.
@@ -692,7 +749,7 @@ export type AcquireThreadLeaseResponse = Message<"ragents.checkpoint.v1.AcquireT
  * Use `create(AcquireThreadLeaseResponseSchema)` to create a new message.
  */
 export const AcquireThreadLeaseResponseSchema: GenMessage<AcquireThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 22);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 24);
 
 /**
  * Names a lease to extend.
@@ -727,7 +784,7 @@ export type RenewThreadLeaseRequest = Message<"ragents.checkpoint.v1.RenewThread
  * Use `create(RenewThreadLeaseRequestSchema)` to create a new message.
  */
 export const RenewThreadLeaseRequestSchema: GenMessage<RenewThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 23);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 25);
 
 /**
  * The lease.
@@ -748,7 +805,7 @@ export type RenewThreadLeaseResponse = Message<"ragents.checkpoint.v1.RenewThrea
  * Use `create(RenewThreadLeaseResponseSchema)` to create a new message.
  */
 export const RenewThreadLeaseResponseSchema: GenMessage<RenewThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 24);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 26);
 
 /**
  * Names a lease to give back.
@@ -776,7 +833,7 @@ export type ReleaseThreadLeaseRequest = Message<"ragents.checkpoint.v1.ReleaseTh
  * Use `create(ReleaseThreadLeaseRequestSchema)` to create a new message.
  */
 export const ReleaseThreadLeaseRequestSchema: GenMessage<ReleaseThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 25);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 27);
 
 /**
  * The lease is given back.
@@ -791,7 +848,7 @@ export type ReleaseThreadLeaseResponse = Message<"ragents.checkpoint.v1.ReleaseT
  * Use `create(ReleaseThreadLeaseResponseSchema)` to create a new message.
  */
 export const ReleaseThreadLeaseResponseSchema: GenMessage<ReleaseThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 26);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 28);
 
 /**
  * Asks for the tenant's sums.
@@ -806,7 +863,7 @@ export type GetStatsRequest = Message<"ragents.checkpoint.v1.GetStatsRequest"> &
  * Use `create(GetStatsRequestSchema)` to create a new message.
  */
 export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 27);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 29);
 
 /**
  * The tenant's sums.
@@ -848,7 +905,7 @@ export type GetStatsResponse = Message<"ragents.checkpoint.v1.GetStatsResponse">
  * Use `create(GetStatsResponseSchema)` to create a new message.
  */
 export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 28);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 30);
 
 /**
  * Stores checkpoints of threads. What a put acknowledged is durable. A thread
@@ -895,17 +952,28 @@ export const CheckpointService: GenService<{
     output: typeof PutContentsResponseSchema;
   },
   /**
-   * Returns a checkpoint, or the newest one. The last message has the
-   * checkpoint, that and those before it the contents of its segments, each once.
-   * NOT_FOUND when there is none; DATA_LOSS, naming it, when its bytes are
-   * damaged.
+   * Returns a checkpoint, or the newest one, and the contents of its segments,
+   * as many as fit into 2 MiB; GetContents has the others. NOT_FOUND when there
+   * is none; DATA_LOSS, naming it, when its bytes are damaged.
    *
    * @generated from rpc ragents.checkpoint.v1.CheckpointService.GetCheckpoint
    */
   getCheckpoint: {
-    methodKind: "server_streaming";
+    methodKind: "unary";
     input: typeof GetCheckpointRequestSchema;
     output: typeof GetCheckpointResponseSchema;
+  },
+  /**
+   * Returns the contents of segments: the first ones, as many as fit into
+   * 2 MiB, so that it is called again for the others. NOT_FOUND with reason
+   * MISSING_CONTENTS when one is not there: its checkpoint was deleted.
+   *
+   * @generated from rpc ragents.checkpoint.v1.CheckpointService.GetContents
+   */
+  getContents: {
+    methodKind: "unary";
+    input: typeof GetContentsRequestSchema;
+    output: typeof GetContentsResponseSchema;
   },
   /**
    * Lists checkpoints, newest first; thread by thread when no thread is named.

@@ -1,5 +1,5 @@
 import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
-import type { Identity } from "../../runtime/call-context.js";
+import { type Identity, LOCAL_IDENTITY, LOCAL_TENANT } from "../../runtime/call-context.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { silentLogger } from "../../runtime/logger.js";
@@ -37,7 +37,7 @@ export async function serveCheckpoints(
     clock,
     onPut: (thread, count) => cleaning.notice(thread, count),
   });
-  const identify = (header: Headers): Identity => ({ tenant: header.get("x-tenant") ?? "local" });
+  const identify = (header: Headers): Identity => ({ ...LOCAL_IDENTITY, tenant: header.get("x-tenant") ?? LOCAL_TENANT });
   const server = await startGrpcServer({
     host: "127.0.0.1",
     port: 0,

@@ -6,7 +6,7 @@ export interface ServerProcess {
   readonly pid: number;
   /** Undefined while it runs, then what it wrote last. */
   readonly exited: string | undefined;
-  signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
+  signal(name: "SIGTERM" | "SIGINT" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
   /** Resolves when it has ended. */
   readonly ended: Promise<void>;
 }

@@ -150,6 +150,8 @@ export interface NewChunk {
   readonly end: number;
   readonly text: string;
   readonly headingPath: readonly string[];
+  /** The page that it starts on, from 1; undefined where there are no pages. */
+  readonly page?: number | undefined;
 }
 
 /** A document that was read, without its chunks. */
@@ -282,6 +284,7 @@ export interface StoredChunk {
   readonly end: number;
   readonly text: string;
   readonly headingPath: readonly string[];
+  readonly page: number | undefined;
   readonly document: Pick<DocumentRecord, "id" | "source" | "title" | "metadata">;
 }
 

@@ -15,7 +15,7 @@ Rules:
 
 /** The messages that ask a model to answer from passages, numbered from 1. */
 export function answerPrompt({ question, history = [], passages }: AnswerRequest): BaseMessageLike[] {
-  const material = passages.length === 0 ? "(no passages were found)" : passages.map(numbered).join("\n");
+  const material = passages.length === 0 ? "(no passages were found)" : passages.map((passage, i) => numberedPassage(passage, i + 1)).join("\n");
   return [
     { role: "system", content: `${INSTRUCTIONS}\n\n<passages>\n${material}\n</passages>` },
     ...history,
@@ -23,9 +23,10 @@ export function answerPrompt({ question, history = [], passages }: AnswerRequest
   ];
 }
 
-function numbered(passage: Passage, i: number): string {
+/** A passage with the number that answers cite it by. */
+export function numberedPassage(passage: Passage, number: number): string {
   const heading = passage.headings.length === 0 ? "" : ` under="${attribute(passage.headings.join(" > "))}"`;
-  return `<passage number="${i + 1}" source="${attribute(passage.source)}"${heading}>\n${withoutTags(passage.text)}\n</passage>`;
+  return `<passage number="${number}" source="${attribute(passage.source)}"${heading}>\n${withoutTags(passage.text)}\n</passage>`;
 }
 
 function attribute(value: string): string {

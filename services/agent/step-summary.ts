@@ -1,3 +1,4 @@
+import type { AIMessage } from "@langchain/core/messages";
 import type { RunStateUpdate } from "./state.js";
 
 /** What came of a step, for people to read. */
@@ -6,8 +7,15 @@ export function summaryOf(name: string, update: RunStateUpdate): string {
     case "rewrite":
       return `Understood as: ${String(update.question ?? "")}`;
     case "retrieve":
+    case "search":
       return `Found ${counted((update.passages as unknown[] | undefined)?.length ?? 0, "passage")}.`;
+    case "think":
+      return update.reply === undefined ? `Calls ${callsOf(update).join(", ")}.` : "Wrote the answer.";
+    case "act":
+      return `Observed ${counted((update.work as unknown[] | undefined)?.length ?? 0, "result")}.`;
     case "answer":
+    case "finalize":
+    case "quote":
       return "Wrote the answer.";
     default:
       return `Did ${name}.`;
@@ -16,4 +24,9 @@ export function summaryOf(name: string, update: RunStateUpdate): string {
 
 function counted(count: number, noun: string): string {
   return `${count === 0 ? "no" : count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function callsOf(update: RunStateUpdate): string[] {
+  const [message] = (update.work ?? []) as AIMessage[];
+  return (message?.tool_calls ?? []).map(({ name }) => name);
 }

@@ -1,11 +1,9 @@
-import { randomUUID } from "node:crypto";
-import { AIMessage } from "@langchain/core/messages";
 import type { Answer } from "../../../runtime/llm/answerer.js";
 import { EXTRACTIVE_MODEL } from "../../../runtime/llm/extractive/extractive-answerer.js";
 import { addUsage, NO_USAGE } from "../../../runtime/llm/language-model.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import { asksSomething } from "../asks.js";
-import { stamp } from "../conversation.js";
+import { answerMessage } from "../conversation.js";
 import type { Node, NodeEvent, RunStateValue } from "../state.js";
 
 /** Messages that a model is shown, the question included. */
@@ -20,12 +18,8 @@ export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock"
     const { settings } = state;
     const tell = (event: NodeEvent) => writer?.(event);
     const answer = await write(state, tell, models, signal);
-    const message = new AIMessage({
-      id: randomUUID(),
-      content: answer.text,
-      response_metadata: stamp(clock, { model: settings.model, citations: answer.citations }),
-    });
-    return { messages: [message], reply: { ...answer, model: settings.model, usage: addUsage(state.usage, answer.usage) } };
+    const reply = { ...answer, model: settings.model, usage: addUsage(state.usage, answer.usage) };
+    return { messages: [answerMessage(reply, clock)], reply };
   };
 }
 

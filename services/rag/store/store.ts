@@ -158,6 +158,8 @@ export interface NewChunk {
   readonly end: number;
   readonly text: string;
   readonly headingPath: readonly string[];
+  /** The page that it starts on, from 1; undefined where there are no pages. */
+  readonly page?: number | undefined;
 }
 
 /** A document that was read, without its chunks. */
@@ -290,6 +292,7 @@ export interface StoredChunk {
   readonly end: number;
   readonly text: string;
   readonly headingPath: readonly string[];
+  readonly page: number | undefined;
   readonly document: Pick<DocumentRecord, "id" | "source" | "title" | "metadata">;
 }
 

@@ -46,7 +46,7 @@ async function serve<S extends DescService>(
     host: "127.0.0.1",
     port: 0,
     services: [mount(service, { ...others, ...handlers } as ServiceImpl<S>)],
-    interceptors: serverInterceptors({ logger, metrics, clock: systemClock, identify: security.identify }),
+    interceptors: serverInterceptors({ logger, metrics, clock: systemClock, security }),
   });
   open.push(server);
   return { address: server.address, metrics };

@@ -15,6 +15,7 @@ import type { Clock } from "./clock.js";
 import { requireAccess } from "./identity/access.js";
 import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
+import type { MeshSecurity } from "./mesh-security.js";
 import type { Metrics, RpcLabels } from "./metrics.js";
 import { validationInterceptor } from "./validation.js";
 
@@ -22,8 +23,8 @@ export interface ServerInterceptorOptions {
   logger: Logger;
   metrics: Metrics;
   clock: Clock;
-  /** Who calls, from the call's metadata. Throws what the caller is to be told. Default: everyone is the local tenant. */
-  identify?: ((header: Headers, method: DescMethod) => Identity | Promise<Identity>) | undefined;
+  /** Tells who calls. Default: everyone is the local tenant. */
+  security?: Pick<MeshSecurity, "identify"> | undefined;
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
@@ -50,7 +51,7 @@ export function serverInterceptors(options: ServerInterceptorOptions): Intercept
 }
 
 function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
-  const identify = options.identify ?? (() => LOCAL_IDENTITY);
+  const identify = options.security?.identify ?? (() => LOCAL_IDENTITY);
   return (next) => async (request) => {
     let identity = NOBODY;
     try {

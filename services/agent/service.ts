@@ -58,7 +58,7 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock, identify: host.security?.identify }),
+    interceptors: serverInterceptors(host),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
     await closeClients();

@@ -1,3 +1,4 @@
+import { measuredStore } from "./store-metrics.js";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
@@ -20,8 +21,8 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
     host: config.host,
     port: config.port,
     credentials: host.security?.serverCredentials,
-    services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock, identify: host.security?.identify }),
+    services: [mount(CacheService, cacheHandlers({ store: measuredStore(store, host.metrics.registry), watchers, config }))],
+    interceptors: serverInterceptors(host),
   });
   const sweeping = setInterval(() => {
     store.sweep().catch((err: unknown) => logger.warn("cache_sweep_failed", { err }));

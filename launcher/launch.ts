@@ -41,6 +41,8 @@ const SHUTDOWN_GRACE_MS = 10_000;
 export interface LocalMesh {
   /** What to tell the person who started it. */
   readonly banner: string;
+  /** host:port of /metrics, /livez and /readyz. */
+  readonly probes: string;
   /** The services by name, the gateway last. */
   readonly services: readonly RunningService[];
   /** Ends everything in reverse order; never rejects. */
@@ -99,7 +101,13 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
       startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics, notReady }),
     );
     started.push(["probes", () => probes.close()]);
-    return { banner: banner({ services, probes: probes.address, folder: folder.path, env, authenticates: authentication.required() }), services, stop };
+    const authenticates = authentication.required();
+    return {
+      banner: banner({ services, probes: probes.address, folder: folder.path, env, authenticates }),
+      probes: probes.address,
+      services,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

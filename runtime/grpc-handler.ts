@@ -18,6 +18,7 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
+import { bufferView } from "./buffer-view.js";
 import { meshError, toMeshError } from "./errors.js";
 import { headersToMetadata, metadataBytes, metadataToHeaders } from "./grpc-metadata.js";
 import type { GrpcServerLimits, ServiceMount } from "./grpc-server.js";
@@ -46,7 +47,7 @@ export function mountService(
 
 /** How grpc-js finds and frames a method. Every shape is served as a bidirectional stream: one adapter for all four. */
 function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
-  const serialize = (schema: DescMethod["input"]) => (message: Message) => Buffer.from(toBinary(schema, message));
+  const serialize = (schema: DescMethod["input"]) => (message: Message) => bufferView(toBinary(schema, message));
   const deserialize = (schema: DescMethod["input"]) => (bytes: Buffer) => fromBinary(schema, bytes);
   return {
     path: `/${method.parent.typeName}/${method.name}`,
@@ -133,18 +134,18 @@ async function respond(
       `The call's metadata is larger than ${limits.maxMetadataBytes} bytes.`,
     );
   }
-  const aborted = rejectOnAbort(context.signal);
+  const orAbort = abortable(context.signal);
   const iterator = responses[Symbol.asyncIterator]();
   let headersSent = false;
   try {
     for (;;) {
-      const step = await Promise.race([iterator.next(), aborted]);
+      const step = await orAbort(iterator.next());
       if (!headersSent) {
         call.sendMetadata(headersToMetadata(context.responseHeader));
         headersSent = true;
       }
       if (step.done === true) return;
-      if (!call.write(step.value)) await Promise.race([once(call, "drain"), aborted]);
+      if (!call.write(step.value)) await orAbort(once(call, "drain"));
     }
   } catch (error) {
     // Not awaited: a generator that is stuck in its own await ends when that does.
@@ -153,22 +154,23 @@ async function respond(
   }
 }
 
-/** Rejects when the signal aborts, so that a handler that does not listen cannot hold the call. */
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  const promise = new Promise<never>((_, reject) => {
-    const abort = () => {
-      const { reason } = signal;
-      reject(
-        reason instanceof ConnectError && reason.code === Code.DeadlineExceeded
-          ? meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, "The deadline passed before the work was done.")
-          : reason,
-      );
-    };
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-  });
-  promise.catch(() => {});
-  return promise;
+/**
+ * Waits for one thing after the other, or rejects when the signal aborts, so that a handler that does not listen cannot
+ * hold the call. Promise.race would leave a reaction on the abort's promise for every message of a stream's life.
+ */
+function abortable(signal: AbortSignal): <T>(work: Promise<T>) => Promise<T> {
+  let stopWaiting: ((reason: unknown) => void) | undefined;
+  const reason = () =>
+    signal.reason instanceof ConnectError && signal.reason.code === Code.DeadlineExceeded
+      ? meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, "The deadline passed before the work was done.")
+      : signal.reason;
+  signal.addEventListener("abort", () => stopWaiting?.(reason()), { once: true });
+  return (work) =>
+    new Promise((resolve, reject) => {
+      stopWaiting = reject;
+      work.then(resolve, reject);
+      if (signal.aborted) reject(reason());
+    });
 }
 
 function once(call: AnyCall, event: string): Promise<void> {

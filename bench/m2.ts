@@ -1,0 +1,22 @@
+import { create } from "@bufbuild/protobuf";
+import { openRedisStore } from "../services/cache/store-redis.js";
+import { systemClock } from "../runtime/clock.js";
+import { silentLogger } from "../runtime/logger.js";
+import { startRedis } from "../tests/servers/redis.js";
+import { entryScope } from "../services/cache/entry-scope.js";
+import { CacheScopeSchema } from "../gen/ragents/cache/v1/cache_pb.js";
+import { sha256 } from "../clients/cache/cache-key.js";
+import { hashName } from "../services/cache/redis/keys.js";
+import { decodeEntry, encodeHead } from "../services/cache/redis/entry-codec.js";
+const server = await startRedis({ own: true });
+const store = await openRedisStore({ url: server.url, clock: systemClock, logger: silentLogger });
+const parts = create(CacheScopeSchema, { collection: "bench", epoch: "1", model: "static-256", parametersHash: sha256("{}") });
+const scope = entryScope("local", 2, parts);
+const hashes = Array.from({ length: 64 }, (_, i) => sha256("text " + i));
+const items = hashes.map((hash) => ({ hash, value: { bytes: Buffer.alloc(1500, 65), deflated: false }, ttlMs: 3600000 }));
+await store.put([{ scope, items }]);
+for (let i = 0; i < 20000; i++) await store.get([{ scope, hashes }]);
+const b = Buffer.concat([encodeHead(items[0]!.value, 1e12), Buffer.alloc(11, 66), items[0]!.value.bytes]);
+function t(n: string, f: () => unknown) { for (let i = 0; i < 1e5; i++) f(); const s = performance.now(); for (let i = 0; i < 3e5; i++) f(); console.log(n, ((performance.now() - s) / 3e5 * 1000).toFixed(3), "us"); }
+t("hashName", () => hashName(hashes[0]!)); t("decodeEntry", () => decodeEntry(b));
+await store.close(); await server.stop(); process.exit(0);

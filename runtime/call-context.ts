@@ -1,9 +1,20 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { Role } from "../gen/ragents/auth/v1/access_pb.js";
 
 /** Who calls. Made by the server from the call's credentials, never from a message. */
 export interface Identity {
   /** Part of every key, row and query. */
   readonly tenant: string;
+  /** Names the limits that hold for the caller; those of "default" when absent, or of "local" for the local tenant. */
+  readonly tier?: string;
+  /** Who it is inside the tenant. Absent when the credentials name nobody, and for work that no person asked for. */
+  readonly user?: string;
+  /** What the caller may do. None when absent. */
+  readonly roles?: readonly Role[];
+  /** The service that calls for this identity, e.g. "agent". Absent when the caller comes from outside of the mesh. */
+  readonly service?: string;
+  /** Whether the caller runs this mesh, and may make keys for every tenant. */
+  readonly operator?: boolean;
 }
 
 /** What belongs to one call and follows it through every service: Go's context, for this mesh. */
@@ -19,6 +30,9 @@ export interface CallContext {
 
 /** The only tenant while no keys are configured. */
 export const LOCAL_TENANT = "local";
+
+/** Everyone, while no keys are configured: may do everything in the only tenant. */
+export const LOCAL_IDENTITY: Identity = { tenant: LOCAL_TENANT, roles: [Role.ADMIN], operator: true };
 
 /** The metadata key that carries the request's id between services. */
 export const REQUEST_ID_HEADER = "x-request-id";
@@ -53,6 +67,12 @@ export function runDetached<T>(fn: () => T): T {
  */
 export function backgroundCall(identity: Identity, requestId: string, signal: AbortSignal): CallContext {
   return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal };
+}
+
+/** Runs `fn` for the caller of the current call, but with neither its deadline nor its cancellation: for what must be done after its end. */
+export function runBeyondCall<T>(fn: () => T): T {
+  const call = storage.getStore();
+  return call === undefined ? fn() : runInCall(backgroundCall(call.identity, call.requestId, new AbortController().signal), fn);
 }
 
 /** Resumes every step of `source` inside `call`: a generator's body otherwise runs in its consumer's context. */

@@ -1,4 +1,6 @@
-import { type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { setMaxListeners } from "node:events";
+import { setImmediate } from "node:timers/promises";
+import { type DescMethod, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -7,25 +9,29 @@ import {
   createMethodImplSpec,
   type HandlerContext,
   type Interceptor,
+  type MethodImplSpec,
 } from "@connectrpc/connect";
-import { transformInvokeImplementation } from "@connectrpc/connect/protocol";
+import { invokeUnaryImplementation, transformInvokeImplementation } from "@connectrpc/connect/protocol";
 import type {
   handleBidiStreamingCall,
+  handleUnaryCall,
+  Metadata,
   MethodDefinition,
   Server,
   ServerDuplexStream,
+  ServerUnaryCall,
   ServiceDefinition,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
-import { bufferView } from "./buffer-view.js";
 import { meshError, toMeshError } from "./errors.js";
-import { headersToMetadata, metadataBytes, metadataToHeaders } from "./grpc-metadata.js";
+import { headersToMetadata, metadataBytes, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import type { GrpcServerLimits, ServiceMount } from "./grpc-server.js";
 import { toGrpcStatus } from "./grpc-status.js";
 import { deadlineKey } from "./server-interceptors.js";
 
-type AnyCall = ServerDuplexStream<Message, Message>;
+type StreamCall = ServerDuplexStream<Message, Message>;
+type UnaryCall = ServerUnaryCall<Message, Message>;
 
 /** Mounts a Connect service implementation on a grpc-js server: the same handlers that tests mount on a router transport. */
 export function mountService(
@@ -40,19 +46,23 @@ export function mountService(
     const handler = implementation[method.localName] as ((...args: never[]) => unknown) | undefined;
     if (handler === undefined) throw new Error(`${service.typeName}/${method.name} has no handler`);
     definition[method.localName] = methodDefinition(method);
-    handlers[method.localName] = grpcHandler(method, handler.bind(implementation) as never, interceptors, limits);
+    const bound = handler.bind(implementation) as never;
+    handlers[method.localName] =
+      method.methodKind === "unary"
+        ? unaryHandler(method as DescMethodUnary, bound, interceptors, limits)
+        : streamHandler(method, bound, interceptors, limits);
   }
   server.addService(definition as ServiceDefinition, handlers);
 }
 
-/** How grpc-js finds and frames a method. Every shape is served as a bidirectional stream: one adapter for all four. */
+/** How grpc-js finds and frames a method. All that stream are served as bidirectional streams: one adapter for the three. */
 function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
-  const serialize = (schema: DescMethod["input"]) => (message: Message) => bufferView(toBinary(schema, message));
+  const serialize = (schema: DescMethod["input"]) => (message: Message) => toBuffer(toBinary(schema, message));
   const deserialize = (schema: DescMethod["input"]) => (bytes: Buffer) => fromBinary(schema, bytes);
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    requestStream: true,
-    responseStream: true,
+    requestStream: method.methodKind !== "unary",
+    responseStream: method.methodKind !== "unary",
     requestSerialize: serialize(method.input),
     requestDeserialize: deserialize(method.input),
     responseSerialize: serialize(method.output),
@@ -60,14 +70,46 @@ function methodDefinition(method: DescMethod): MethodDefinition<Message, Message
   };
 }
 
-function grpcHandler(
+/** Without streams in between a unary call costs half. */
+function unaryHandler(
+  method: DescMethodUnary,
+  implementation: never,
+  interceptors: Interceptor[],
+  limits: GrpcServerLimits,
+): handleUnaryCall<Message, Message> {
+  const spec = createMethodImplSpec(method, implementation) as MethodImplSpec & { kind: "unary" };
+  return (call: UnaryCall, callback) => {
+    const { context, end } = openContext(method, call, limits);
+    let answered = false;
+    const fail = (thrown: unknown) => {
+      if (answered) return;
+      answered = true;
+      const error = toMeshError(thrown, context.signal);
+      callback(toGrpcStatus(error));
+      end(error);
+    };
+    const excess = excessMetadata(call.metadata, limits);
+    if (excess !== undefined) return fail(excess);
+    // A handler that does not listen to the signal cannot hold the call.
+    context.signal.addEventListener("abort", () => fail(abortReason(context.signal)), { once: true });
+    invokeUnaryImplementation(spec, context, call.request, interceptors).then((response) => {
+      if (answered) return;
+      answered = true;
+      call.sendMetadata(headersToMetadata(context.responseHeader));
+      callback(null, response, headersToMetadata(context.responseTrailer));
+      end();
+    }, fail);
+  };
+}
+
+function streamHandler(
   method: DescMethod,
   implementation: never,
   interceptors: Interceptor[],
   limits: GrpcServerLimits,
 ): handleBidiStreamingCall<Message, Message> {
   const spec = createMethodImplSpec(method, implementation);
-  return (call: AnyCall) => {
+  return (call: StreamCall) => {
     const { context, end } = openContext(method, call, limits);
     const invoke = transformInvokeImplementation(spec, context, interceptors);
     respond(call, context, invoke(requests(call, context)), limits).then(
@@ -84,8 +126,11 @@ function grpcHandler(
   };
 }
 
+/** The reason of a signal whose call has been answered; made once, for making an error with its stack costs. */
+const ENDED = new ConnectError("The call has ended.", Code.Canceled);
+
 /** The handler's context: its signal aborts at the deadline and when the caller goes away. */
-function openContext(method: DescMethod, call: AnyCall, limits: GrpcServerLimits) {
+function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: GrpcServerLimits) {
   const given = Number(call.getDeadline());
   const streams = method.methodKind !== "unary";
   const timeoutMs = Number.isFinite(given)
@@ -103,16 +148,31 @@ function openContext(method: DescMethod, call: AnyCall, limits: GrpcServerLimits
     requestHeader: metadataToHeaders(call.metadata),
     contextValues: createContextValues().set(deadlineKey, Date.now() + timeoutMs),
   });
+  // Every call that the handler makes listens too; Node would warn of a leak at eleven.
+  setMaxListeners(0, context.signal);
   call.on("cancelled", () => {
-    context.abort(meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call."));
+    context.abort(cancelledByCaller());
   });
-  return { context, end: (error?: ConnectError) => context.abort(error) };
+  return { context, end: (error?: ConnectError) => context.abort(error ?? ENDED) };
 }
 
-async function* requests(call: AnyCall, context: HandlerContext): AsyncGenerator<Message> {
+function streamsRequest({ methodKind }: DescMethod): boolean {
+  return methodKind === "client_streaming" || methodKind === "bidi_streaming";
+}
+
+function cancelledByCaller(): ConnectError {
+  return meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call.");
+}
+
+async function* requests(call: StreamCall, context: HandlerContext): AsyncGenerator<Message> {
   try {
     // Iterating plainly would destroy the stream at its end, and with it the way back.
     for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Message;
+    if (!streamsRequest(context.method)) return;
+    // Node's HTTP/2 ends the messages of a stream that is reset as if they were complete, and mostly tells of the reset
+    // in the same turn. A client may still send the two apart: where half a stream does harm, it needs a last message.
+    await setImmediate();
+    if (call.cancelled) throw cancelledByCaller();
   } catch (error) {
     // A request that cannot be read: too large, or not this message.
     if (context.signal.aborted) throw context.signal.reason;
@@ -122,30 +182,25 @@ async function* requests(call: AnyCall, context: HandlerContext): AsyncGenerator
 
 /** Pumps the handler's messages to the wire, at the wire's pace, until the end or the deadline. */
 async function respond(
-  call: AnyCall,
+  call: StreamCall,
   context: HandlerContext,
   responses: AsyncIterable<Message>,
   limits: GrpcServerLimits,
 ): Promise<void> {
-  if (metadataBytes(call.metadata) > limits.maxMetadataBytes) {
-    throw meshError(
-      Code.ResourceExhausted,
-      ErrorReason.MESSAGE_TOO_LARGE,
-      `The call's metadata is larger than ${limits.maxMetadataBytes} bytes.`,
-    );
-  }
-  const orAbort = abortable(context.signal);
+  const excess = excessMetadata(call.metadata, limits);
+  if (excess !== undefined) throw excess;
+  const { signal } = context;
   const iterator = responses[Symbol.asyncIterator]();
   let headersSent = false;
   try {
     for (;;) {
-      const step = await orAbort(iterator.next());
+      const step = await orAbort(iterator.next(), signal);
       if (!headersSent) {
         call.sendMetadata(headersToMetadata(context.responseHeader));
         headersSent = true;
       }
       if (step.done === true) return;
-      if (!call.write(step.value)) await orAbort(once(call, "drain"));
+      if (!call.write(step.value)) await orAbort(once(call, "drain"), signal);
     }
   } catch (error) {
     // Not awaited: a generator that is stuck in its own await ends when that does.
@@ -154,25 +209,29 @@ async function respond(
   }
 }
 
-/**
- * Waits for one thing after the other, or rejects when the signal aborts, so that a handler that does not listen cannot
- * hold the call. Promise.race would leave a reaction on the abort's promise for every message of a stream's life.
- */
-function abortable(signal: AbortSignal): <T>(work: Promise<T>) => Promise<T> {
-  let stopWaiting: ((reason: unknown) => void) | undefined;
-  const reason = () =>
-    signal.reason instanceof ConnectError && signal.reason.code === Code.DeadlineExceeded
-      ? meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, "The deadline passed before the work was done.")
-      : signal.reason;
-  signal.addEventListener("abort", () => stopWaiting?.(reason()), { once: true });
-  return (work) =>
-    new Promise((resolve, reject) => {
-      stopWaiting = reject;
-      work.then(resolve, reject);
-      if (signal.aborted) reject(reason());
-    });
+function excessMetadata(metadata: Metadata, { maxMetadataBytes }: GrpcServerLimits): ConnectError | undefined {
+  if (metadataBytes(metadata) <= maxMetadataBytes) return undefined;
+  const message = `The call's metadata is larger than ${maxMetadataBytes} bytes.`;
+  return meshError(Code.ResourceExhausted, ErrorReason.MESSAGE_TOO_LARGE, message);
 }
 
-function once(call: AnyCall, event: string): Promise<void> {
+/** `work`, or a rejection when the signal aborts first, so that a handler that does not listen cannot hold the call. */
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortReason(signal));
+    if (signal.aborted) abort();
+    // Taken off again after each step: a stream that lives for hours must not collect listeners.
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** Why the call was aborted; Connect's own words for a deadline lack our reason. */
+function abortReason({ reason }: AbortSignal): unknown {
+  if (!(reason instanceof ConnectError) || reason.code !== Code.DeadlineExceeded) return reason;
+  return meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, "The deadline passed before the work was done.");
+}
+
+function once(call: StreamCall, event: string): Promise<void> {
   return new Promise((resolve) => call.once(event, resolve));
 }

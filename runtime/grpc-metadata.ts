@@ -29,3 +29,8 @@ export function metadataBytes(metadata: Metadata): number {
 function toText(value: MetadataValue): string {
   return typeof value === "string" ? value : value.toString("base64");
 }
+
+/** A message's bytes as grpc-js wants them, without copying them. */
+export function toBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -23,6 +23,8 @@ export interface GrpcServerOptions {
   services: ServiceMount[];
   interceptors: Interceptor[];
   limits?: Partial<GrpcServerLimits>;
+  /** TLS of the connections. Default: in the clear. */
+  credentials?: ServerCredentials;
 }
 
 /** What a server accepts. */
@@ -77,7 +79,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     server,
     options.services.map(({ service }) => service),
   );
-  const port = await bind(server, options.host, options.port);
+  const port = await bind(server, options.host, options.port, options.credentials ?? ServerCredentials.createInsecure());
 
   const setServing = (serving: boolean) => {
     for (const name of names) health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
@@ -112,9 +114,9 @@ export class PortInUseError extends Error {
   }
 }
 
-function bind(server: Server, host: string, port: number): Promise<number> {
+function bind(server: Server, host: string, port: number, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(`${host}:${port}`, credentials, (error, bound) => {
       if (error === null) return resolve(bound);
       reject(/EADDRINUSE|address already in use/i.test(error.message) ? new PortInUseError(host, port) : error);
     });

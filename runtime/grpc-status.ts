@@ -2,7 +2,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type StatusObject, status as GrpcStatus } from "@grpc/grpc-js";
-import { StatusSchema } from "../gen/google/rpc/status_pb.js";
+import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { meshError } from "./errors.js";
 
@@ -22,6 +22,16 @@ export function toStatus(error: ConnectError) {
   });
 }
 
+/** The error that a google.rpc.Status describes. */
+export function fromStatus(status: Status): ConnectError {
+  const error = new ConnectError(status.message, status.code as Code);
+  error.details = status.details.map((any) => ({
+    type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
+    value: any.value,
+  }));
+  return error;
+}
+
 /** An error as grpc-js sends it. */
 export function toGrpcStatus(error: ConnectError): StatusObject {
   const metadata = new Metadata();
@@ -38,13 +48,7 @@ export function toGrpcStatus(error: ConnectError): StatusObject {
 export function fromGrpcStatus(failure: Pick<StatusObject, "code" | "details" | "metadata">, service: string): ConnectError {
   const details = failure.metadata?.get(DETAILS_TRAILER)[0];
   if (details instanceof Buffer) {
-    const status = fromBinary(StatusSchema, details);
-    const error = new ConnectError(status.message, status.code as Code);
-    error.details = status.details.map((any) => ({
-      type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
-      value: any.value,
-    }));
-    return error;
+    return fromStatus(fromBinary(StatusSchema, details));
   }
   const name = service.split(".").at(-1) ?? service;
   switch (failure.code) {

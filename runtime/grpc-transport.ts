@@ -1,11 +1,28 @@
-import { type DescMessage, type DescMethod, type DescService, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { setMaxListeners } from "node:events";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import type { Interceptor, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
-import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
-import { type CallOptions, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
-import { bufferView } from "./buffer-view.js";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type Interceptor,
+  type StreamRequest,
+  type Transport,
+  type UnaryRequest,
+} from "@connectrpc/connect";
+import { type ChannelCredentials, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
-import { headersToMetadata, metadataToHeaders } from "./grpc-metadata.js";
+import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
 
 export interface GrpcTransportOptions {
@@ -18,6 +35,16 @@ export interface GrpcTransportOptions {
   /** Largest message sent or received, in bytes. Default 4 MiB. */
   maxMessageBytes?: number;
   interceptors?: Interceptor[];
+  /** Default: in the clear, without saying who calls. */
+  security?: ChannelSecurity;
+}
+
+/** How a client shows who it is and knows whom it talks to. */
+export interface ChannelSecurity {
+  /** TLS of the connection. Default: none. */
+  readonly credentials?: ChannelCredentials;
+  /** Headers that say who calls; asked for every call. */
+  readonly callHeaders?: (method: DescMethod) => readonly (readonly [name: string, value: string])[];
 }
 
 /** A Connect transport over grpc-js, and its connection. */
@@ -32,12 +59,12 @@ const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
 /**
  * Opens a lazily connected transport: round robin over all addresses of the
  * name, retries within a budget, and what belongs to the current call (deadline,
- * cancellation, request id) goes along. As with every Connect client, a stream
+ * cancellation, request id, identity) goes along. As with every Connect client, a stream
  * is given up by its signal, not by leaving the loop.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxBytes = options.maxMessageBytes ?? DEFAULT_MESSAGE_BYTES;
-  const client = new Client(options.address, credentials.createInsecure(), {
+  const client = new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), {
     "grpc.service_config": JSON.stringify(serviceConfig(options.services)),
     "grpc.service_config_disable_resolution": 1,
     "grpc.max_receive_message_length": maxBytes,
@@ -50,41 +77,54 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.dns_min_time_between_resolutions_ms": 5_000,
   });
   const interceptors = options.interceptors ?? [];
+  const request = (
+    method: DescMethod,
+    { header, signal }: CallScope,
+    contextValues: ContextValues | undefined,
+    content: { stream: false; message: Message } | { stream: true; message: AsyncIterable<Message> },
+  ) => ({
+    ...content,
+    service: method.parent,
+    method,
+    requestMethod: "POST",
+    url: `grpc://${options.address}/${method.parent.typeName}/${method.name}`,
+    header,
+    signal: signal ?? NEVER,
+    contextValues: contextValues ?? createContextValues(),
+  });
 
   return {
     close: () => client.close(),
     unary(method, signal, timeoutMs, header, input, contextValues) {
-      const scope = callScope(signal, timeoutMs, header, options.defaultTimeoutMs);
-      return runUnaryCall({
-        interceptors,
-        signal: scope.signal,
-        // grpc-js keeps the deadline itself and tells the server.
-        timeoutMs: undefined,
-        req: requestOf(method, scope.header, input, contextValues, options.address, false) as never,
-        next: async (req) =>
-          (await callUnary(client, method, req.message, req.header, scope.deadline, req.signal)) as unknown as UnaryResponse<
-            typeof method.input,
-            typeof method.output
-          >,
-      }) as never;
+      const scope = callScope(method, options, signal, timeoutMs, header);
+      const send = (req: UnaryRequest) => callUnary(client, req, scope.deadline);
+      const message = create(method.input, input);
+      return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: false, message })) as never;
     },
     stream(method, signal, timeoutMs, header, input, contextValues) {
-      const scope = callScope(signal, timeoutMs, header, options.defaultTimeoutMs);
-      return runStreamingCall({
-        interceptors,
-        signal: scope.signal,
-        // grpc-js keeps the deadline itself and tells the server.
-        timeoutMs: undefined,
-        req: requestOf(method, scope.header, input, contextValues, options.address, true) as never,
-        next: async (req) =>
-          callStream(client, method, req.message, req.header, scope.deadline, req.signal) as unknown as StreamResponse<
-            typeof method.input,
-            typeof method.output
-          >,
-      }) as never;
+      const scope = callScope(method, options, signal, timeoutMs, header);
+      const send = async (req: StreamRequest) => callStream(client, req, scope.deadline);
+      const message = messages(method.input, input);
+      return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: true, message })) as never;
     },
   };
 }
+
+type AnySend = (request: object) => Promise<object>;
+
+/** The first interceptor is the outermost. */
+function intercepted(send: AnySend, interceptors: Interceptor[]): AnySend {
+  return interceptors.reduceRight<AnySend>((next, interceptor) => interceptor(next as never) as unknown as AnySend, send);
+}
+
+async function* messages(schema: DescMessage, input: AsyncIterable<MessageInitShape<DescMessage>>): AsyncGenerator<Message> {
+  for await (const message of input) yield create(schema, message);
+}
+
+/** For calls that nobody can give up before their deadline. */
+const NEVER = new AbortController().signal;
+// Node warns of a leak at eleven listeners; here every call under way is one.
+setMaxListeners(0, NEVER);
 
 /** Retries UNAVAILABLE where a repetition is harmless, and stops when retries are what breaks the server. */
 function serviceConfig(services: DescService[]) {
@@ -108,13 +148,21 @@ function serviceConfig(services: DescService[]) {
   };
 }
 
-/** Joins what the caller asks for with what the current call allows. */
+/** What the caller asks for, joined with what the current call allows. */
+interface CallScope {
+  /** In milliseconds since the epoch. */
+  deadline: number;
+  header: Headers;
+  signal: AbortSignal | undefined;
+}
+
 function callScope(
+  method: DescMethod,
+  { defaultTimeoutMs = DEFAULT_TIMEOUT_MS, security }: GrpcTransportOptions,
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,
   headers: ConstructorParameters<typeof Headers>[0],
-  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
-) {
+): CallScope {
   const call = currentCall();
   const now = Date.now();
   const inherited = call === undefined ? Number.POSITIVE_INFINITY : call.deadline;
@@ -123,6 +171,7 @@ function callScope(
   const deadline = Math.min(own ?? (Number.isFinite(inherited) ? inherited : now + defaultTimeoutMs), inherited);
   const header = new Headers(headers);
   if (call !== undefined && !header.has(REQUEST_ID_HEADER)) header.set(REQUEST_ID_HEADER, call.requestId);
+  for (const [name, value] of security?.callHeaders?.(method) ?? []) if (!header.has(name)) header.set(name, value);
   const signals = [signal, call?.signal].filter((one) => one !== undefined);
   return {
     deadline,
@@ -131,49 +180,22 @@ function callScope(
   };
 }
 
-function requestOf(
-  method: DescMethod,
-  header: Headers,
-  message: unknown,
-  contextValues: unknown,
-  address: string,
-  stream: boolean,
-) {
-  return {
-    stream,
-    service: method.parent,
-    method,
-    requestMethod: "POST",
-    url: `grpc://${address}/${method.parent.typeName}/${method.name}`,
-    header,
-    contextValues,
-    message,
-  };
-}
-
 function codec(method: DescMethod) {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    serialize: (message: Message) => bufferView(toBinary(method.input, message)),
+    serialize: (message: Message) => toBuffer(toBinary(method.input, message)),
     deserialize: (bytes: Buffer): Message => fromBinary(method.output as DescMessage, bytes),
   };
 }
 
-function callOptions(deadline: number): CallOptions {
-  return { deadline };
-}
-
 function callUnary(
   client: Client,
-  method: DescMethod,
-  message: Message,
-  header: Headers,
+  { method, message, header, signal }: UnaryRequest,
   deadline: number,
-  signal: AbortSignal,
 ): Promise<object> {
   const { path, serialize, deserialize } = codec(method);
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
+    if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
     let responseHeader = new Headers();
     let answer: Message | undefined;
     const call = client.makeUnaryRequest(
@@ -182,7 +204,7 @@ function callUnary(
       deserialize,
       message,
       headersToMetadata(header),
-      callOptions(deadline),
+      { deadline },
       (error, response) => {
         if (error !== null) return reject(fromGrpcStatus(error, method.parent.typeName));
         answer = response;
@@ -207,16 +229,9 @@ function callUnary(
   });
 }
 
-function callStream(
-  client: Client,
-  method: DescMethod,
-  input: AsyncIterable<Message>,
-  header: Headers,
-  deadline: number,
-  signal: AbortSignal,
-): object {
+function callStream(client: Client, { method, message: input, header, signal }: StreamRequest, deadline: number): object {
   const { path, serialize, deserialize } = codec(method);
-  const call = client.makeBidiStreamRequest(path, serialize, deserialize, headersToMetadata(header), callOptions(deadline));
+  const call = client.makeBidiStreamRequest(path, serialize, deserialize, headersToMetadata(header), { deadline });
   const cancel = () => call.cancel();
   if (signal.aborted) cancel();
   else signal.addEventListener("abort", cancel, { once: true });

@@ -1,16 +1,18 @@
 import { randomUUID } from "node:crypto";
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { Code, type ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
+import { auditInterceptor } from "./audit.js";
 import {
   type CallContext,
   currentCall,
   type Identity,
   iterateInCall,
-  LOCAL_TENANT,
+  LOCAL_IDENTITY,
   REQUEST_ID_HEADER,
   runInCall,
 } from "./call-context.js";
 import type { Clock } from "./clock.js";
+import { requireAccess } from "./identity/access.js";
 import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import type { Metrics, RpcLabels } from "./metrics.js";
@@ -20,29 +22,59 @@ export interface ServerInterceptorOptions {
   logger: Logger;
   metrics: Metrics;
   clock: Clock;
-  /** Who calls, from the call's metadata. Default: everyone is the local tenant. */
-  identify?: (header: Headers) => Identity;
+  /** Who calls, from the call's metadata. Throws what the caller is to be told. Default: everyone is the local tenant. */
+  identify?: (header: Headers, method: DescMethod) => Identity | Promise<Identity>;
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
 export const deadlineKey = createContextKey<number>(Number.POSITIVE_INFINITY, { description: "deadline" });
 
-/** What every server does around a handler, from the outside in: context, observation and error boundary, validation. */
+/** Why the caller could not be identified: refused inside of the context, where it is observed like every other failure. */
+const refusalKey = createContextKey<unknown>(undefined, { description: "refusal" });
+
+/** The identity of calls that are about to be refused. */
+const NOBODY: Identity = { tenant: "" };
+
+/**
+ * What every server does around a handler, from the outside in: context, observation and error boundary, audit log,
+ * the caller's access, validation.
+ */
 export function serverInterceptors(options: ServerInterceptorOptions): Interceptor[] {
-  return [callContextInterceptor(options), observeInterceptor(options), validationInterceptor()];
+  return [
+    callContextInterceptor(options),
+    observeInterceptor(options),
+    auditInterceptor(options.logger),
+    accessInterceptor(),
+    validationInterceptor(),
+  ];
 }
 
 function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
-  const identify = options.identify ?? (() => ({ tenant: LOCAL_TENANT }));
+  const identify = options.identify ?? (() => LOCAL_IDENTITY);
   return (next) => async (request) => {
+    let identity = NOBODY;
+    try {
+      identity = await identify(request.header, request.method);
+    } catch (error) {
+      request.contextValues.set(refusalKey, error);
+    }
     const call: CallContext = {
-      identity: identify(request.header),
+      identity,
       requestId: requestIdOf(request.header),
       deadline: request.contextValues.get(deadlineKey),
       signal: request.signal,
     };
     const response = await runInCall(call, () => next(request));
     return response.stream ? { ...response, message: iterateInCall(call, response.message) } : response;
+  };
+}
+
+function accessInterceptor(): Interceptor {
+  return (next) => (request) => {
+    const refusal = request.contextValues.get(refusalKey);
+    if (refusal !== undefined) throw refusal;
+    requireAccess(currentCall()!.identity, request.method);
+    return next(request);
   };
 }
 

@@ -11,17 +11,7 @@ import { type FieldViolation, meshError } from "./errors.js";
  * INVALID_ARGUMENT with one google.rpc.BadRequest field violation each.
  */
 export function validationInterceptor(validator: Validator = createValidator()): Interceptor {
-  const check = (schema: DescMessage, message: Message) => {
-    const result = validator.validate(schema, message);
-    if (result.kind === "valid") return;
-    if (result.kind === "error") throw result.error;
-    throw invalidMessage(
-      result.violations.map((violation) => ({
-        field: pathToString(violation.field),
-        description: violation.message,
-      })),
-    );
-  };
+  const check = messageCheck(validator);
   return (next) => async (request) => {
     if (!request.stream) {
       check(request.method.input, request.message);
@@ -36,6 +26,21 @@ export function validationInterceptor(validator: Validator = createValidator()):
       }
     }
     return next({ ...request, message: checked() });
+  };
+}
+
+/** Checks a message against its schema's rules; throws the INVALID_ARGUMENT that a server would answer. */
+export function messageCheck(validator: Validator = createValidator()): (schema: DescMessage, message: Message) => void {
+  return (schema, message) => {
+    const result = validator.validate(schema, message);
+    if (result.kind === "valid") return;
+    if (result.kind === "error") throw result.error;
+    throw invalidMessage(
+      result.violations.map((violation) => ({
+        field: pathToString(violation.field),
+        description: violation.message,
+      })),
+    );
   };
 }
 

@@ -2,7 +2,7 @@
 // changed. Needs nothing but Node, so that `npm start` and `npm test` are the only commands there are to know.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -33,6 +33,8 @@ function checkNode() {
 }
 
 function installWhenLockfileChanged() {
+  // Dependencies lent by another checkout are that one's to install.
+  if (lstatSync(join(root, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) return;
   const stamp = join(root, "node_modules", ".ragents-lockfile");
   const wanted = hash([join(root, "package-lock.json"), join(root, ".npmrc")]);
   if (read(stamp) === wanted) return;

@@ -1,4 +1,4 @@
-import { bufferView } from "../../runtime/buffer-view.js";
+import { toBuffer } from "../../runtime/grpc-metadata.js";
 import { ENTRY_OVERHEAD_BYTES, type LocalEntry, type LocalMemory } from "./local-memory.js";
 
 /** The entries of one scope in this process's memory. */
@@ -65,5 +65,5 @@ export class LocalScope {
 }
 
 function hashName(hash: Uint8Array): string {
-  return bufferView(hash).toString("latin1");
+  return toBuffer(hash).toString("latin1");
 }

@@ -1,4 +1,4 @@
-/** Comments of proto elements by full name: package.Message, package.Message.field, package.Enum.VALUE, package.Service.Rpc. */
+/** Comments of proto elements by full name: package.Message, package.Message.field, package.Enum.VALUE, ... */
 export type Comments = Readonly<Record<string, string>>;
 
 /** A comment, taken apart. */

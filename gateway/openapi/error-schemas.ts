@@ -17,7 +17,8 @@ export const errorSchemas: JsonObject = {
     type: "object",
     description:
       'A message of the type that "@type" names. google.rpc.ErrorInfo says why (reason, domain, metadata), ' +
-      "google.rpc.BadRequest names the fields at fault (field_violations), google.rpc.RetryInfo says when to come back (retry_delay).",
+      "google.rpc.BadRequest names the fields at fault (field_violations), google.rpc.RetryInfo says when to come back " +
+      "(retry_delay).",
     required: ["@type"],
     properties: {
       "@type": { type: "string", examples: ["type.googleapis.com/google.rpc.ErrorInfo"] },

@@ -153,6 +153,10 @@ function streamedBody({ method, binding }: Route, { schemas, multipart }: Operat
   return { required: true, content: { "multipart/form-data": { schema: form }, ...lines } };
 }
 
+const streamNote =
+  "As SSE the data of each event is one message; the last event is `end`, or `error` with a Status. " +
+  "As NDJSON each line is one message.";
+
 function toResponse(route: Route, { schemas, comments }: OperationContext): JsonObject {
   const { method, binding } = route;
   const { output } = method;
@@ -163,6 +167,6 @@ function toResponse(route: Route, { schemas, comments }: OperationContext): Json
   if (method.methodKind === "unary" || method.methodKind === "client_streaming") {
     return { description: own === "" ? "The answer." : own, content: { "application/json": { schema } } };
   }
-  const description = `${own === "" ? "The messages" : own}. As SSE each event's data is one message, with an \`end\` event at last or an \`error\` event with a Status; as NDJSON each line is one message.`;
+  const description = `${own === "" ? "The messages" : own}. ${streamNote}`;
   return { description, content: { "text/event-stream": { schema }, "application/x-ndjson": { schema } } };
 }

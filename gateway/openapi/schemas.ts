@@ -18,8 +18,8 @@ export class Schemas {
   readonly #owners = new Map<string, string>();
 
   /**
-   * `answers` are the messages that responses hold: requests that hold them too get schemas of their own. No schema takes
-   * a reserved name.
+   * `answers` are the messages that responses hold: requests that hold them too get schemas of their own. No schema
+   * takes a reserved name.
    */
   constructor(comments: Comments, answers: Iterable<DescMessage>, reserved: readonly string[] = []) {
     this.#comments = comments;

@@ -80,3 +80,11 @@ test("a page of another origin may not write, and its body is not even read", as
     expect([answer.status, answer.json.details[0].reason]).toEqual([403, "ORIGIN_NOT_ALLOWED"]);
   }
 });
+
+test("a page of another origin may ask for reads and preflights, but browsers hide the answers from it", async () => {
+  for (const method of ["GET", "OPTIONS"]) {
+    const answer = await rest.ask(method, `/v1/${name}`, { headers: { origin: "https://evil.example" } });
+    expect(answer.status).toBeLessThan(300);
+    expect(answer.headers["access-control-allow-origin"]).toBeUndefined();
+  }
+});

@@ -14,7 +14,7 @@ export interface HttpBinding {
   readonly responseBody: string;
 }
 
-/** Reads the google.api.http option of an RPC: its own rule first, then the additional ones; empty without the option. */
+/** The rule of an RPC's google.api.http option and its additional bindings, in order; empty without the option. */
 export function httpBindings(method: DescMethod): HttpBinding[] {
   if (!hasOption(method, http)) return [];
   const rule = getOption(method, http);

@@ -50,7 +50,7 @@ export function withStandardDetails(registry: Registry | undefined): Registry {
 
 /**
  * Turns whatever was thrown into an error response. Errors that carry no details and come from below (a refused
- * connection, a broken handler) get a plain sentence: their own text names hosts and code. The caller logs the original.
+ * connection, a broken handler) get a plain sentence: their own text names hosts and code. Callers log the original.
  */
 export function toErrorResponse(thrown: unknown, registry: Registry, errorDomain: string): ErrorResponse {
   if (thrown instanceof HttpError) {

@@ -113,6 +113,7 @@ describe("what does not fit is named", () => {
     { json: { an_int32: "1.0" }, problem: 'an_int32: must be an integer, not "1.0"' },
     { json: { an_int32: "" }, problem: 'an_int32: must be an integer, not ""' },
     { json: { an_int32: 2147483648 }, problem: "an_int32: must be an integer from -2147483648 to 2147483647" },
+    { json: { an_int32: 1e20 }, problem: "an_int32: must be an integer from -2147483648 to 2147483647" },
     { json: { an_uint32: -1 }, problem: "an_uint32: must be an integer from 0 to 4294967295" },
     {
       json: { an_int64: 2 ** 53 },

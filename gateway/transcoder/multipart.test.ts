@@ -24,6 +24,7 @@ type Part = { part: { case: string; value: any } };
 /** One message in short. */
 function show({ part }: Part): string {
   if (part.case === "data") return `data ${Buffer.from(part.value).toString()}`;
+  if (part.case === "end") return "end";
   if (part.case === "page") return `page ${part.value.fileName} ${part.value.mimeType}`;
   return `header ${part.value.name} ${part.value.note} ${JSON.stringify(part.value.metadata)}`;
 }
@@ -91,6 +92,17 @@ describe("a form becomes messages", () => {
     const answer = await rest.ask("POST", target, form(...parts));
     expect(answer.json).toEqual({ parts: messages });
     expect(answer.status).toBe(200);
+  });
+
+  test("that end with a message of their own where one is mapped, and only when the form was whole", async () => {
+    const seen: string[] = [];
+    await using rest = await uploading(seen, { ...mapping, end: "end" });
+    const whole = form({ name: "f", value: "a", file: "a.txt", type: "text/plain" });
+    await rest.ask("POST", target, whole);
+    expect(seen.slice(1)).toEqual(["page a.txt text/plain", "data a", "end"]);
+    seen.length = 0;
+    await rest.ask("POST", target, { ...whole, body: whole.body.slice(0, -6) });
+    expect(seen).not.toContain("end");
   });
 
   test("of a real client, in chunks as they come", async () => {
@@ -184,7 +196,8 @@ describe("forms that are refused", () => {
   });
 });
 
-test("an upload whose client goes away is cancelled, never taken for complete", async () => {
+// Half an upload is of no use: it is cancelled even where calls go on without their client.
+test.each([false, true])("an upload whose client goes away is cancelled, with keepRunning %s", async (keepRunning) => {
   const started = deferred<void>();
   const outcome = deferred<string>();
   await using rest = await startRestServer(
@@ -197,7 +210,7 @@ test("an upload whose client goes away is cancelled, never taken for complete", 
           return {};
         },
       } as object),
-    { multipart: { [rpc]: mapping } },
+    { multipart: { [rpc]: mapping }, keepRunning: () => keepRunning },
   );
   const { headers, body } = form({ name: "f", value: "abc", file: "a.txt" });
   const client = httpRequest({
@@ -210,6 +223,29 @@ test("an upload whose client goes away is cancelled, never taken for complete", 
   client.write(body.slice(0, -9));
   await started.promise;
   client.destroy();
+  expect(await outcome.promise).toBe("cancelled");
+});
+
+test("a form that is broken in its middle reaches the RPC as cancelled, never as complete", async () => {
+  const outcome = deferred<string>();
+  await using rest = await startRestServer(
+    (router) =>
+      router.service(library, {
+        async uploadPages(messages: AsyncIterable<Part>) {
+          try {
+            for await (const _ of messages);
+            outcome.resolve("complete");
+          } catch {
+            outcome.resolve("cancelled");
+          }
+          return {};
+        },
+      } as object),
+    { multipart: { [rpc]: mapping } },
+  );
+  const { headers, body } = form({ name: "f", value: "abc", file: "a.txt" });
+  const answer = await rest.ask("POST", target, { headers, body: body.slice(0, -9) });
+  expect([answer.status, answer.json.details[0].reason]).toEqual([400, "MALFORMED_BODY"]);
   expect(await outcome.promise).toBe("cancelled");
 });
 
@@ -267,6 +303,7 @@ test.each([
   { wrong: { ...mapping, header: "none" }, problem: 'has no field "none"' },
   { wrong: { ...mapping, header: "data" }, problem: "UploadPagesRequest.data is not a message" },
   { wrong: { ...mapping, data: "page" }, problem: "is wrong" },
+  { wrong: { ...mapping, end: "none" }, problem: 'has no field "none"' },
   { wrong: { ...mapping, file: { field: "page", fileName: "none" } }, problem: 'UploadPage has no field "none"' },
 ])("a mapping that does not fit is refused: $problem", async ({ wrong, problem }) => {
   await expect(uploading([], wrong)).rejects.toThrow(problem);

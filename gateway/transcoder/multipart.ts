@@ -22,6 +22,11 @@ export interface MultipartMapping {
   readonly file?: { readonly field: string; readonly fileName?: string; readonly mediaType?: string };
   /** Bytes field that carries a piece of the file started last. */
   readonly data: string;
+  /**
+   * Message field that is sent last, once the form has come in whole. Worth having: when a client cancels a stream, HTTP/2
+   * may end it first and reset it later, so that the end of the messages alone does not prove that nothing is missing.
+   */
+  readonly end?: string;
   /** The largest piece, in bytes. Default 256 KiB. */
   readonly chunkBytes?: number;
   /** The largest file, in bytes. Default 100 MiB. */
@@ -48,12 +53,13 @@ export function checkMultipartMapping(desc: DescMessage, mapping: MultipartMappi
   for (const name of [mapping.file?.fileName, mapping.file?.mediaType]) {
     if (name !== undefined) fieldOf(file!.message, name);
   }
+  if (mapping.end !== undefined) messageField(desc, mapping.end);
   const data = fieldOf(desc, mapping.data);
   if (header === file || data.fieldKind !== "scalar")
     throw new Error(`Multipart mapping of ${desc.typeName} is wrong.`);
 }
 
-/** Reads a form as the messages of the RPC. Throws like `readFormParts`, and INVALID_ARGUMENT for fields that do not fit. */
+/** Reads a form as the messages of the RPC. Throws like `readFormParts`, and 400 for fields that do not fit. */
 export async function* multipartMessages(
   request: IncomingMessage,
   mapping: MultipartMapping,
@@ -73,6 +79,7 @@ export async function* multipartMessages(
     yield* fileMessages(part, mapping, context.desc);
   }
   if (!headerSent) yield headerMessage(fields, mapping, context);
+  if (mapping.end !== undefined) yield endMessage(mapping.end, context.desc);
 }
 
 function headerMessage(fields: [string, string][], mapping: MultipartMapping, context: MultipartContext): Message {
@@ -150,6 +157,13 @@ function startMessage(
     setFieldValue(start, fieldOf(field.message, file.mediaType), part.mediaType);
   const message = create(desc);
   setFieldValue(message, field, start);
+  return message;
+}
+
+function endMessage(end: string, desc: DescMessage): Message {
+  const field = messageField(desc, end);
+  const message = create(desc);
+  setFieldValue(message, field, create(field.message));
   return message;
 }
 

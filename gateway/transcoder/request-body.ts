@@ -15,7 +15,7 @@ export function refuseEncoding(request: IncomingMessage): void {
     throw unsupportedMediaType("application/json without a Content-Encoding");
 }
 
-/** Reads a body of at most `maxBytes` bytes. Throws 413 beyond it, before anything is read when Content-Length says so. */
+/** Reads a body of at most `maxBytes` bytes. Throws 413 beyond it, at once when Content-Length says so. */
 export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw bodyTooLarge(maxBytes);

@@ -23,7 +23,7 @@ export interface RequestStreamOptions extends MultipartContext {
 }
 
 /**
- * Reads the body of a client-streaming RPC: multipart/form-data where it is mapped, else NDJSON with one message a line,
+ * Reads the body of a client-streaming RPC: multipart/form-data where it is mapped, or NDJSON with one message a line,
  * the first of which also gets the path's fields. The first message is read before this resolves, so that a bad start
  * is answered without a call. Throws 415 for other bodies, and as the readers of the two forms do.
  */

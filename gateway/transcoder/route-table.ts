@@ -37,7 +37,7 @@ interface Segment {
 
 /**
  * Finds routes by path templates. A literal is preferred to `*`, and `*` to `**`, from left to right; a path that ends
- * in a known verb is read with the verb first. Where the best template lacks the method, the next one that has it answers.
+ * in a known verb is read with the verb first. Where the best template lacks the method, the next one with it answers.
  */
 export class RouteTable<R> {
   readonly #root: Node<R> = newNode();

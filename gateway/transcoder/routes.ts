@@ -24,7 +24,7 @@ export function routesOf(services: readonly DescService[]): Route[] {
   );
 }
 
-/** A table to find the routes by; GET answers HEAD too, but for streams. Throws when two answer the same method and path. */
+/** A table to find routes by; GET answers HEAD too, but for streams. Throws when two have the same method and path. */
 export function toRouteTable(routes: readonly Route[], options: { decodeSlashes?: boolean } = {}): RouteTable<Route> {
   const table = new RouteTable<Route>(options);
   for (const route of routes) table.add(route.httpMethod, route.binding.template, route);

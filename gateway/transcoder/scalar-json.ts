@@ -2,7 +2,7 @@ import { type JsonValue, ScalarType } from "@bufbuild/protobuf";
 import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
 import { InvalidValue } from "./violations.js";
 
-/** Encodes a scalar: 64-bit integers as numbers while these are exact, bytes as base64, NaN and infinities as strings. */
+/** Encodes a scalar: 64-bit integers as numbers while these are exact, bytes as base64, NaN and infinity as strings. */
 export function scalarToJson(type: ScalarType, value: unknown): JsonValue {
   switch (typeof value) {
     case "bigint": {

@@ -236,6 +236,14 @@ describe("requests that the HTTP layer refuses", () => {
     request.destroy();
   });
 
+  test("the connection is closed over a long body that nobody reads", async () => {
+    const headers = { ...json, connection: "keep-alive" };
+    const short = await rest.ask("POST", "/v1/nowhere", { headers, body: "{}" });
+    expect([short.status, short.headers.connection]).toEqual([404, "keep-alive"]);
+    const long = await rest.ask("POST", "/v1/nowhere", { headers, body: "{}".padEnd(1001) });
+    expect([long.status, long.headers.connection]).toEqual([404, "close"]);
+  });
+
   test("the connection survives a refusal whose short body was not read", async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const reused: boolean[] = [];

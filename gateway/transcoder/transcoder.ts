@@ -48,11 +48,11 @@ export interface TranscoderOptions {
   readonly multipart?: Readonly<Record<string, MultipartMapping>>;
   readonly cors?: CorsOptions;
   /**
-   * Whether "%2F" in path variables of several segments (`{id=**}`) becomes "/". Default false: google.api.http leaves it.
-   * Clients generated from OpenAPI encode every slash; they need it where ids hold slashes.
+   * Whether "%2F" in path variables of several segments (`{id=**}`) becomes "/". Default false: google.api.http leaves
+   * it. Clients generated from OpenAPI encode every slash: they need it where ids hold slashes.
    */
   readonly decodeSlashes?: boolean;
-  /** What happens to requests that no route knows: a 404, or nothing, with `handle` resolving to false. Default "answer". */
+  /** What happens without a route: a 404, or nothing and `handle` resolves to false. Default "answer". */
   readonly unknownRoute?: "answer" | "pass";
   /** Told of everything that ended in an error answer, with the original error, for logs. */
   readonly onError?: (error: unknown, context: ErrorContext) => void;

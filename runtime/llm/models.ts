@@ -32,6 +32,8 @@ export interface Models {
   answerer(name?: string): Answerer;
   /** The language model of that name; undefined for the built-in one, which writes nothing of its own. Unknown names as in `answerer`. */
   languageModel(name?: string): LanguageModel | undefined;
+  /** Counts citation numbers that a model made up. */
+  countInvented(model: string, count: number): void;
 }
 
 /** The configured models: an OpenAI-compatible server's when one is set, Anthropic's when its key is set, the built-in one always. */
@@ -60,13 +62,17 @@ export function modelsOf(list: readonly LanguageModel[], registry?: Registry): M
     if (model === undefined && name !== EXTRACTIVE_MODEL) throw unknownModel(name, names);
     return model;
   };
+  const countInvented = (model: string, count: number) => {
+    if (count > 0) invented?.inc({ model }, count);
+  };
   return {
     defaultModel,
     names,
     languageModel: find,
+    countInvented,
     answerer(name) {
       const model = find(name);
-      return model === undefined ? builtIn : modelAnswerer(model, (count) => invented?.inc({ model: model.name }, count));
+      return model === undefined ? builtIn : modelAnswerer(model, (count) => countInvented(model.name, count));
     },
   };
 }

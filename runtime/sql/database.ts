@@ -26,3 +26,16 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 export const UNIQUE_VIOLATION = "23505";
+
+/** SQLSTATE classes that blame the server and not the statement: connection, resources, shutdown. */
+const UNREACHABLE_STATE = /^(08|53|57P)/;
+/** How the driver says the same where it has no code for it. */
+const UNREACHABLE_MESSAGE = /^(connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|client was closed)/i;
+
+/** Whether an error means that the database cannot be reached now, or has no connection free: trying again may help. */
+export function isUnreachable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ("syscall" in error || (error as { code?: unknown }).code === "EPIPE") return true;
+  const state = sqlState(error);
+  return state === undefined ? UNREACHABLE_MESSAGE.test(error.message) : UNREACHABLE_STATE.test(state);
+}

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { CacheKind, CacheSelector } from "../../gen/ragents/cache/v1/cache_pb.js";
-import { bufferView } from "../../runtime/buffer-view.js";
+import { toBuffer } from "../../runtime/grpc-metadata.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Logger } from "../../runtime/logger.js";
 import { openRedis, type RedisClient } from "../../runtime/redis.js";
@@ -183,7 +183,7 @@ class RedisStore implements CacheStore {
       ...[scope.id, scope.kind, freshGeneration(), scopeRecord(scope, now), scope.tenant],
       ...items.flatMap((item, i) => {
         const { value, ttlMs, leaseToken } = all[item]!;
-        return [encodeHead(value, now + ttlMs), bufferView(value.bytes), ttlMs, leaseToken ?? "", names[i]!];
+        return [encodeHead(value, now + ttlMs), toBuffer(value.bytes), ttlMs, leaseToken ?? "", names[i]!];
       }),
     );
     const replaced: Uint8Array[] = [];

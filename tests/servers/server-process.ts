@@ -6,7 +6,7 @@ export interface ServerProcess {
   readonly pid: number;
   /** Undefined while it runs, then what it wrote last. */
   readonly exited: string | undefined;
-  signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
+  signal(name: "SIGTERM" | "SIGINT" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
   /** Resolves when it has ended. */
   readonly ended: Promise<void>;
 }
@@ -15,6 +15,11 @@ export interface ServerProcessOptions extends SpawnOptions {
   /** The container's name, when `command` is docker: signals then go to the container. */
   container?: string;
 }
+
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
 
 /** Starts a server that ends with this process at the latest. */
 export function startServerProcess(command: string, args: string[], options: ServerProcessOptions = {}): ServerProcess {
@@ -27,12 +32,11 @@ export function startServerProcess(command: string, args: string[], options: Ser
   };
   child.stdout?.on("data", collect);
   child.stderr?.on("data", collect);
-  const killWithUs = () => child.kill("SIGKILL");
-  process.once("exit", killWithUs);
+  running.add(child);
   const ended = new Promise<void>((resolve) => {
     const end = (reason: string) => {
       exited ??= `${command} ended (${reason}): ${output.trim()}`;
-      process.removeListener("exit", killWithUs);
+      running.delete(child);
       resolve();
     };
     child.once("error", (error) => end(error.message));

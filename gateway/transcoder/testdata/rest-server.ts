@@ -51,7 +51,11 @@ export async function startRestServer(
     errorDomain: "library.example.com",
     ...options,
   });
-  const server = createServer((request, response) => void transcoder.handle(request, response));
+  const handling = new Set<Promise<unknown>>();
+  const server = createServer((request, response) => {
+    const handled = transcoder.handle(request, response).finally(() => handling.delete(handled));
+    handling.add(handled);
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
@@ -64,6 +68,8 @@ export async function startRestServer(
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+      // A request that is never done with would leak, whatever its client saw.
+      await Promise.all(handling);
     },
   };
 }

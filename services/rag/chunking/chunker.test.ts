@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Chunk, chunkText, type ChunkingOptions, MIN_CHUNK_SIZE } from "./chunker.js";
+import { markdownOutline } from "./outline.js";
 
 const sentence = (n: number) => `Sentence number ${n} tells about the bearing of the pump.`;
 const sentences = (count: number) => Array.from({ length: count }, (_, n) => sentence(n)).join(" ");
@@ -113,6 +114,13 @@ ${sentences(10)}`;
   });
 });
 
+test("a text that goes on under headings of another stands under them until its own say otherwise", () => {
+  const above = [{ level: 1, title: "Guide" }, { level: 2, title: "Oil" }];
+  const text = `${sentences(10)}\n\n### Bearings\n\n${sentences(10)}\n\n## Grease\n\n${sentences(10)}`;
+  expect(chunkText(text, { above }).map(({ headingPath }) => headingPath)).toEqual([["Guide", "Oil"], ["Guide", "Oil", "Bearings"], ["Guide", "Grease"]]);
+  expect(markdownOutline(text, above).open).toEqual([{ level: 1, title: "Guide" }, { level: 2, title: "Grease" }]);
+});
+
 describe("code blocks", () => {
   const code = (lines: number, mark = "```") => `${mark}ts\n${Array.from({ length: lines }, (_, n) => `const value${n} = compute(${n});`).join("\n")}\n${mark}`;
 
@@ -168,7 +176,7 @@ describe("for any text", () => {
     fc.string({ unit: "binary", maxLength: 20 }),
   );
   const document = fc.array(piece, { maxLength: 60 }).map((pieces) => pieces.join(""));
-  const options: fc.Arbitrary<ChunkingOptions> = fc
+  const options: fc.Arbitrary<Omit<ChunkingOptions, "above" | "sections">> = fc
     .record({ size: fc.integer({ min: MIN_CHUNK_SIZE, max: 200 }), part: fc.double({ min: 0, max: 0.5, noNaN: true }), structure: fc.constantFrom("markdown" as const, "plain" as const) })
     .map(({ size, part, structure }) => ({ size, overlap: Math.floor(size * part), structure }));
 

@@ -14,9 +14,17 @@ export interface CodeBlock {
   end: number;
 }
 
+/** A heading whose section is not over. */
+export interface OpenHeading {
+  level: number;
+  title: string;
+}
+
 export interface Outline {
   headings: readonly Heading[];
   codeBlocks: readonly CodeBlock[];
+  /** The headings that hold at the text's end, the outermost first. */
+  open: readonly OpenHeading[];
 }
 
 /** Longer titles are cut: a path is shown beside every hit. */
@@ -29,14 +37,19 @@ const atxHeading = /^ {0,3}(#{1,6})(?=[ \t]|$)/;
 const underline = /^ {0,3}(?:(=+)|-{2,})[ \t]*$/;
 const noTitle = /^\s*(?:[-*+>|#`~]|\d+[.)]\s)/;
 
-/** A text without structure. */
-export const plainOutline: Outline = { headings: [], codeBlocks: [] };
+/** The outline of a text that marks nothing itself. */
+export function sectionOutline(sections: readonly { readonly start: number; readonly path: readonly string[] }[]): Outline {
+  return { headings: sections.map(({ start, path }) => ({ start, contentStart: start, path })), codeBlocks: [], open: [] };
+}
 
-/** Finds the headings (# and underlined) and the fenced code blocks of a Markdown text, in one pass over its lines. */
-export function markdownOutline(text: string): Outline {
-  const headings: Heading[] = [];
+/**
+ * Finds the headings (# and underlined) and the fenced code blocks of a Markdown text, in one pass over its lines. For a text
+ * that goes on where another ended, `above` are the headings that hold there.
+ */
+export function markdownOutline(text: string, above: readonly OpenHeading[] = []): Outline {
+  const headings: Heading[] = above.length === 0 ? [] : [{ start: 0, contentStart: 0, path: titles(above) }];
   const codeBlocks: CodeBlock[] = [];
-  const open: { level: number; title: string }[] = [];
+  const open = [...above];
   let code: { start: number; marker: string } | undefined;
   // The line before and the one before that, for titles that are underlined.
   let before = { start: 0, line: "" };
@@ -45,7 +58,7 @@ export function markdownOutline(text: string): Outline {
   const addHeading = (level: number, rawTitle: string, start: number, end: number) => {
     while (open.length > 0 && open.at(-1)!.level >= level) open.pop();
     open.push({ level, title: cleanTitle(rawTitle) });
-    headings.push({ start: skipSpace(text, start), contentStart: skipSpace(text, end), path: open.map(({ title }) => title).filter((title) => title !== "") });
+    headings.push({ start: skipSpace(text, start), contentStart: skipSpace(text, end), path: titles(open) });
   };
 
   for (let start = 0; start < text.length; ) {
@@ -72,7 +85,11 @@ export function markdownOutline(text: string): Outline {
   }
   // As in CommonMark, a fence that is never closed holds for the rest of the text.
   if (code !== undefined) codeBlocks.push({ start: code.start, end: text.length });
-  return { headings, codeBlocks };
+  return { headings, codeBlocks, open };
+}
+
+function titles(headings: readonly OpenHeading[]): string[] {
+  return headings.map(({ title }) => title).filter((title) => title !== "");
 }
 
 /** A title may be closed by as many # as one likes, after a space. */

@@ -20,13 +20,17 @@ export function decodeText(bytes: Uint8Array, declared = "utf-8"): string {
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new ExtractionError(
-      "INVALID_ENCODING",
-      `The document is not valid ${encoding.toUpperCase()}${positionOfFault(bytes, encoding)}; convert it to UTF-8, for example with ` +
-        "iconv -f ISO-8859-1 -t UTF-8.",
-      { cause },
-    );
+    throw invalidEncoding(encoding, positionOfFault(bytes, encoding), cause);
   }
+}
+
+/** @param position where in the document, such as " (byte 7)"; may be empty. */
+export function invalidEncoding(encoding: string, position: string, cause: unknown): ExtractionError {
+  return new ExtractionError(
+    "INVALID_ENCODING",
+    `The document is not valid ${encoding.toUpperCase()}${position}; convert it to UTF-8, for example with iconv -f ISO-8859-1 -t UTF-8.`,
+    { cause },
+  );
 }
 
 /** The encoding that a byte order mark at the start names, or undefined. */
@@ -39,7 +43,8 @@ export function looksBinary(bytes: Uint8Array): boolean {
   return encodingOfMark(bytes) === undefined && bytes.subarray(0, SNIFFED_BYTES).includes(0);
 }
 
-function refuseBinary(bytes: Uint8Array): void {
+/** @throws ExtractionError BINARY_CONTENT for bytes that are no text. */
+export function refuseBinary(bytes: Uint8Array): void {
   if (!looksBinary(bytes)) return;
   throw new ExtractionError(
     "BINARY_CONTENT",

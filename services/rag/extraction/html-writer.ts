@@ -1,4 +1,5 @@
 import { type Attributes, isBoilerplate, isUnreadable, selfLinkText, type Suspicion, suspicionOf } from "./html-boilerplate.js";
+import { MarkdownOutput } from "./markdown-output.js";
 
 /** An element that is open, and what had been written when it opened. */
 interface Frame {
@@ -19,9 +20,6 @@ const blocks = new Set([
   "table", "tbody", "tfoot", "thead", "ul",
 ]);
 const heading = /^h([1-6])$/;
-/** Text at the start of a block that the chunker would take for a mark of Markdown. */
-const looksLikeMark = /^(?:#{1,6}(?=\s|$)|`{3}|~{3}|[=-]{2,}\s*$)/;
-
 /** Characters of a link that only marks a heading. */
 const MAX_SELF_LINK = 2;
 /** Code in the line with more text pieces than these is not quoted: it is no name but a badly closed element. */
@@ -32,16 +30,11 @@ const MAX_CODE_PIECES = 100;
  * what turns out to be a menu when its element closes is cut off again, so nothing is kept but the text and the open elements.
  */
 export class HtmlWriter {
-  #pieces: string[] = [];
+  readonly #out = new MarkdownOutput();
   readonly #frames: Frame[] = [];
   readonly #prune: boolean;
-  /** Line breaks owed before the next text. */
-  #breaks = 0;
-  #afterSpace = true;
-  #atBlockStart = true;
   /** Depth inside an element that is left out. */
   #unreadable = 0;
-  #characters = 0;
   #linkCharacters = 0;
   #links = 0;
   #headings = 0;
@@ -68,9 +61,9 @@ export class HtmlWriter {
 
   /** What was written: the main part where the page names one, else all. */
   text(): string {
-    const parts = this.#mainParts.length > 0 ? this.#mainParts : this.#articles.length === 1 ? this.#articles : [{ start: 0, end: this.#pieces.length }];
+    const parts = this.#mainParts.length > 0 ? this.#mainParts : this.#articles.length === 1 ? this.#articles : [{ start: 0, end: Infinity }];
     return parts
-      .map(({ start, end }) => this.#pieces.slice(start, end).join("").trim())
+      .map(({ start, end }) => this.#out.slice(start, end).trim())
       .join("\n\n")
       .trim();
   }
@@ -80,8 +73,8 @@ export class HtmlWriter {
       name,
       attributes,
       suspicion: this.#prune ? suspicionOf(name, attributes) : "none",
-      mark: this.#pieces.length,
-      characters: this.#characters,
+      mark: this.#out.position,
+      characters: this.#out.characters,
       linkCharacters: this.#linkCharacters,
       links: this.#links,
       headings: this.#headings,
@@ -127,72 +120,32 @@ export class HtmlWriter {
   /** Text between tags, entities already decoded; may come in any number of pieces. */
   write(data: string): void {
     if (this.#unreadable > 0) return;
-    if (this.#inPre > 0) {
-      this.#pieces.push(data);
-      this.#count(data);
-      return;
-    }
-    let text = data.replace(/[\s\u00a0]+/g, " ");
-    if (this.#breaks > 0 || this.#afterSpace) text = text.trimStart();
-    if (text === "") return;
-    this.#flushBreaks();
-    if (this.#atBlockStart && looksLikeMark.test(text)) text = `\\${text}`;
-    this.#atBlockStart = false;
-    this.#afterSpace = text.endsWith(" ");
-    this.#pieces.push(text);
-    this.#count(text);
-  }
-
-  #count(text: string): void {
-    let characters = 0;
-    for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 32) characters++;
-    this.#characters += characters;
-    if (this.#inLink > 0) this.#linkCharacters += characters;
+    const before = this.#out.characters;
+    if (this.#inPre > 0) this.#out.verbatim(data);
+    else this.#out.text(data);
+    if (this.#inLink > 0) this.#linkCharacters += this.#out.characters - before;
   }
 
   #break(lines: 1 | 2): void {
     const table = this.#tables.at(-1);
-    if (this.#inHeading > 0 || (table?.inCell === true && !table.layout)) {
-      if (!this.#afterSpace) this.#mark(" ");
-      return;
-    }
-    if (this.#pieces.length > 0 && !this.#isAfterMarker()) this.#breaks = Math.max(this.#breaks, lines);
+    if (this.#inHeading > 0 || (table?.inCell === true && !table.layout)) this.#out.space();
+    else this.#out.break(lines);
   }
 
-  #flushBreaks(): void {
-    if (this.#breaks === 0) return;
-    const last = this.#pieces.length - 1;
-    if (last >= 0) this.#pieces[last] = this.#pieces[last]!.trimEnd();
-    this.#pieces.push("\n".repeat(this.#breaks));
-    this.#breaks = 0;
-    this.#atBlockStart = true;
-  }
-
-  /** Something that is no text of the page, such as a list's dash; what follows starts without white space. */
-  #mark(mark: string): void {
-    this.#flushBreaks();
-    this.#pieces.push(mark);
-    this.#afterSpace = true;
-    this.#atBlockStart = false;
-  }
-
-  /** Right after "- " a block starts on the same line. */
-  #isAfterMarker(): boolean {
-    return this.#breaks === 0 && this.#afterSpace && /^\s*(?:-|\d+\.) $/.test(this.#pieces.at(-1) ?? "");
+  #isEmpty(frame: Frame): boolean {
+    return this.#out.characters === frame.characters;
   }
 
   #takeBack(frame: Frame): void {
-    this.#pieces.length = frame.mark;
-    this.#characters = frame.characters;
+    this.#out.takeBack(frame.mark, frame.characters);
     this.#linkCharacters = frame.linkCharacters;
     this.#links = frame.links;
     this.#headings = frame.headings;
-    this.#afterSpace = (this.#pieces.at(-1) ?? " ").trimEnd() !== this.#pieces.at(-1);
   }
 
   #takeBackBoilerplate(frame: Frame): void {
     const contents = {
-      characters: this.#characters - frame.characters,
+      characters: this.#out.characters - frame.characters,
       linkCharacters: this.#linkCharacters - frame.linkCharacters,
       links: this.#links - frame.links,
       headings: this.#headings - frame.headings,
@@ -201,25 +154,25 @@ export class HtmlWriter {
     };
     if (!isBoilerplate(frame.suspicion, contents)) return;
     this.#takeBack(frame);
-    while ((this.#articles.at(-1)?.end ?? 0) > this.#pieces.length) this.#articles.pop();
+    while ((this.#articles.at(-1)?.end ?? 0) > this.#out.position) this.#articles.pop();
     if (blocks.has(frame.name)) this.#break(2);
   }
 
   #lineBreak(): void {
-    if (this.#inPre > 0) this.#pieces.push("\n");
+    if (this.#inPre > 0) this.#out.verbatim("\n");
     else this.#break(1);
   }
 
   #openHeading(level: number): void {
     this.#breakLayout();
     this.#break(2);
-    if (this.#inHeading++ === 0) this.#mark(`${"#".repeat(level)} `);
+    if (this.#inHeading++ === 0) this.#out.mark(`${"#".repeat(level)} `);
   }
 
   #closeHeading(frame: Frame): void {
     this.#inHeading--;
     if (this.#inHeading > 0) return;
-    if (this.#characters === frame.characters) this.#takeBack(frame);
+    if (this.#isEmpty(frame)) this.#takeBack(frame);
     else this.#headings++;
     this.#break(2);
   }
@@ -231,8 +184,8 @@ export class HtmlWriter {
 
   #closeLink(frame: Frame): void {
     this.#inLink--;
-    if (this.#characters - frame.characters > MAX_SELF_LINK) return;
-    if (selfLinkText.test(this.#pieces.slice(frame.mark).join(""))) this.#takeBack(frame);
+    if (this.#out.characters - frame.characters > MAX_SELF_LINK) return;
+    if (selfLinkText.test(this.#out.slice(frame.mark))) this.#takeBack(frame);
   }
 
   #image(attributes: Attributes): void {
@@ -242,27 +195,26 @@ export class HtmlWriter {
   #openCode(attributes: Attributes): void {
     if (this.#inPre > 0) this.#preLanguage ||= languageOf(attributes);
     // Two code elements side by side in preformatted text are two versions or two lines, not one word.
-    if (this.#inPre > 0 && this.#codeEnd === this.#pieces.length) this.#pieces.push("\n");
+    if (this.#inPre > 0 && this.#codeEnd === this.#out.position) this.#out.verbatim("\n");
   }
 
   #closeCode(frame: Frame): void {
-    if (this.#inPre > 0) this.#codeEnd = this.#pieces.length;
-    if (this.#inPre > 0 || this.#inHeading > 0 || this.#pieces.length - frame.mark > MAX_CODE_PIECES) return;
-    const code = this.#pieces.slice(frame.mark).join("");
+    if (this.#inPre > 0) this.#codeEnd = this.#out.position;
+    if (this.#inPre > 0 || this.#inHeading > 0 || this.#out.position - frame.mark > MAX_CODE_PIECES) return;
+    const code = this.#out.slice(frame.mark);
     const trimmed = code.trim();
     if (trimmed === "" || /[`\n]/.test(trimmed)) return;
-    this.#pieces.length = frame.mark;
     const end = code.trimEnd().length;
-    this.#pieces.push(code.slice(0, code.length - code.trimStart().length), "`", trimmed, "`", code.slice(end));
+    this.#out.replaceSince(frame.mark, code.slice(0, code.length - code.trimStart().length), "`", trimmed, "`", code.slice(end));
   }
 
   #openPre(): void {
     this.#breakLayout();
     this.#break(2);
     if (this.#inPre++ === 0) {
-      this.#flushBreaks();
+      this.#out.flushBreaks();
       this.#preLanguage = "";
-      this.#frames.at(-1)!.mark = this.#pieces.length;
+      this.#frames.at(-1)!.mark = this.#out.position;
     }
   }
 
@@ -270,15 +222,10 @@ export class HtmlWriter {
     this.#inPre--;
     if (this.#inPre > 0) return;
     this.#codeEnd = -1;
-    const code = this.#pieces.slice(frame.mark).join("").trimEnd().replace(/^\n+/, "").replaceAll("\u00a0", " ");
-    this.#pieces.length = frame.mark;
-    if (code !== "") {
-      const longest = Math.max(2, ...(code.match(/`{3,}/g) ?? []).map((run) => run.length));
-      const fence = "`".repeat(longest + 1);
-      this.#pieces.push(`${fence}${this.#codeLanguage(frame)}\n${code}\n${fence}`);
-    }
-    this.#afterSpace = true;
-    this.#break(2);
+    const code = this.#out.slice(frame.mark).trimEnd().replace(/^\n+/, "").replaceAll("\u00a0", " ");
+    const longest = (code.match(/`{3,}/g) ?? []).reduce((most, run) => Math.max(most, run.length), 2);
+    const fence = "`".repeat(longest + 1);
+    this.#out.replaceWithBlock(frame.mark, code === "" ? "" : `${fence}${this.#codeLanguage(frame)}\n${code}\n${fence}`);
   }
 
   /** From the classes of the code inside, of the element, or of the two around it. */
@@ -293,13 +240,13 @@ export class HtmlWriter {
     if (this.#inHeading > 0 || this.#tables.at(-1)?.inCell === true) return;
     if (list !== undefined) list.items++;
     const indent = "  ".repeat(Math.max(0, this.#lists.length - 1));
-    this.#mark(`${indent}${list?.ordered === true ? `${list.items}.` : "-"} `);
+    this.#out.mark(`${indent}${list?.ordered === true ? `${list.items}.` : "-"} `);
   }
 
   #closeItem(frame: Frame): void {
-    if (this.#characters === frame.characters) this.#takeBack(frame);
-    this.#break(1);
-    this.#breaks = Math.min(this.#breaks, 1);
+    if (this.#isEmpty(frame)) this.#takeBack(frame);
+    if (this.#tables.at(-1)?.inCell === true) this.#break(1);
+    else this.#out.tightBreak();
   }
 
   #openRow(): void {
@@ -316,8 +263,8 @@ export class HtmlWriter {
     }
     table.inCell = true;
     if (name === "th") table.headerCells++;
-    this.#mark(table.rowMarks.length === 0 ? "| " : this.#afterSpace ? "| " : " | ");
-    table.rowMarks.push(this.#pieces.length - 1);
+    this.#out.mark(table.rowMarks.length === 0 ? "| " : this.#out.isAfterSpace ? "| " : " | ");
+    table.rowMarks.push(this.#out.position - 1);
   }
 
   #closeCell(): void {
@@ -328,11 +275,11 @@ export class HtmlWriter {
 
   #closeRow(frame: Frame): void {
     const table = this.#tables.at(-1);
-    if (this.#characters === frame.characters) {
+    if (this.#isEmpty(frame)) {
       this.#takeBack(frame);
     } else if (table !== undefined && !table.layout && table.rowMarks.length > 0) {
-      this.#mark(this.#afterSpace ? "|" : " |");
-      if (table.rows++ === 0 && table.headerCells === table.rowMarks.length) this.#mark(`\n|${"---|".repeat(table.headerCells)}`);
+      this.#out.mark(this.#out.isAfterSpace ? "|" : " |");
+      if (table.rows++ === 0 && table.headerCells === table.rowMarks.length) this.#out.mark(`\n|${"---|".repeat(table.headerCells)}`);
     }
     this.#break(1);
   }
@@ -342,7 +289,7 @@ export class HtmlWriter {
     for (const table of this.#tables) {
       if (table.layout) continue;
       table.layout = true;
-      for (const mark of table.rowMarks) if (mark < this.#pieces.length) this.#pieces[mark] = "\n\n";
+      for (const mark of table.rowMarks) this.#out.emptyLineAt(mark);
     }
   }
 
@@ -359,7 +306,7 @@ export class HtmlWriter {
       return;
     }
     this.#break(2);
-    if (isMain(name, attributes) && this.#inMain++ === 0) this.#mainParts.push({ start: this.#pieces.length, end: Infinity });
+    if (isMain(name, attributes) && this.#inMain++ === 0) this.#mainParts.push({ start: this.#out.position, end: Infinity });
   }
 
   #closeBlock(name: string, frame: Frame): void {
@@ -367,16 +314,16 @@ export class HtmlWriter {
     if (name === "ul" || name === "ol") this.#lists.pop();
     if (isMain(name, frame.attributes) && --this.#inMain === 0) this.#closeMain();
     if (name === "article" && !this.#frames.some((open) => open.name === "article")) {
-      this.#articles.push({ start: frame.mark, end: this.#pieces.length });
+      this.#articles.push({ start: frame.mark, end: this.#out.position });
     }
     this.#break(name === "ul" || name === "ol" ? (this.#lists.length === 0 ? 2 : 1) : 2);
   }
 
   #closeMain(): void {
     const part = this.#mainParts.at(-1)!;
-    part.end = this.#pieces.length;
+    part.end = this.#out.position;
     // A main part that came out empty says nothing; the page is read as if it had none.
-    if (this.#pieces.slice(part.start).join("").trim() === "") this.#mainParts.pop();
+    if (this.#out.slice(part.start).trim() === "") this.#mainParts.pop();
     else for (const open of this.#frames) open.holdsMain = true;
   }
 }

@@ -108,6 +108,7 @@ test.each([
   { name: "paragraphs", html: `<p>${prose}</p>`.repeat(4_000), least: 900_000 },
   { name: "one text", html: `<p>${prose.repeat(4_000)}</p>`, least: 900_000 },
   { name: "spaces in code", html: `<pre>x${" ".repeat(1_000_000)}y</pre>`, least: 1_000_000 },
+  { name: "fences in code", html: `<pre>${"``` ".repeat(250_000)}</pre>`, least: 900_000 },
   { name: "self links", html: `<p>${"a".repeat(200_000)}${"<a href=#>#</a>".repeat(50_000)}</p>`, least: 200_000 },
   { name: "open links", html: `${"<div><a href=x>".repeat(900)}${"<b>w</b> ".repeat(100_000)}`, least: 100_000 },
   { name: "open code", html: `${"<code>".repeat(1_500)}${"<b>w</b> ".repeat(100_000)}`, least: 100_000 },

@@ -11,7 +11,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file ragents/errors/v1/errors.proto.
  */
 export const file_ragents_errors_v1_errors: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yYWdlbnRzL2Vycm9ycy92MS9lcnJvcnMucHJvdG8SEXJhZ2VudHMuZXJyb3JzLnYxKtkHCgtFcnJvclJlYXNvbhIcChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpFUlJPUl9SRUFTT05fSU5WQUxJRF9GSUVMRBABEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBACEicKI0VSUk9SX1JFQVNPTl9ERVBFTkRFTkNZX1VOQVZBSUxBQkxFEAMSIgoeRVJST1JfUkVBU09OX0RFQURMSU5FX0VYQ0VFREVEEAQSGgoWRVJST1JfUkVBU09OX0NBTkNFTExFRBAFEh4KGkVSUk9SX1JFQVNPTl9TSFVUVElOR19ET1dOEAYSIwofRVJST1JfUkVBU09OX0lOVkFMSURfUEFHRV9UT0tFThAHEiIKHkVSUk9SX1JFQVNPTl9NRVNTQUdFX1RPT19MQVJHRRAIEiIKHkVSUk9SX1JFQVNPTl9DQUNIRV9VTkFWQUlMQUJMRRBkEiEKHUVSUk9SX1JFQVNPTl9DQUNIRV9MRUFTRV9MT1NUEGUSJgohRVJST1JfUkVBU09OX0NPTExFQ1RJT05fTk9UX0ZPVU5EEJADEiMKHkVSUk9SX1JFQVNPTl9DT0xMRUNUSU9OX0VYSVNUUxCRAxIkCh9FUlJPUl9SRUFTT05fRE9DVU1FTlRfTk9UX0ZPVU5EEJIDEh8KGkVSUk9SX1JFQVNPTl9KT0JfTk9UX0ZPVU5EEJMDEiIKHUVSUk9SX1JFQVNPTl9QQVRIX05PVF9BTExPV0VEEJQDEiAKG0VSUk9SX1JFQVNPTl9JTlZBTElEX0ZJTFRFUhCVAxIlCiBFUlJPUl9SRUFTT05fVU5SRUFEQUJMRV9ET0NVTUVOVBCWAxIkCh9FUlJPUl9SRUFTT05fRE9DVU1FTlRfVE9PX0xBUkdFEJcDEiQKH0VSUk9SX1JFQVNPTl9EVVBMSUNBVEVfRE9DVU1FTlQQmAMSGwoWRVJST1JfUkVBU09OX0pPQl9FTkRFRBCZAxImCiFFUlJPUl9SRUFTT05fQ09MTEVDVElPTl9QUk9URUNURUQQmgMSHwoaRVJST1JfUkVBU09OX1VOS05PV05fQUdFTlQQ9AMSIgodRVJST1JfUkVBU09OX1RIUkVBRF9OT1RfRk9VTkQQ9QMSHQoYRVJST1JfUkVBU09OX1RIUkVBRF9CVVNZEPYDEiMKHkVSUk9SX1JFQVNPTl9NT0RFTF9VTkFWQUlMQUJMRRD3AxIfChpFUlJPUl9SRUFTT05fVU5LTk9XTl9NT0RFTBD4AxIcChdFUlJPUl9SRUFTT05fT1ZFUkxPQURFRBD5A2IGcHJvdG8z");
+  fileDesc("Ch5yYWdlbnRzL2Vycm9ycy92MS9lcnJvcnMucHJvdG8SEXJhZ2VudHMuZXJyb3JzLnYxKrYOCgtFcnJvclJlYXNvbhIcChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpFUlJPUl9SRUFTT05fSU5WQUxJRF9GSUVMRBABEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBACEicKI0VSUk9SX1JFQVNPTl9ERVBFTkRFTkNZX1VOQVZBSUxBQkxFEAMSIgoeRVJST1JfUkVBU09OX0RFQURMSU5FX0VYQ0VFREVEEAQSGgoWRVJST1JfUkVBU09OX0NBTkNFTExFRBAFEh4KGkVSUk9SX1JFQVNPTl9TSFVUVElOR19ET1dOEAYSIwofRVJST1JfUkVBU09OX0lOVkFMSURfUEFHRV9UT0tFThAHEiIKHkVSUk9SX1JFQVNPTl9NRVNTQUdFX1RPT19MQVJHRRAIEiQKIEVSUk9SX1JFQVNPTl9DUkVERU5USUFMU19NSVNTSU5HEAkSJAogRVJST1JfUkVBU09OX0NSRURFTlRJQUxTX0lOVkFMSUQQChIdChlFUlJPUl9SRUFTT05fUk9MRV9NSVNTSU5HEAsSIgoeRVJST1JfUkVBU09OX0NBQ0hFX1VOQVZBSUxBQkxFEGQSIQodRVJST1JfUkVBU09OX0NBQ0hFX0xFQVNFX0xPU1QQZRIiCh1FUlJPUl9SRUFTT05fTUlTU0lOR19DT05URU5UUxDIARIcChdFUlJPUl9SRUFTT05fTEVBU0VfTE9TVBDJARIfChpFUlJPUl9SRUFTT05fVEhSRUFEX0xFQVNFRBDKARImCiFFUlJPUl9SRUFTT05fQ0hFQ0tQT0lOVF9OT1RfRk9VTkQQywESJAofRVJST1JfUkVBU09OX0NIRUNLUE9JTlRfREFNQUdFRBDMARIfChpFUlJPUl9SRUFTT05fVEhSRUFEX0VYSVNUUxDNARIeChlFUlJPUl9SRUFTT05fQlVDS0VUX0VNUFRZEKwCEiUKIEVSUk9SX1JFQVNPTl9DT1NUX0FCT1ZFX0NBUEFDSVRZEK0CEigKI0VSUk9SX1JFQVNPTl9SQVRFX0xJTUlUX1VOQVZBSUxBQkxFEK4CEiIKHUVSUk9SX1JFQVNPTl9UT09fTUFOWV9XQUlURVJTEK8CEiIKHUVSUk9SX1JFQVNPTl9CVURHRVRfRVhIQVVTVEVEELACEiAKG0VSUk9SX1JFQVNPTl9VTktOT1dOX0JVREdFVBCxAhInCiJFUlJPUl9SRUFTT05fUkVTRVJWQVRJT05fTk9UX0ZPVU5EELICEiYKIUVSUk9SX1JFQVNPTl9DT0xMRUNUSU9OX05PVF9GT1VORBCQAxIjCh5FUlJPUl9SRUFTT05fQ09MTEVDVElPTl9FWElTVFMQkQMSJAofRVJST1JfUkVBU09OX0RPQ1VNRU5UX05PVF9GT1VORBCSAxIfChpFUlJPUl9SRUFTT05fSk9CX05PVF9GT1VORBCTAxIiCh1FUlJPUl9SRUFTT05fUEFUSF9OT1RfQUxMT1dFRBCUAxIgChtFUlJPUl9SRUFTT05fSU5WQUxJRF9GSUxURVIQlQMSJQogRVJST1JfUkVBU09OX1VOUkVBREFCTEVfRE9DVU1FTlQQlgMSJAofRVJST1JfUkVBU09OX0RPQ1VNRU5UX1RPT19MQVJHRRCXAxIkCh9FUlJPUl9SRUFTT05fRFVQTElDQVRFX0RPQ1VNRU5UEJgDEhsKFkVSUk9SX1JFQVNPTl9KT0JfRU5ERUQQmQMSJgohRVJST1JfUkVBU09OX0NPTExFQ1RJT05fUFJPVEVDVEVEEJoDEikKJEVSUk9SX1JFQVNPTl9VTktOT1dOX0VNQkVERElOR19NT0RFTBCbAxIjCh5FUlJPUl9SRUFTT05fVVBMT0FEX0lOQ09NUExFVEUQnAMSHwoaRVJST1JfUkVBU09OX1VOS05PV05fQUdFTlQQ9AMSIgodRVJST1JfUkVBU09OX1RIUkVBRF9OT1RfRk9VTkQQ9QMSHQoYRVJST1JfUkVBU09OX1RIUkVBRF9CVVNZEPYDEiMKHkVSUk9SX1JFQVNPTl9NT0RFTF9VTkFWQUlMQUJMRRD3AxIfChpFUlJPUl9SRUFTT05fVU5LTk9XTl9NT0RFTBD4AxIcChdFUlJPUl9SRUFTT05fT1ZFUkxPQURFRBD5AxIeChlFUlJPUl9SRUFTT05fRk9SRUlHTl9IT1NUENgEEh4KGUVSUk9SX1JFQVNPTl9OT19LRVlfU1RPUkUQ2QQSJQogRVJST1JfUkVBU09OX0ZJUlNUX0tFWV9OT1RfQURNSU4Q2gQSHwoaRVJST1JfUkVBU09OX0tFWV9OT1RfRk9VTkQQ2wQSHAoXRVJST1JfUkVBU09OX0tFWV9FWElTVFMQ3AQSJAofRVJST1JfUkVBU09OX1RFTkFOVF9OT1RfQUxMT1dFRBDdBGIGcHJvdG8z");
 
 /**
  * Why a call failed. It travels as google.rpc.ErrorInfo.reason without the
@@ -85,6 +85,27 @@ export enum ErrorReason {
   MESSAGE_TOO_LARGE = 8,
 
   /**
+   * The mesh asks for a key or token and the call brought none.
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIALS_MISSING = 9;
+   */
+  CREDENTIALS_MISSING = 9,
+
+  /**
+   * The key or token is not valid, or not any more.
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIALS_INVALID = 10;
+   */
+  CREDENTIALS_INVALID = 10,
+
+  /**
+   * The caller's roles do not allow the call; the message names the needed one.
+   *
+   * @generated from enum value: ERROR_REASON_ROLE_MISSING = 11;
+   */
+  ROLE_MISSING = 11,
+
+  /**
    * The cache's store cannot be reached or does not answer; go on without it.
    *
    * @generated from enum value: ERROR_REASON_CACHE_UNAVAILABLE = 100;
@@ -97,6 +118,97 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CACHE_LEASE_LOST = 101;
    */
   CACHE_LEASE_LOST = 101,
+
+  /**
+   * A put names segments that the checkpoint service does not have; send them along.
+   *
+   * @generated from enum value: ERROR_REASON_MISSING_CONTENTS = 200;
+   */
+  MISSING_CONTENTS = 200,
+
+  /**
+   * The lease was taken over by another writer; its holder must stop writing.
+   *
+   * @generated from enum value: ERROR_REASON_LEASE_LOST = 201;
+   */
+  LEASE_LOST = 201,
+
+  /**
+   * Another writer holds the thread; wait for its lease to end.
+   *
+   * @generated from enum value: ERROR_REASON_THREAD_LEASED = 202;
+   */
+  THREAD_LEASED = 202,
+
+  /**
+   * No checkpoint of that id, or none at all.
+   *
+   * @generated from enum value: ERROR_REASON_CHECKPOINT_NOT_FOUND = 203;
+   */
+  CHECKPOINT_NOT_FOUND = 203,
+
+  /**
+   * The stored bytes of a checkpoint are damaged; earlier ones may be readable.
+   *
+   * @generated from enum value: ERROR_REASON_CHECKPOINT_DAMAGED = 204;
+   */
+  CHECKPOINT_DAMAGED = 204,
+
+  /**
+   * The thread that a copy was to make exists.
+   *
+   * @generated from enum value: ERROR_REASON_THREAD_EXISTS = 205;
+   */
+  THREAD_EXISTS = 205,
+
+  /**
+   * Not enough tokens in the bucket; google.rpc.RetryInfo says when there will be.
+   *
+   * @generated from enum value: ERROR_REASON_BUCKET_EMPTY = 300;
+   */
+  BUCKET_EMPTY = 300,
+
+  /**
+   * The cost is above what the bucket can ever hold: the request can never pass.
+   *
+   * @generated from enum value: ERROR_REASON_COST_ABOVE_CAPACITY = 301;
+   */
+  COST_ABOVE_CAPACITY = 301,
+
+  /**
+   * The rate limiter's store does not answer and the limit is fail-closed.
+   *
+   * @generated from enum value: ERROR_REASON_RATE_LIMIT_UNAVAILABLE = 302;
+   */
+  RATE_LIMIT_UNAVAILABLE = 302,
+
+  /**
+   * Too many requests wait for this key already.
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_WAITERS = 303;
+   */
+  TOO_MANY_WAITERS = 303,
+
+  /**
+   * The budget does not have the amount; google.rpc.RetryInfo says when it will.
+   *
+   * @generated from enum value: ERROR_REASON_BUDGET_EXHAUSTED = 304;
+   */
+  BUDGET_EXHAUSTED = 304,
+
+  /**
+   * No budget of that name; the message names the known ones.
+   *
+   * @generated from enum value: ERROR_REASON_UNKNOWN_BUDGET = 305;
+   */
+  UNKNOWN_BUDGET = 305,
+
+  /**
+   * No reservation of that id, or it ended too long ago.
+   *
+   * @generated from enum value: ERROR_REASON_RESERVATION_NOT_FOUND = 306;
+   */
+  RESERVATION_NOT_FOUND = 306,
 
   /**
    * No collection of that id.
@@ -176,6 +288,20 @@ export enum ErrorReason {
   COLLECTION_PROTECTED = 410,
 
   /**
+   * No embedding model of that name; the message names the known ones.
+   *
+   * @generated from enum value: ERROR_REASON_UNKNOWN_EMBEDDING_MODEL = 411;
+   */
+  UNKNOWN_EMBEDDING_MODEL = 411,
+
+  /**
+   * The upload was cut off or took too long; nothing of it was kept.
+   *
+   * @generated from enum value: ERROR_REASON_UPLOAD_INCOMPLETE = 412;
+   */
+  UPLOAD_INCOMPLETE = 412,
+
+  /**
    * No agent of that type; the message names the known ones.
    *
    * @generated from enum value: ERROR_REASON_UNKNOWN_AGENT = 500;
@@ -216,6 +342,48 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_OVERLOADED = 505;
    */
   OVERLOADED = 505,
+
+  /**
+   * A loopback-only mesh was addressed by a name that is not this machine's.
+   *
+   * @generated from enum value: ERROR_REASON_FOREIGN_HOST = 600;
+   */
+  FOREIGN_HOST = 600,
+
+  /**
+   * The gateway has no database to keep API keys in.
+   *
+   * @generated from enum value: ERROR_REASON_NO_KEY_STORE = 601;
+   */
+  NO_KEY_STORE = 601,
+
+  /**
+   * The first API key must be an admin's, or nobody could make another one.
+   *
+   * @generated from enum value: ERROR_REASON_FIRST_KEY_NOT_ADMIN = 602;
+   */
+  FIRST_KEY_NOT_ADMIN = 602,
+
+  /**
+   * No API key of that id.
+   *
+   * @generated from enum value: ERROR_REASON_KEY_NOT_FOUND = 603;
+   */
+  KEY_NOT_FOUND = 603,
+
+  /**
+   * A key was made with this idempotency key before.
+   *
+   * @generated from enum value: ERROR_REASON_KEY_EXISTS = 604;
+   */
+  KEY_EXISTS = 604,
+
+  /**
+   * Only the operator may name another tenant than its own.
+   *
+   * @generated from enum value: ERROR_REASON_TENANT_NOT_ALLOWED = 605;
+   */
+  TENANT_NOT_ALLOWED = 605,
 }
 
 /**

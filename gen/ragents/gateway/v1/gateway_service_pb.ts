@@ -7,13 +7,14 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/gateway/v1/gateway_service.proto.
  */
 export const file_ragents_gateway_v1_gateway_service: GenFile = /*@__PURE__*/
-  fileDesc("CihyYWdlbnRzL2dhdGV3YXkvdjEvZ2F0ZXdheV9zZXJ2aWNlLnByb3RvEhJyYWdlbnRzLmdhdGV3YXkudjEiEgoQR2V0SGVhbHRoUmVxdWVzdCKBAQoRR2V0SGVhbHRoUmVzcG9uc2USDgoGc3RhdHVzGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSFgoOdXB0aW1lX3NlY29uZHMYAyABKAESMwoIc2VydmljZXMYBCADKAsyIS5yYWdlbnRzLmdhdGV3YXkudjEuU2VydmljZUhlYWx0aCItCg1TZXJ2aWNlSGVhbHRoEgwKBG5hbWUYASABKAkSDgoGc3RhdHVzGAIgASgJMn4KDkdhdGV3YXlTZXJ2aWNlEmwKCUdldEhlYWx0aBIkLnJhZ2VudHMuZ2F0ZXdheS52MS5HZXRIZWFsdGhSZXF1ZXN0GiUucmFnZW50cy5nYXRld2F5LnYxLkdldEhlYWx0aFJlc3BvbnNlIhKQAgGC0+STAgkSBy9oZWFsdGhiBnByb3RvMw", [file_google_api_annotations]);
+  fileDesc("CihyYWdlbnRzL2dhdGV3YXkvdjEvZ2F0ZXdheV9zZXJ2aWNlLnByb3RvEhJyYWdlbnRzLmdhdGV3YXkudjEiEgoQR2V0SGVhbHRoUmVxdWVzdCKBAQoRR2V0SGVhbHRoUmVzcG9uc2USDgoGc3RhdHVzGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSFgoOdXB0aW1lX3NlY29uZHMYAyABKAESMwoIc2VydmljZXMYBCADKAsyIS5yYWdlbnRzLmdhdGV3YXkudjEuU2VydmljZUhlYWx0aCItCg1TZXJ2aWNlSGVhbHRoEgwKBG5hbWUYASABKAkSDgoGc3RhdHVzGAIgASgJMoIBCg5HYXRld2F5U2VydmljZRJwCglHZXRIZWFsdGgSJC5yYWdlbnRzLmdhdGV3YXkudjEuR2V0SGVhbHRoUmVxdWVzdBolLnJhZ2VudHMuZ2F0ZXdheS52MS5HZXRIZWFsdGhSZXNwb25zZSIWkAIByPMYAYLT5JMCCRIHL2hlYWx0aGIGcHJvdG8z", [file_google_api_annotations, file_ragents_auth_v1_access]);
 
 /**
  * Asks for the health of the mesh.

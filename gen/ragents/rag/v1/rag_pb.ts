@@ -15,7 +15,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file ragents/rag/v1/rag.proto.
  */
 export const file_ragents_rag_v1_rag: GenFile = /*@__PURE__*/
-  fileDesc("ChhyYWdlbnRzL3JhZy92MS9yYWcucHJvdG8SDnJhZ2VudHMucmFnLnYxIrgDChJDb2xsZWN0aW9uU2V0dGluZ3MSIwoKY2h1bmtfc2l6ZRgBIAEoBUIKukgHGgUYwD4oZEgAiAEBEiYKDWNodW5rX292ZXJsYXAYAiABKAVCCrpIBxoFGKAfKABIAYgBARIoCg9lbWJlZGRpbmdfbW9kZWwYAyABKAlCCrpIB3IFEAEYgAFIAogBARIrCghsYW5ndWFnZRgEIAEoCUIUukgRcg9SB2VuZ2xpc2hSBG5vbmVIA4gBATq7AbpItwEatAEKG2NvbGxlY3Rpb25fc2V0dGluZ3Mub3ZlcmxhcBItY2h1bmtfb3ZlcmxhcCBtdXN0IGJlIHNtYWxsZXIgdGhhbiBjaHVua19zaXplGmYoaGFzKHRoaXMuY2h1bmtfb3ZlcmxhcCkgPyB0aGlzLmNodW5rX292ZXJsYXAgOiAyMDApIDwgKGhhcyh0aGlzLmNodW5rX3NpemUpID8gdGhpcy5jaHVua19zaXplIDogMTAwMClCDQoLX2NodW5rX3NpemVCEAoOX2NodW5rX292ZXJsYXBCEgoQX2VtYmVkZGluZ19tb2RlbEILCglfbGFuZ3VhZ2UigAIKCkNvbGxlY3Rpb24SCgoCaWQYASABKAkSNAoIc2V0dGluZ3MYAiABKAsyIi5yYWdlbnRzLnJhZy52MS5Db2xsZWN0aW9uU2V0dGluZ3MSDQoFZXBvY2gYAyABKAMSFgoOZG9jdW1lbnRfY291bnQYBCABKAMSEwoLY2h1bmtfY291bnQYBSABKAMSEgoKdGV4dF9ieXRlcxgGIAEoAxIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqgCCghEb2N1bWVudBIKCgJpZBgBIAEoCRISCgpjb2xsZWN0aW9uGAIgASgJEg4KBnNvdXJjZRgDIAEoCRINCgV0aXRsZRgEIAEoCRIRCgltaW1lX3R5cGUYBSABKAkSKQoIbWV0YWRhdGEYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhQKDGNvbnRlbnRfaGFzaBgHIAEoCRISCgpzaXplX2J5dGVzGAggASgDEhMKC2NodW5rX2NvdW50GAkgASgFEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoPRG9jdW1lbnRGYWlsdXJlEhMKC2RvY3VtZW50X2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJItgDCgNKb2ISCgoCaWQYASABKAkSEgoKY29sbGVjdGlvbhgCIAEoCRInCgVzdGF0ZRgDIAEoDjIYLnJhZ2VudHMucmFnLnYxLkpvYlN0YXRlEicKBXBoYXNlGAQgASgOMhgucmFnZW50cy5yYWcudjEuSm9iUGhhc2USFwoPdG90YWxfZG9jdW1lbnRzGAUgASgDEhYKDmRvbmVfZG9jdW1lbnRzGAYgASgDEhkKEXNraXBwZWRfZG9jdW1lbnRzGAcgASgDEhgKEGZhaWxlZF9kb2N1bWVudHMYCCABKAMSDgoGY2h1bmtzGAkgASgDEhMKC3RvdGFsX2J5dGVzGAogASgDEhIKCmRvbmVfYnl0ZXMYCyABKAMSMQoIZmFpbHVyZXMYDCADKAsyHy5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudEZhaWx1cmUSLwoLY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoOSW5saW5lRG9jdW1lbnQSLAoCaWQYASABKAlCILpIHcgBAXIYGIAEMhNeW15ceDAwLVx4MWZceDdmXSskEhsKBHRleHQYAiABKAlCDbpICsgBAXIFGMCNtwESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhsKCW1pbWVfdHlwZRgEIAEoCUIIukgFcgMYgAEixQEKA0hpdBITCgtkb2N1bWVudF9pZBgBIAEoCRIQCghjaHVua19pZBgCIAEoCRINCgVzY29yZRgDIAEoARIMCgR0ZXh0GAQgASgJEg0KBXN0YXJ0GAUgASgFEgsKA2VuZBgGIAEoBRIpCghtZXRhZGF0YRgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDgoGc291cmNlGAggASgJEg0KBXRpdGxlGAkgASgJEhQKDGhlYWRpbmdfcGF0aBgKIAMoCSJ7CghDaXRhdGlvbhINCgVpbmRleBgBIAEoBRITCgtkb2N1bWVudF9pZBgCIAEoCRIQCghjaHVua19pZBgDIAEoCRIOCgZzb3VyY2UYBCABKAkSDQoFc3RhcnQYBSABKAUSCwoDZW5kGAYgASgFEg0KBXF1b3RlGAcgASgJIk8KClRva2VuVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgDEhUKDW91dHB1dF90b2tlbnMYAiABKAMSFAoMdG90YWxfdG9rZW5zGAMgASgDKpoBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIUChBKT0JfU1RBVEVfUVVFVUVEEAESFQoRSk9CX1NUQVRFX1JVTk5JTkcQAhIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAMSFAoQSk9CX1NUQVRFX0ZBSUxFRBAEEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQBSqFAQoISm9iUGhhc2USGQoVSk9CX1BIQVNFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1BIQVNFX1BBUlNJTkcQARIWChJKT0JfUEhBU0VfQ0hVTktJTkcQAhIXChNKT0JfUEhBU0VfRU1CRURESU5HEAMSFgoSSk9CX1BIQVNFX0lOREVYSU5HEARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhyYWdlbnRzL3JhZy92MS9yYWcucHJvdG8SDnJhZ2VudHMucmFnLnYxIroDChJDb2xsZWN0aW9uU2V0dGluZ3MSIwoKY2h1bmtfc2l6ZRgBIAEoBUIKukgHGgUYwD4oZEgAiAEBEiYKDWNodW5rX292ZXJsYXAYAiABKAVCCrpIBxoFGKAfKABIAYgBARIoCg9lbWJlZGRpbmdfbW9kZWwYAyABKAlCCrpIB3IFEAEYgAFIAogBARIrCghsYW5ndWFnZRgEIAEoCUIUukgRcg9SB2VuZ2xpc2hSBG5vbmVIA4gBATq9AbpIuQEatgEKG2NvbGxlY3Rpb25fc2V0dGluZ3Mub3ZlcmxhcBIwY2h1bmtfb3ZlcmxhcCBtdXN0IGJlIGF0IG1vc3QgaGFsZiBvZiBjaHVua19zaXplGmUhaGFzKHRoaXMuY2h1bmtfb3ZlcmxhcCkgfHwgdGhpcy5jaHVua19vdmVybGFwICogMiA8PSAoaGFzKHRoaXMuY2h1bmtfc2l6ZSkgPyB0aGlzLmNodW5rX3NpemUgOiAxMDAwKUINCgtfY2h1bmtfc2l6ZUIQCg5fY2h1bmtfb3ZlcmxhcEISChBfZW1iZWRkaW5nX21vZGVsQgsKCV9sYW5ndWFnZSKAAgoKQ29sbGVjdGlvbhIKCgJpZBgBIAEoCRI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncxINCgVlcG9jaBgDIAEoAxIWCg5kb2N1bWVudF9jb3VudBgEIAEoAxITCgtjaHVua19jb3VudBgFIAEoAxISCgp0ZXh0X2J5dGVzGAYgASgDEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiqAIKCERvY3VtZW50EgoKAmlkGAEgASgJEhIKCmNvbGxlY3Rpb24YAiABKAkSDgoGc291cmNlGAMgASgJEg0KBXRpdGxlGAQgASgJEhEKCW1pbWVfdHlwZRgFIAEoCRIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFAoMY29udGVudF9oYXNoGAcgASgJEhIKCnNpemVfYnl0ZXMYCCABKAMSEwoLY2h1bmtfY291bnQYCSABKAUSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJHCg9Eb2N1bWVudEZhaWx1cmUSEwoLZG9jdW1lbnRfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEg8KB21lc3NhZ2UYAyABKAki7wMKA0pvYhIKCgJpZBgBIAEoCRISCgpjb2xsZWN0aW9uGAIgASgJEicKBXN0YXRlGAMgASgOMhgucmFnZW50cy5yYWcudjEuSm9iU3RhdGUSJwoFcGhhc2UYBCABKA4yGC5yYWdlbnRzLnJhZy52MS5Kb2JQaGFzZRIXCg90b3RhbF9kb2N1bWVudHMYBSABKAMSFgoOZG9uZV9kb2N1bWVudHMYBiABKAMSGQoRc2tpcHBlZF9kb2N1bWVudHMYByABKAMSGAoQZmFpbGVkX2RvY3VtZW50cxgIIAEoAxIOCgZjaHVua3MYCSABKAMSEwoLdG90YWxfYnl0ZXMYCiABKAMSEgoKZG9uZV9ieXRlcxgLIAEoAxIxCghmYWlsdXJlcxgMIAMoCzIfLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50RmFpbHVyZRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWlnbm9yZWRfZmlsZXMYECABKAMiowEKDklubGluZURvY3VtZW50EiwKAmlkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgR0ZXh0GAIgASgJQg26SArIAQFyBRjAjbcBEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIbCgltaW1lX3R5cGUYBCABKAlCCLpIBXIDGIABIuEBCgNIaXQSEwoLZG9jdW1lbnRfaWQYASABKAkSEAoIY2h1bmtfaWQYAiABKAkSDQoFc2NvcmUYAyABKAESDAoEdGV4dBgEIAEoCRINCgVzdGFydBgFIAEoBRILCgNlbmQYBiABKAUSKQoIbWV0YWRhdGEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg4KBnNvdXJjZRgIIAEoCRINCgV0aXRsZRgJIAEoCRIUCgxoZWFkaW5nX3BhdGgYCiADKAkSEQoEcGFnZRgLIAEoBUgAiAEBQgcKBV9wYWdlIpcBCghDaXRhdGlvbhINCgVpbmRleBgBIAEoBRITCgtkb2N1bWVudF9pZBgCIAEoCRIQCghjaHVua19pZBgDIAEoCRIOCgZzb3VyY2UYBCABKAkSDQoFc3RhcnQYBSABKAUSCwoDZW5kGAYgASgFEg0KBXF1b3RlGAcgASgJEhEKBHBhZ2UYCCABKAVIAIgBAUIHCgVfcGFnZSJPCgpUb2tlblVzYWdlEhQKDGlucHV0X3Rva2VucxgBIAEoAxIVCg1vdXRwdXRfdG9rZW5zGAIgASgDEhQKDHRvdGFsX3Rva2VucxgDIAEoAyqaAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQSk9CX1NUQVRFX1FVRVVFRBABEhUKEUpPQl9TVEFURV9SVU5OSU5HEAISFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBADEhQKEEpPQl9TVEFURV9GQUlMRUQQBBIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAUqhQEKCEpvYlBoYXNlEhkKFUpPQl9QSEFTRV9VTlNQRUNJRklFRBAAEhUKEUpPQl9QSEFTRV9QQVJTSU5HEAESFgoSSk9CX1BIQVNFX0NIVU5LSU5HEAISFwoTSk9CX1BIQVNFX0VNQkVERElORxADEhYKEkpPQl9QSEFTRV9JTkRFWElORxAEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * How a collection's documents are cut, analysed and embedded. Fixed when the
@@ -32,7 +32,8 @@ export type CollectionSettings = Message<"ragents.rag.v1.CollectionSettings"> & 
   chunkSize?: number | undefined;
 
   /**
-   * Characters that neighbouring chunks share, smaller than chunk_size. Default 200.
+   * Characters that neighbouring chunks share, at most half of chunk_size. Default a
+   * fifth of chunk_size: 200.
    *
    * @generated from field: optional int32 chunk_overlap = 2;
    */
@@ -138,8 +139,8 @@ export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
  */
 export type Document = Message<"ragents.rag.v1.Document"> & {
   /**
-   * The id, unique in its collection: the caller's own for inline documents,
-   * the path below the ingested folder for files.
+   * The id, unique in its collection: the caller's own for inline and uploaded
+   * documents, the path below the server's allowed folder for its files.
    *
    * @generated from field: string id = 1;
    */
@@ -368,6 +369,14 @@ export type Job = Message<"ragents.rag.v1.Job"> & {
    * @generated from field: google.protobuf.Timestamp end_time = 15;
    */
   endTime?: Timestamp | undefined;
+
+  /**
+   * Files of the job's folder that were passed over because no reader knows
+   * their type; not among the documents.
+   *
+   * @generated from field: int64 ignored_files = 16;
+   */
+  ignoredFiles: bigint;
 };
 
 /**
@@ -405,7 +414,8 @@ export type InlineDocument = Message<"ragents.rag.v1.InlineDocument"> & {
   metadata?: JsonObject | undefined;
 
   /**
-   * The media type of text: text/plain (default), text/markdown or text/html.
+   * The media type of text: text/plain, text/markdown or text/html; found from
+   * the id's extension and the text when empty.
    *
    * @generated from field: string mime_type = 4;
    */
@@ -494,6 +504,13 @@ export type Hit = Message<"ragents.rag.v1.Hit"> & {
    * @generated from field: repeated string heading_path = 10;
    */
   headingPath: string[];
+
+  /**
+   * The page that text starts on, from 1; absent where there are no pages.
+   *
+   * @generated from field: optional int32 page = 11;
+   */
+  page?: number | undefined;
 };
 
 /**
@@ -557,6 +574,13 @@ export type Citation = Message<"ragents.rag.v1.Citation"> & {
    * @generated from field: string quote = 7;
    */
   quote: string;
+
+  /**
+   * The page that the chunk starts on, from 1; absent where there are no pages.
+   *
+   * @generated from field: optional int32 page = 8;
+   */
+  page?: number | undefined;
 };
 
 /**

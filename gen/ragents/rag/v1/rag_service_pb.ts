@@ -9,6 +9,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { Citation, Collection, CollectionSettings, Document, Hit, InlineDocument, Job, TokenUsage } from "./rag_pb.js";
 import { file_ragents_rag_v1_rag } from "./rag_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
@@ -17,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file ragents/rag/v1/rag_service.proto.
  */
 export const file_ragents_rag_v1_rag_service: GenFile = /*@__PURE__*/
-  fileDesc("CiByYWdlbnRzL3JhZy92MS9yYWdfc2VydmljZS5wcm90bxIOcmFnZW50cy5yYWcudjEifgoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSLQoCaWQYASABKAlCIbpIHsgBAXIZGD8yFV5bYS16MC05XVthLXowLTlfLV0qJBI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncyJKChhDcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2USLgoKY29sbGVjdGlvbhgBIAEoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24iNQoUR2V0Q29sbGVjdGlvblJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/IkcKFUdldENvbGxlY3Rpb25SZXNwb25zZRIuCgpjb2xsZWN0aW9uGAEgASgLMhoucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvbiJVChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJjChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRIvCgtjb2xsZWN0aW9ucxgBIAMoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0RlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPyIaChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2Ui7QIKFkluZ2VzdERvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EisKBHBhdGgYAiABKAlCHbpIGnIYGIAgMhNeW15ceDAwLVx4MWZceDdmXSokEjwKCWRvY3VtZW50cxgDIAMoCzIeLnJhZ2VudHMucmFnLnYxLklubGluZURvY3VtZW50Qgm6SAaSAQMQ6AcSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiEKD2lkZW1wb3RlbmN5X2tleRgFIAEoCUIIukgFcgMYgAE6e7pIeBp2Chtpbmdlc3RfZG9jdW1lbnRzLm9uZV9zb3VyY2USJmdpdmUgZXhhY3RseSBvbmUgb2YgcGF0aCBhbmQgZG9jdW1lbnRzGi8odGhpcy5wYXRoICE9ICcnKSAhPSAoc2l6ZSh0aGlzLmRvY3VtZW50cykgPiAwKSI7ChdJbmdlc3REb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IingEKFlVwbG9hZERvY3VtZW50c1JlcXVlc3QSLgoGaGVhZGVyGAEgASgLMhwucmFnZW50cy5yYWcudjEuVXBsb2FkSGVhZGVySAASKgoEZmlsZRgCIAEoCzIaLnJhZ2VudHMucmFnLnYxLlVwbG9hZEZpbGVIABIZCgRkYXRhGAMgASgMQgm6SAZ6BBiAgEBIAEINCgRwYXJ0EgW6SAIIASJ7CgxVcGxvYWRIZWFkZXISHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EiEKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUIIukgFcgMYgAESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IosBCgpVcGxvYWRGaWxlEjUKC2RvY3VtZW50X2lkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgltaW1lX3R5cGUYAiABKAlCCLpIBXIDGIABEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI7ChdVcGxvYWREb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiJwoNR2V0Sm9iUmVxdWVzdBIWCgNqb2IYASABKAlCCbpIBnIEEAEYQCIyCg5HZXRKb2JSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiawoPTGlzdEpvYnNSZXF1ZXN0EhsKCmNvbGxlY3Rpb24YASABKAlCB7pIBHICGD8SHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIk4KEExpc3RKb2JzUmVzcG9uc2USIQoEam9icxgBIAMoCzITLnJhZ2VudHMucmFnLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKQoPV2F0Y2hKb2JSZXF1ZXN0EhYKA2pvYhgBIAEoCUIJukgGcgQQARhAIjQKEFdhdGNoSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iIioKEENhbmNlbEpvYlJlcXVlc3QSFgoDam9iGAEgASgJQgm6SAZyBBABGEAiNQoRQ2FuY2VsSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iInIKFExpc3REb2N1bWVudHNSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiXQoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEisKCWRvY3VtZW50cxgBIAMoCzIYLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChJHZXREb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIkEKE0dldERvY3VtZW50UmVzcG9uc2USKgoIZG9jdW1lbnQYASABKAsyGC5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudCJUChVEZWxldGVEb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIhgKFkRlbGV0ZURvY3VtZW50UmVzcG9uc2UikwIKD1JldHJpZXZlUmVxdWVzdBIdCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD8SXAoFcXVlcnkYAiABKAlCTbpISroBQgoYcmV0cmlldmUucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkQggKBl90b3BfayJEChBSZXRyaWV2ZVJlc3BvbnNlEiEKBGhpdHMYASADKAsyEy5yYWdlbnRzLnJhZy52MS5IaXQSDQoFZXBvY2gYAiABKAMijwIKDUFuc3dlclJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EloKBXF1ZXJ5GAIgASgJQku6SEi6AUAKFmFuc3dlci5xdWVyeV9ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASHQoFdG9wX2sYAyABKAVCCbpIBhoEGGQoAUgAiAEBEigKB2ZpbHRlcnMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjAKBG1vZGUYBSABKAlCIrpIH3IdUgBSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRCCAoGX3RvcF9rIocBCg5BbnN3ZXJSZXNwb25zZRIOCgZhbnN3ZXIYASABKAkSKwoJY2l0YXRpb25zGAIgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SDQoFbW9kZWwYAyABKAkSKQoFdXNhZ2UYBCABKAsyGi5yYWdlbnRzLnJhZy52MS5Ub2tlblVzYWdlMqkQCgpSYWdTZXJ2aWNlEo0BChBDcmVhdGVDb2xsZWN0aW9uEicucmFnZW50cy5yYWcudjEuQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QaKC5yYWdlbnRzLnJhZy52MS5DcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2UiJoLT5JMCIDoBKmIKY29sbGVjdGlvbiIPL3YxL2NvbGxlY3Rpb25zEpEBCg1HZXRDb2xsZWN0aW9uEiQucmFnZW50cy5yYWcudjEuR2V0Q29sbGVjdGlvblJlcXVlc3QaJS5yYWdlbnRzLnJhZy52MS5HZXRDb2xsZWN0aW9uUmVzcG9uc2UiM5ACAYLT5JMCKmIKY29sbGVjdGlvbhIcL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufRJ+Cg9MaXN0Q29sbGVjdGlvbnMSJi5yYWdlbnRzLnJhZy52MS5MaXN0Q29sbGVjdGlvbnNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuTGlzdENvbGxlY3Rpb25zUmVzcG9uc2UiGpACAYLT5JMCERIPL3YxL2NvbGxlY3Rpb25zEo4BChBEZWxldGVDb2xsZWN0aW9uEicucmFnZW50cy5yYWcudjEuRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QaKC5yYWdlbnRzLnJhZy52MS5EZWxldGVDb2xsZWN0aW9uUmVzcG9uc2UiJ5ACAoLT5JMCHiocL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufRKhAQoPSW5nZXN0RG9jdW1lbnRzEiYucmFnZW50cy5yYWcudjEuSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLkluZ2VzdERvY3VtZW50c1Jlc3BvbnNlIj2C0+STAjc6ASpiA2pvYiItL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHM6aW5nZXN0EqoBCg9VcGxvYWREb2N1bWVudHMSJi5yYWdlbnRzLnJhZy52MS5VcGxvYWREb2N1bWVudHNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuVXBsb2FkRG9jdW1lbnRzUmVzcG9uc2UiRILT5JMCPjoBKmIDam9iIjQvdjEvY29sbGVjdGlvbnMve2hlYWRlci5jb2xsZWN0aW9ufS9kb2N1bWVudHM6dXBsb2FkKAESZwoGR2V0Sm9iEh0ucmFnZW50cy5yYWcudjEuR2V0Sm9iUmVxdWVzdBoeLnJhZ2VudHMucmFnLnYxLkdldEpvYlJlc3BvbnNlIh6QAgGC0+STAhViA2pvYhIOL3YxL2pvYnMve2pvYn0SYgoITGlzdEpvYnMSHy5yYWdlbnRzLnJhZy52MS5MaXN0Sm9ic1JlcXVlc3QaIC5yYWdlbnRzLnJhZy52MS5MaXN0Sm9ic1Jlc3BvbnNlIhOQAgGC0+STAgoSCC92MS9qb2JzEnUKCFdhdGNoSm9iEh8ucmFnZW50cy5yYWcudjEuV2F0Y2hKb2JSZXF1ZXN0GiAucmFnZW50cy5yYWcudjEuV2F0Y2hKb2JSZXNwb25zZSIkkAIBgtPkkwIbYgNqb2ISFC92MS9qb2JzL3tqb2J9OndhdGNoMAESegoJQ2FuY2VsSm9iEiAucmFnZW50cy5yYWcudjEuQ2FuY2VsSm9iUmVxdWVzdBohLnJhZ2VudHMucmFnLnYxLkNhbmNlbEpvYlJlc3BvbnNlIiiQAgKC0+STAh86ASpiA2pvYiIVL3YxL2pvYnMve2pvYn06Y2FuY2VsEo8BCg1MaXN0RG9jdW1lbnRzEiQucmFnZW50cy5yYWcudjEuTGlzdERvY3VtZW50c1JlcXVlc3QaJS5yYWdlbnRzLnJhZy52MS5MaXN0RG9jdW1lbnRzUmVzcG9uc2UiMZACAYLT5JMCKBImL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMSoQEKC0dldERvY3VtZW50EiIucmFnZW50cy5yYWcudjEuR2V0RG9jdW1lbnRSZXF1ZXN0GiMucmFnZW50cy5yYWcudjEuR2V0RG9jdW1lbnRSZXNwb25zZSJJkAIBgtPkkwJAYghkb2N1bWVudBI0L3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMve2RvY3VtZW50PSoqfRKgAQoORGVsZXRlRG9jdW1lbnQSJS5yYWdlbnRzLnJhZy52MS5EZWxldGVEb2N1bWVudFJlcXVlc3QaJi5yYWdlbnRzLnJhZy52MS5EZWxldGVEb2N1bWVudFJlc3BvbnNlIj+QAgKC0+STAjYqNC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzL3tkb2N1bWVudD0qKn0SggEKCFJldHJpZXZlEh8ucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXF1ZXN0GiAucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXNwb25zZSIzkAIBgtPkkwIqOgEqIiUvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259OnJldHJpZXZlEncKBkFuc3dlchIdLnJhZ2VudHMucmFnLnYxLkFuc3dlclJlcXVlc3QaHi5yYWdlbnRzLnJhZy52MS5BbnN3ZXJSZXNwb25zZSIugtPkkwIoOgEqIiMvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259OmFuc3dlcmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_rag_v1_rag]);
+  fileDesc("CiByYWdlbnRzL3JhZy92MS9yYWdfc2VydmljZS5wcm90bxIOcmFnZW50cy5yYWcudjEifgoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSLQoCaWQYASABKAlCIbpIHsgBAXIZGD8yFV5bYS16MC05XVthLXowLTlfLV0qJBI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncyJKChhDcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2USLgoKY29sbGVjdGlvbhgBIAEoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24iNQoUR2V0Q29sbGVjdGlvblJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/IkcKFUdldENvbGxlY3Rpb25SZXNwb25zZRIuCgpjb2xsZWN0aW9uGAEgASgLMhoucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvbiJVChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJjChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRIvCgtjb2xsZWN0aW9ucxgBIAMoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0RlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPyIaChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2Ui7QIKFkluZ2VzdERvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EisKBHBhdGgYAiABKAlCHbpIGnIYGIAgMhNeW15ceDAwLVx4MWZceDdmXSokEjwKCWRvY3VtZW50cxgDIAMoCzIeLnJhZ2VudHMucmFnLnYxLklubGluZURvY3VtZW50Qgm6SAaSAQMQ6AcSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiEKD2lkZW1wb3RlbmN5X2tleRgFIAEoCUIIukgFcgMYgAE6e7pIeBp2Chtpbmdlc3RfZG9jdW1lbnRzLm9uZV9zb3VyY2USJmdpdmUgZXhhY3RseSBvbmUgb2YgcGF0aCBhbmQgZG9jdW1lbnRzGi8odGhpcy5wYXRoICE9ICcnKSAhPSAoc2l6ZSh0aGlzLmRvY3VtZW50cykgPiAwKSI7ChdJbmdlc3REb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiyAEKFlVwbG9hZERvY3VtZW50c1JlcXVlc3QSLgoGaGVhZGVyGAEgASgLMhwucmFnZW50cy5yYWcudjEuVXBsb2FkSGVhZGVySAASKgoEZmlsZRgCIAEoCzIaLnJhZ2VudHMucmFnLnYxLlVwbG9hZEZpbGVIABIZCgRkYXRhGAMgASgMQgm6SAZ6BBiAgEBIABIoCgNlbmQYBCABKAsyGS5yYWdlbnRzLnJhZy52MS5VcGxvYWRFbmRIAEINCgRwYXJ0EgW6SAIIASJ7CgxVcGxvYWRIZWFkZXISHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EiEKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUIIukgFcgMYgAESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IosBCgpVcGxvYWRGaWxlEjUKC2RvY3VtZW50X2lkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgltaW1lX3R5cGUYAiABKAlCCLpIBXIDGIABEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCILCglVcGxvYWRFbmQiOwoXVXBsb2FkRG9jdW1lbnRzUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iIicKDUdldEpvYlJlcXVlc3QSFgoDam9iGAEgASgJQgm6SAZyBBABGEAiMgoOR2V0Sm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iImsKD0xpc3RKb2JzUmVxdWVzdBIbCgpjb2xsZWN0aW9uGAEgASgJQge6SARyAhg/Eh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiACCJOChBMaXN0Sm9ic1Jlc3BvbnNlEiEKBGpvYnMYASADKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIikKD1dhdGNoSm9iUmVxdWVzdBIWCgNqb2IYASABKAlCCbpIBnIEEAEYQCI0ChBXYXRjaEpvYlJlc3BvbnNlEiAKA2pvYhgBIAEoCzITLnJhZ2VudHMucmFnLnYxLkpvYiIqChBDYW5jZWxKb2JSZXF1ZXN0EhYKA2pvYhgBIAEoCUIJukgGcgQQARhAIjUKEUNhbmNlbEpvYlJlc3BvbnNlEiAKA2pvYhgBIAEoCzITLnJhZ2VudHMucmFnLnYxLkpvYiJyChRMaXN0RG9jdW1lbnRzUmVxdWVzdBIdCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD8SHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl0KFUxpc3REb2N1bWVudHNSZXNwb25zZRIrCglkb2N1bWVudHMYASADKAsyGC5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUQoSR2V0RG9jdW1lbnRSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIcCghkb2N1bWVudBgCIAEoCUIKukgHcgUQARiABCJBChNHZXREb2N1bWVudFJlc3BvbnNlEioKCGRvY3VtZW50GAEgASgLMhgucmFnZW50cy5yYWcudjEuRG9jdW1lbnQiVAoVRGVsZXRlRG9jdW1lbnRSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIcCghkb2N1bWVudBgCIAEoCUIKukgHcgUQARiABCIYChZEZWxldGVEb2N1bWVudFJlc3BvbnNlIpMCCg9SZXRyaWV2ZVJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/ElwKBXF1ZXJ5GAIgASgJQk26SEq6AUIKGHJldHJpZXZlLnF1ZXJ5X25vdF9ibGFuaxIRbXVzdCBjb250YWluIHRleHQaE3RoaXMubWF0Y2hlcygnXFxTJylyAxiAQBIdCgV0b3BfaxgDIAEoBUIJukgGGgQYZCgBSACIAQESKAoHZmlsdGVycxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMAoEbW9kZRgFIAEoCUIiukgfch1SAFIGaHlicmlkUghzZW1hbnRpY1IHa2V5d29yZEIICgZfdG9wX2siRAoQUmV0cmlldmVSZXNwb25zZRIhCgRoaXRzGAEgAygLMhMucmFnZW50cy5yYWcudjEuSGl0Eg0KBWVwb2NoGAIgASgDIo8CCg1BbnN3ZXJSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxJaCgVxdWVyeRgCIAEoCUJLukhIugFAChZhbnN3ZXIucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkQggKBl90b3BfayKHAQoOQW5zd2VyUmVzcG9uc2USDgoGYW5zd2VyGAEgASgJEisKCWNpdGF0aW9ucxgCIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEg0KBW1vZGVsGAMgASgJEikKBXVzYWdlGAQgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZTLmEAoKUmFnU2VydmljZRKRAQoQQ3JlYXRlQ29sbGVjdGlvbhInLnJhZ2VudHMucmFnLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GigucmFnZW50cy5yYWcudjEuQ3JlYXRlQ29sbGVjdGlvblJlc3BvbnNlIirI8xgDgtPkkwIgOgEqYgpjb2xsZWN0aW9uIg8vdjEvY29sbGVjdGlvbnMSlQEKDUdldENvbGxlY3Rpb24SJC5yYWdlbnRzLnJhZy52MS5HZXRDb2xsZWN0aW9uUmVxdWVzdBolLnJhZ2VudHMucmFnLnYxLkdldENvbGxlY3Rpb25SZXNwb25zZSI3kAIByPMYAoLT5JMCKmIKY29sbGVjdGlvbhIcL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufRKCAQoPTGlzdENvbGxlY3Rpb25zEiYucmFnZW50cy5yYWcudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLkxpc3RDb2xsZWN0aW9uc1Jlc3BvbnNlIh6QAgHI8xgCgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSkgEKEERlbGV0ZUNvbGxlY3Rpb24SJy5yYWdlbnRzLnJhZy52MS5EZWxldGVDb2xsZWN0aW9uUmVxdWVzdBooLnJhZ2VudHMucmFnLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXNwb25zZSIrkAICyPMYA4LT5JMCHiocL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufRKlAQoPSW5nZXN0RG9jdW1lbnRzEiYucmFnZW50cy5yYWcudjEuSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLkluZ2VzdERvY3VtZW50c1Jlc3BvbnNlIkHI8xgDgtPkkwI3OgEqYgNqb2IiLS92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzOmluZ2VzdBKuAQoPVXBsb2FkRG9jdW1lbnRzEiYucmFnZW50cy5yYWcudjEuVXBsb2FkRG9jdW1lbnRzUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLlVwbG9hZERvY3VtZW50c1Jlc3BvbnNlIkjI8xgDgtPkkwI+OgEqYgNqb2IiNC92MS9jb2xsZWN0aW9ucy97aGVhZGVyLmNvbGxlY3Rpb259L2RvY3VtZW50czp1cGxvYWQoARJrCgZHZXRKb2ISHS5yYWdlbnRzLnJhZy52MS5HZXRKb2JSZXF1ZXN0Gh4ucmFnZW50cy5yYWcudjEuR2V0Sm9iUmVzcG9uc2UiIpACAcjzGAKC0+STAhViA2pvYhIOL3YxL2pvYnMve2pvYn0SZgoITGlzdEpvYnMSHy5yYWdlbnRzLnJhZy52MS5MaXN0Sm9ic1JlcXVlc3QaIC5yYWdlbnRzLnJhZy52MS5MaXN0Sm9ic1Jlc3BvbnNlIheQAgHI8xgCgtPkkwIKEggvdjEvam9icxJ5CghXYXRjaEpvYhIfLnJhZ2VudHMucmFnLnYxLldhdGNoSm9iUmVxdWVzdBogLnJhZ2VudHMucmFnLnYxLldhdGNoSm9iUmVzcG9uc2UiKJACAcjzGAKC0+STAhtiA2pvYhIUL3YxL2pvYnMve2pvYn06d2F0Y2gwARJ+CglDYW5jZWxKb2ISIC5yYWdlbnRzLnJhZy52MS5DYW5jZWxKb2JSZXF1ZXN0GiEucmFnZW50cy5yYWcudjEuQ2FuY2VsSm9iUmVzcG9uc2UiLJACAsjzGAOC0+STAh86ASpiA2pvYiIVL3YxL2pvYnMve2pvYn06Y2FuY2VsEpMBCg1MaXN0RG9jdW1lbnRzEiQucmFnZW50cy5yYWcudjEuTGlzdERvY3VtZW50c1JlcXVlc3QaJS5yYWdlbnRzLnJhZy52MS5MaXN0RG9jdW1lbnRzUmVzcG9uc2UiNZACAcjzGAKC0+STAigSJi92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzEqUBCgtHZXREb2N1bWVudBIiLnJhZ2VudHMucmFnLnYxLkdldERvY3VtZW50UmVxdWVzdBojLnJhZ2VudHMucmFnLnYxLkdldERvY3VtZW50UmVzcG9uc2UiTZACAcjzGAKC0+STAkBiCGRvY3VtZW50EjQvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259L2RvY3VtZW50cy97ZG9jdW1lbnQ9Kip9EqQBCg5EZWxldGVEb2N1bWVudBIlLnJhZ2VudHMucmFnLnYxLkRlbGV0ZURvY3VtZW50UmVxdWVzdBomLnJhZ2VudHMucmFnLnYxLkRlbGV0ZURvY3VtZW50UmVzcG9uc2UiQ5ACAsjzGAOC0+STAjYqNC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzL3tkb2N1bWVudD0qKn0ShgEKCFJldHJpZXZlEh8ucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXF1ZXN0GiAucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXNwb25zZSI3kAIByPMYAoLT5JMCKjoBKiIlL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufTpyZXRyaWV2ZRJ7CgZBbnN3ZXISHS5yYWdlbnRzLnJhZy52MS5BbnN3ZXJSZXF1ZXN0Gh4ucmFnZW50cy5yYWcudjEuQW5zd2VyUmVzcG9uc2UiMsjzGAKC0+STAig6ASoiIy92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn06YW5zd2VyYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
 
 /**
  * Asks for a new collection.
@@ -310,6 +311,14 @@ export type UploadDocumentsRequest = Message<"ragents.rag.v1.UploadDocumentsRequ
      */
     value: Uint8Array;
     case: "data";
+  } | {
+    /**
+     * The last message: nothing is missing.
+     *
+     * @generated from field: ragents.rag.v1.UploadEnd end = 4;
+     */
+    value: UploadEnd;
+    case: "end";
   } | { case: undefined; value?: undefined };
 };
 
@@ -391,6 +400,21 @@ export const UploadFileSchema: GenMessage<UploadFile> = /*@__PURE__*/
   messageDesc(file_ragents_rag_v1_rag_service, 12);
 
 /**
+ * The end of an upload. A connection that breaks can look like the end of a stream; only this says that all was sent.
+ *
+ * @generated from message ragents.rag.v1.UploadEnd
+ */
+export type UploadEnd = Message<"ragents.rag.v1.UploadEnd"> & {
+};
+
+/**
+ * Describes the message ragents.rag.v1.UploadEnd.
+ * Use `create(UploadEndSchema)` to create a new message.
+ */
+export const UploadEndSchema: GenMessage<UploadEnd> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 13);
+
+/**
  * The job that was started.
  *
  * @generated from message ragents.rag.v1.UploadDocumentsResponse
@@ -409,7 +433,7 @@ export type UploadDocumentsResponse = Message<"ragents.rag.v1.UploadDocumentsRes
  * Use `create(UploadDocumentsResponseSchema)` to create a new message.
  */
 export const UploadDocumentsResponseSchema: GenMessage<UploadDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 13);
+  messageDesc(file_ragents_rag_v1_rag_service, 14);
 
 /**
  * Names a job.
@@ -430,7 +454,7 @@ export type GetJobRequest = Message<"ragents.rag.v1.GetJobRequest"> & {
  * Use `create(GetJobRequestSchema)` to create a new message.
  */
 export const GetJobRequestSchema: GenMessage<GetJobRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 14);
+  messageDesc(file_ragents_rag_v1_rag_service, 15);
 
 /**
  * The job.
@@ -451,7 +475,7 @@ export type GetJobResponse = Message<"ragents.rag.v1.GetJobResponse"> & {
  * Use `create(GetJobResponseSchema)` to create a new message.
  */
 export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 15);
+  messageDesc(file_ragents_rag_v1_rag_service, 16);
 
 /**
  * Asks for a page of jobs.
@@ -486,7 +510,7 @@ export type ListJobsRequest = Message<"ragents.rag.v1.ListJobsRequest"> & {
  * Use `create(ListJobsRequestSchema)` to create a new message.
  */
 export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 16);
+  messageDesc(file_ragents_rag_v1_rag_service, 17);
 
 /**
  * A page of jobs.
@@ -514,7 +538,7 @@ export type ListJobsResponse = Message<"ragents.rag.v1.ListJobsResponse"> & {
  * Use `create(ListJobsResponseSchema)` to create a new message.
  */
 export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 17);
+  messageDesc(file_ragents_rag_v1_rag_service, 18);
 
 /**
  * Names a job.
@@ -535,7 +559,7 @@ export type WatchJobRequest = Message<"ragents.rag.v1.WatchJobRequest"> & {
  * Use `create(WatchJobRequestSchema)` to create a new message.
  */
 export const WatchJobRequestSchema: GenMessage<WatchJobRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 18);
+  messageDesc(file_ragents_rag_v1_rag_service, 19);
 
 /**
  * The job as it was when the message was sent.
@@ -556,7 +580,7 @@ export type WatchJobResponse = Message<"ragents.rag.v1.WatchJobResponse"> & {
  * Use `create(WatchJobResponseSchema)` to create a new message.
  */
 export const WatchJobResponseSchema: GenMessage<WatchJobResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 19);
+  messageDesc(file_ragents_rag_v1_rag_service, 20);
 
 /**
  * Names a job.
@@ -577,7 +601,7 @@ export type CancelJobRequest = Message<"ragents.rag.v1.CancelJobRequest"> & {
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 20);
+  messageDesc(file_ragents_rag_v1_rag_service, 21);
 
 /**
  * The job, cancelled.
@@ -598,7 +622,7 @@ export type CancelJobResponse = Message<"ragents.rag.v1.CancelJobResponse"> & {
  * Use `create(CancelJobResponseSchema)` to create a new message.
  */
 export const CancelJobResponseSchema: GenMessage<CancelJobResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 21);
+  messageDesc(file_ragents_rag_v1_rag_service, 22);
 
 /**
  * Asks for a page of documents.
@@ -633,7 +657,7 @@ export type ListDocumentsRequest = Message<"ragents.rag.v1.ListDocumentsRequest"
  * Use `create(ListDocumentsRequestSchema)` to create a new message.
  */
 export const ListDocumentsRequestSchema: GenMessage<ListDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 22);
+  messageDesc(file_ragents_rag_v1_rag_service, 23);
 
 /**
  * A page of documents.
@@ -661,7 +685,7 @@ export type ListDocumentsResponse = Message<"ragents.rag.v1.ListDocumentsRespons
  * Use `create(ListDocumentsResponseSchema)` to create a new message.
  */
 export const ListDocumentsResponseSchema: GenMessage<ListDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 23);
+  messageDesc(file_ragents_rag_v1_rag_service, 24);
 
 /**
  * Names a document.
@@ -689,7 +713,7 @@ export type GetDocumentRequest = Message<"ragents.rag.v1.GetDocumentRequest"> & 
  * Use `create(GetDocumentRequestSchema)` to create a new message.
  */
 export const GetDocumentRequestSchema: GenMessage<GetDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 24);
+  messageDesc(file_ragents_rag_v1_rag_service, 25);
 
 /**
  * The document.
@@ -710,7 +734,7 @@ export type GetDocumentResponse = Message<"ragents.rag.v1.GetDocumentResponse"> 
  * Use `create(GetDocumentResponseSchema)` to create a new message.
  */
 export const GetDocumentResponseSchema: GenMessage<GetDocumentResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 25);
+  messageDesc(file_ragents_rag_v1_rag_service, 26);
 
 /**
  * Names the document to delete.
@@ -738,7 +762,7 @@ export type DeleteDocumentRequest = Message<"ragents.rag.v1.DeleteDocumentReques
  * Use `create(DeleteDocumentRequestSchema)` to create a new message.
  */
 export const DeleteDocumentRequestSchema: GenMessage<DeleteDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 26);
+  messageDesc(file_ragents_rag_v1_rag_service, 27);
 
 /**
  * The document is gone.
@@ -753,7 +777,7 @@ export type DeleteDocumentResponse = Message<"ragents.rag.v1.DeleteDocumentRespo
  * Use `create(DeleteDocumentResponseSchema)` to create a new message.
  */
 export const DeleteDocumentResponseSchema: GenMessage<DeleteDocumentResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 27);
+  messageDesc(file_ragents_rag_v1_rag_service, 28);
 
 /**
  * Asks for passages.
@@ -804,7 +828,7 @@ export type RetrieveRequest = Message<"ragents.rag.v1.RetrieveRequest"> & {
  * Use `create(RetrieveRequestSchema)` to create a new message.
  */
 export const RetrieveRequestSchema: GenMessage<RetrieveRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 28);
+  messageDesc(file_ragents_rag_v1_rag_service, 29);
 
 /**
  * The passages.
@@ -832,7 +856,7 @@ export type RetrieveResponse = Message<"ragents.rag.v1.RetrieveResponse"> & {
  * Use `create(RetrieveResponseSchema)` to create a new message.
  */
 export const RetrieveResponseSchema: GenMessage<RetrieveResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 29);
+  messageDesc(file_ragents_rag_v1_rag_service, 30);
 
 /**
  * Asks one question.
@@ -881,7 +905,7 @@ export type AnswerRequest = Message<"ragents.rag.v1.AnswerRequest"> & {
  * Use `create(AnswerRequestSchema)` to create a new message.
  */
 export const AnswerRequestSchema: GenMessage<AnswerRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 30);
+  messageDesc(file_ragents_rag_v1_rag_service, 31);
 
 /**
  * A cited answer.
@@ -923,7 +947,7 @@ export type AnswerResponse = Message<"ragents.rag.v1.AnswerResponse"> & {
  * Use `create(AnswerResponseSchema)` to create a new message.
  */
 export const AnswerResponseSchema: GenMessage<AnswerResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 31);
+  messageDesc(file_ragents_rag_v1_rag_service, 32);
 
 /**
  * Ingests documents and finds the passages that answer a question.
@@ -986,8 +1010,9 @@ export const RagService: GenService<{
   },
   /**
    * Uploads files and starts a job that ingests them. The first message is the
-   * header; then for each file one start message and its bytes in order. The
-   * job starts when the stream ends; a broken stream leaves nothing behind.
+   * header; then for each file one start message and its bytes in order; last
+   * the end message, which starts the job. A stream that ends without it was
+   * broken off and leaves nothing behind.
    *
    * @generated from rpc ragents.rag.v1.RagService.UploadDocuments
    */

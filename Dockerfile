@@ -1,0 +1,54 @@
+# One image for every service; the arguments of the process say which one it is:
+#   docker build -t ragents-mesh:0.1.0 .
+#   docker run --rm -p 8080:8080 -e RAGENTS_HOST=0.0.0.0 -e RAGENTS_ALLOW_ANONYMOUS=true ragents-mesh:0.1.0   # all of them, embedded stores
+#   docker run --rm ragents-mesh:0.1.0 dist/services/cache/main.js                                           # one of them
+# A private registry of packages: --secret id=npmrc,src=$HOME/.npmrc
+ARG BASE=docker.io/library/node:24.11.1-bookworm-slim
+
+FROM ${BASE} AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/slim-modules.mjs scripts/
+RUN --mount=type=secret,id=npmrc,target=/root/.npmrc \
+    npm ci --omit=dev \
+ && npm sbom --package-lock-only --omit=dev --sbom-format=spdx > sbom.spdx.json \
+ && node scripts/slim-modules.mjs node_modules
+
+FROM ${BASE} AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN --mount=type=secret,id=npmrc,target=/root/.npmrc npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY gen gen
+COPY runtime runtime
+COPY clients clients
+COPY services services
+COPY gateway gateway
+COPY cli cli
+COPY launcher launcher
+RUN npm run build -- --declaration false --sourceMap false
+
+FROM ${BASE}
+ENV NODE_ENV=production RAGENTS_DATA_DIR=/data
+WORKDIR /app
+COPY --from=dependencies /app/package.json /app/sbom.spdx.json ./
+COPY --from=dependencies /app/node_modules node_modules
+COPY models models
+COPY cli/ragents.mjs cli/
+COPY --from=build /app/dist dist
+# The only folder that is written to, and only by the launcher's embedded stores.
+RUN mkdir -p /data && chown 10001:10001 /data
+VOLUME /data
+USER 10001:10001
+EXPOSE 8080 9090
+# Node is process 1: it handles SIGTERM itself, and needs no shell.
+ENTRYPOINT ["node"]
+CMD ["dist/launcher/main.js"]
+# Last, so that another revision of the same files is the same layers.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="RAGents Mesh" \
+      org.opencontainers.image.description="A mesh of gRPC services that serves RAG agents, behind a REST gateway." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,6 +1,0 @@
-redis-server --port 7391 --save "" --loglevel warning >/dev/null & R=$!
-sleep 0.3
-RAGENTS_LOG_LEVEL=warn RAGENTS_CACHE_PORT=7392 RAGENTS_METRICS_PORT=7393 RAGENTS_CACHE_URL=${1:-redis://127.0.0.1:7391} node --import tsx services/cache/main.ts & S=$!
-sleep 3
-node --import tsx bench/prof4.ts 127.0.0.1:7392 $S $R
-kill $S; wait $S; kill $R

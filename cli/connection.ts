@@ -1,0 +1,27 @@
+import { createClient, type Transport } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { AgentService } from "../gen/ragents/agent/v1/agent_service_pb.js";
+import { CacheService } from "../gen/ragents/cache/v1/cache_service_pb.js";
+import { GatewayService } from "../gen/ragents/gateway/v1/gateway_service_pb.js";
+import { RagService } from "../gen/ragents/rag/v1/rag_service_pb.js";
+
+/** The services of a mesh, behind its one public address. */
+export interface Mesh {
+  readonly agent: ReturnType<typeof createClient<typeof AgentService>>;
+  readonly rag: ReturnType<typeof createClient<typeof RagService>>;
+  readonly cache: ReturnType<typeof createClient<typeof CacheService>>;
+  readonly gateway: ReturnType<typeof createClient<typeof GatewayService>>;
+  readonly transport: Transport;
+}
+
+/** Clients over the gateway at `baseUrl`. Connects with the first call. */
+export function connect(baseUrl: string): Mesh {
+  const transport = createConnectTransport({ baseUrl, httpVersion: "1.1" });
+  return {
+    agent: createClient(AgentService, transport),
+    rag: createClient(RagService, transport),
+    cache: createClient(CacheService, transport),
+    gateway: createClient(GatewayService, transport),
+    transport,
+  };
+}

@@ -1,0 +1,57 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { VERSION } from "../runtime/version.js";
+import { ask } from "./ask.js";
+import { connect } from "./connection.js";
+import { report } from "./failure.js";
+import { ingest } from "./ingest.js";
+import { status } from "./status.js";
+
+const program = new Command("ragents")
+  .description("Talks to a RAGents Mesh.")
+  .version(VERSION)
+  .addOption(
+    new Option("--url <url>", "where the gateway listens").env("RAGENTS_API_URL").default("http://127.0.0.1:8080").argParser(httpUrl),
+  )
+  .showHelpAfterError();
+
+program
+  .command("ingest")
+  .description("Upload files and folders and make them searchable.")
+  .argument("<path...>", "files and folders of this machine")
+  .option("-c, --collection <id>", "the collection to fill", "default")
+  .option("--json", "print the job as JSON, without a progress bar")
+  .action((paths: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, paths, options)));
+
+program
+  .command("ask")
+  .description("Ask a question; the answer streams, its sources follow.")
+  .argument("<question>")
+  .option("-c, --collection <id>", "the collection to answer from")
+  .option("-t, --thread <id>", "the conversation to go on with")
+  .option("-a, --agent <type>", "the kind of agent", "simple")
+  .option("--json", "print the whole response as JSON")
+  .action((question: string, options: { collection?: string; thread?: string; agent: string; json?: boolean }) =>
+    run((mesh) => ask(mesh, question, options)),
+  );
+
+program
+  .command("status")
+  .description("Show the health of the mesh, its collections and its cache.")
+  .option("--json", "print it as JSON")
+  .action((options: { json?: boolean }) => run((mesh) => status(mesh, options)));
+
+async function run(command: (mesh: ReturnType<typeof connect>) => Promise<void>): Promise<void> {
+  const { url } = program.opts<{ url: string }>();
+  try {
+    await command(connect(url));
+  } catch (error) {
+    process.exitCode = report(error, url);
+  }
+}
+
+function httpUrl(value: string): string {
+  if (!/^https?:\/\/[^/\s]+$/.test(value.replace(/\/$/, ""))) throw new InvalidArgumentError("give http://host:port");
+  return value.replace(/\/$/, "");
+}
+
+await program.parseAsync();

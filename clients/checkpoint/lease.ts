@@ -1,0 +1,87 @@
+import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { Code, type Client } from "@connectrpc/connect";
+import type { ThreadLease as LeaseMessage } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
+import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { hasCode } from "../../runtime/errors.js";
+
+/**
+ * The right to be a thread's only writer, renewed in the background until it is
+ * released. When it is lost all the same, because the process was stopped for
+ * longer than it lasts or the service could not be reached, `lost` aborts and
+ * the service refuses this writer's puts.
+ */
+export class ThreadLease {
+  readonly threadId: string;
+  /** Goes with every put: the service refuses one with a token that is not the newest. */
+  readonly fencingToken: bigint;
+  readonly #client: Client<typeof CheckpointService>;
+  readonly #ttlMs: number;
+  readonly #onEnd: (lease: ThreadLease) => void;
+  readonly #lost = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  #expiresAt: Date;
+
+  constructor(
+    client: Client<typeof CheckpointService>,
+    lease: LeaseMessage,
+    ttlMs: number,
+    onEnd: (lease: ThreadLease) => void,
+  ) {
+    this.threadId = lease.threadId;
+    this.fencingToken = lease.fencingToken;
+    this.#client = client;
+    this.#ttlMs = ttlMs;
+    this.#onEnd = onEnd;
+    this.#expiresAt = expiryOf(lease);
+    // Three tries before it ends; a timer that keeps no process alive.
+    this.#timer = setInterval(() => void this.renew().catch(() => {}), ttlMs / 3).unref();
+  }
+
+  /** When others may take the thread, by the service's clock. */
+  get expiresAt(): Date {
+    return this.#expiresAt;
+  }
+
+  /** Aborts when the lease was lost. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Extends the lease now. Rejects with FAILED_PRECONDITION (LEASE_LOST) when it was lost. */
+  async renew(): Promise<void> {
+    try {
+      const { lease } = await this.#client.renewThreadLease({
+        threadId: this.threadId,
+        fencingToken: this.fencingToken,
+        ttl: durationFromMs(this.#ttlMs),
+      });
+      if (lease !== undefined) this.#expiresAt = expiryOf(lease);
+    } catch (error) {
+      if (hasCode(error, Code.FailedPrecondition)) {
+        this.#end();
+        this.#lost.abort(error);
+      }
+      throw error;
+    }
+  }
+
+  /** Gives the thread to the next writer. */
+  async release(): Promise<void> {
+    this.#end();
+    await this.#client.releaseThreadLease({ threadId: this.threadId, fencingToken: this.fencingToken });
+  }
+
+  /** Releases the lease at the end of an `await using` block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+
+  #end(): void {
+    clearInterval(this.#timer);
+    this.#onEnd(this);
+  }
+}
+
+function expiryOf(lease: LeaseMessage): Date {
+  return lease.expireTime === undefined ? new Date(0) : timestampDate(lease.expireTime);
+}

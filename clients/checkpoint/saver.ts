@@ -1,0 +1,393 @@
+import { randomUUID } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Client, Code, createClient, type Transport } from "@connectrpc/connect";
+import type { RunnableConfig } from "@langchain/core/runnables";
+import {
+  BaseCheckpointSaver,
+  type ChannelVersions,
+  type Checkpoint,
+  type CheckpointListOptions,
+  type CheckpointMetadata,
+  type CheckpointTuple,
+  maxChannelVersion,
+  type PendingWrite,
+  TASKS,
+  WRITES_IDX_MAP,
+} from "@langchain/langgraph-checkpoint";
+import {
+  ChannelStateSchema,
+  type Checkpoint as CheckpointMessage,
+  type Contents,
+  type TaskWrites,
+  TaskWriteSchema,
+  TaskWritesSchema,
+  type Thread,
+} from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
+import {
+  CheckpointService,
+  type PutCheckpointRequest,
+  PutCheckpointRequestSchema,
+} from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { hasCode, reasonOf } from "../../runtime/errors.js";
+import { createGrpcTransport } from "../../runtime/grpc-transport.js";
+import { decode, encode } from "./codec.js";
+import { ThreadLease } from "./lease.js";
+import { SegmentCache } from "./segment-cache.js";
+import { addContents, joinValue, type Segments, toContents, toHashes, toKeys, ValueCutter } from "./segments.js";
+import { jsonSerializer } from "./serializer.js";
+import { WriteQueue } from "./write-queue.js";
+
+/** Where the checkpoint service is: an address, or a transport that the caller keeps. */
+export type GrpcCheckpointSaverOptions = { address: string } | { transport: Transport };
+
+/** What is known of a thread. */
+export interface ThreadSummary {
+  threadId: string;
+  createdAt: Date;
+  updatedAt: Date;
+  /** Undefined when the thread is kept for ever. */
+  expiresAt: Date | undefined;
+  checkpointCount: number;
+  /** Bytes of its values as stored, compressed. */
+  storedBytes: number;
+}
+
+/** Contents of one message: below the 4 MiB that every gRPC server accepts, with room for the rest. */
+const MESSAGE_BYTES = 2 * 1024 * 1024;
+/** Segments that one call asks for. */
+const MAX_ASKED_SEGMENTS = 65_536;
+/** Tasks whose writes go out together. */
+const MAX_TASKS = 256;
+const DEFAULT_LEASE_MS = 30_000;
+
+/** A checkpoint or a task's writes, on its way to the service. */
+interface Put {
+  readonly checkpoint?: PutCheckpointRequest;
+  readonly taskWrites?: TaskWrites;
+  readonly segments: Segments;
+}
+
+/**
+ * Keeps a LangGraph program's state in the checkpoint service:
+ *
+ *     const checkpointer = new GrpcCheckpointSaver({ address: "127.0.0.1:9102" });
+ *     const graph = builder.compile({ checkpointer });
+ *     await graph.invoke(input, { configurable: { thread_id: "1" }, durability: "sync" });
+ *
+ * A put that resolved is durable. Only what the service does not have travels:
+ * elements of lists and other values are named by their hashes. Reading makes
+ * plain data, built-in values and the message classes of @langchain/core, never
+ * anything else. Rejects with a ConnectError when the service refuses a call or
+ * cannot be reached.
+ */
+export class GrpcCheckpointSaver extends BaseCheckpointSaver {
+  readonly #client: Client<typeof CheckpointService>;
+  readonly #close: () => void;
+  readonly #cache = new SegmentCache();
+  readonly #cutter = new ValueCutter();
+  readonly #queue = new WriteQueue<Put>({
+    send: (threadId, puts) => this.#send(threadId, puts),
+    mayJoin: (puts, next) => puts.length < MAX_TASKS && !(next.checkpoint && puts.some(({ checkpoint }) => checkpoint)),
+  });
+  readonly #leases = new Map<string, ThreadLease>();
+
+  constructor(options: GrpcCheckpointSaverOptions) {
+    super(jsonSerializer);
+    if ("transport" in options) {
+      this.#client = createClient(CheckpointService, options.transport);
+      this.#close = () => {};
+    } else {
+      const transport = createGrpcTransport({ address: options.address, services: [CheckpointService] });
+      this.#client = createClient(CheckpointService, transport);
+      this.#close = () => transport.close();
+    }
+  }
+
+  /** Ends the connection that the saver opened. */
+  close(): void {
+    this.#close();
+  }
+
+  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    const { thread_id, checkpoint_ns, checkpoint_id } = config.configurable ?? {};
+    if (thread_id === undefined) return undefined;
+    const request = { threadId: String(thread_id), checkpointNs: checkpoint_ns ?? "", checkpointId: checkpoint_id ?? "" };
+    try {
+      const { checkpoint, segments } = await this.#read(request);
+      return await this.#toTuple(checkpoint, segments);
+    } catch (error) {
+      if (hasCode(error, Code.NotFound)) return undefined;
+      throw error;
+    }
+  }
+
+  override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
+    const { thread_id, checkpoint_ns, checkpoint_id } = config.configurable ?? {};
+    const stop = new AbortController();
+    const request = {
+      threadId: thread_id === undefined ? "" : String(thread_id),
+      checkpointNs: checkpoint_ns ?? undefined,
+      checkpointId: checkpoint_id ?? "",
+      beforeCheckpointId: options.before?.configurable?.checkpoint_id ?? "",
+      filter: Buffer.from(options.filter === undefined ? "" : encode(withoutUndefined(options.filter))),
+      limit: options.limit,
+    };
+    let segments: Segments = new Map();
+    let thread: string | undefined;
+    let received: (Contents | undefined)[] = [];
+    try {
+      for await (const { checkpoint, contents } of this.#client.listCheckpoints(request, { signal: stop.signal })) {
+        received.push(contents);
+        if (checkpoint === undefined) continue;
+        // The service sends what another thread needs anew.
+        if (checkpoint.threadId !== thread) segments = new Map();
+        thread = checkpoint.threadId;
+        for (const part of received) addContents(part, segments);
+        received = [];
+        yield await this.#toTuple(checkpoint, segments);
+      }
+    } finally {
+      stop.abort();
+    }
+  }
+
+  override async put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    const { threadId, checkpointNs } = placeOf(config, "put a checkpoint");
+    const { channel_values, ...head } = checkpoint;
+    const segments: Segments = new Map();
+    const channels = Object.entries({ ...checkpoint.channel_versions, ...newVersions }).map(([channel, version]) => {
+      const state = create(ChannelStateSchema, { channel, version: String(version) });
+      if (!Object.hasOwn(newVersions, channel)) state.unchanged = true;
+      else if (Object.hasOwn(channel_values, channel)) state.value = this.#cut(channel, channel_values[channel], segments);
+      return state;
+    });
+    const request = create(PutCheckpointRequestSchema, {
+      threadId,
+      checkpointNs,
+      checkpointId: checkpoint.id,
+      parentCheckpointId: config.configurable?.checkpoint_id ?? "",
+      data: Buffer.from(encode(head)),
+      metadata: Buffer.from(encode(metadata)),
+      channels,
+      needsParent: needsParent(checkpoint, metadata),
+    });
+    await this.#queue.put(threadId, { checkpoint: request, segments });
+    return { configurable: { thread_id: config.configurable?.thread_id, checkpoint_ns: checkpointNs, checkpoint_id: checkpoint.id } };
+  }
+
+  /** `taskPath` orders the writes of tasks that ran side by side; LangGraph for JavaScript gives none. */
+  override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath = ""): Promise<void> {
+    const { threadId, checkpointNs } = placeOf(config, "put writes");
+    const checkpointId = config.configurable?.checkpoint_id;
+    if (checkpointId === undefined) throw new Error('To put writes, the config\'s "configurable" must have a "checkpoint_id".');
+    const segments: Segments = new Map();
+    const taskWrites = create(TaskWritesSchema, {
+      checkpointNs,
+      checkpointId,
+      taskId,
+      taskPath,
+      writes: writes.map(([channel, value], i) =>
+        create(TaskWriteSchema, { index: WRITES_IDX_MAP[channel] ?? i, channel, value: this.#cut(channel, value, segments) }),
+      ),
+    });
+    await this.#queue.put(threadId, { taskWrites, segments });
+  }
+
+  override async deleteThread(threadId: string): Promise<void> {
+    this.#cache.forget(threadId);
+    await this.#client.deleteThread({ threadId });
+  }
+
+  /** Copies a thread with its whole history. Rejects with NOT_FOUND or ALREADY_EXISTS. */
+  async copyThread(sourceThreadId: string, targetThreadId: string): Promise<void> {
+    await this.#client.copyThread({ sourceThreadId, targetThreadId });
+  }
+
+  /** Deletes all but the newest `keep` checkpoints, and those that they need; resolves how many. */
+  async pruneThread(threadId: string, options: { keep: number }): Promise<number> {
+    const { deletedCount } = await this.#client.pruneThread({ threadId, keep: options.keep });
+    return Number(deletedCount);
+  }
+
+  /** What is known of a thread; undefined when it has no checkpoint. */
+  async getThread(threadId: string): Promise<ThreadSummary | undefined> {
+    try {
+      const { thread } = await this.#client.getThread({ threadId });
+      return thread && toSummary(thread);
+    } catch (error) {
+      if (hasCode(error, Code.NotFound)) return undefined;
+      throw error;
+    }
+  }
+
+  /** A page of the threads whose ids start with `prefix`, by id. */
+  async listThreads(
+    options: { prefix?: string; pageSize?: number; pageToken?: string } = {},
+  ): Promise<{ threads: ThreadSummary[]; nextPageToken: string }> {
+    const { threads, nextPageToken } = await this.#client.listThreads(options);
+    return { threads: threads.map(toSummary), nextPageToken };
+  }
+
+  /**
+   * Makes this saver the thread's only writer until the lease is released: its
+   * puts carry the lease's token. Rejects with FAILED_PRECONDITION
+   * (THREAD_LEASED, with the time to wait) while another holds the thread.
+   */
+  async acquireLease(threadId: string, options: { ttlMs?: number } = {}): Promise<ThreadLease> {
+    const ttlMs = options.ttlMs ?? DEFAULT_LEASE_MS;
+    const { lease } = await this.#client.acquireThreadLease({ threadId, owner: randomUUID(), ttl: durationFromMs(ttlMs) });
+    if (lease === undefined) throw new Error("the service granted a lease and did not send it");
+    const held = new ThreadLease(this.#client, lease, ttlMs, (ended) => {
+      if (this.#leases.get(threadId) === ended && !ended.lost.aborted) this.#leases.delete(threadId);
+    });
+    this.#leases.set(threadId, held);
+    return held;
+  }
+
+  /** A checkpoint with all its segments; those that came by before are not asked for again. Rejects with NOT_FOUND. */
+  async #read(request: { threadId: string; checkpointNs: string; checkpointId: string }) {
+    const { threadId } = request;
+    for (let attempt = 1; ; attempt += 1) {
+      const withoutContents = this.#cache.knows(threadId) && attempt === 1;
+      const { checkpoint, contents } = await this.#client.getCheckpoint({ ...request, withoutContents });
+      if (checkpoint === undefined) throw new Error("the service found a checkpoint and did not send it");
+      const segments: Segments = new Map();
+      addContents(contents, segments);
+      try {
+        await this.#complete(threadId, checkpoint, segments);
+        this.#cache.add(threadId, segments);
+        return { checkpoint, segments };
+      } catch (error) {
+        // Deleted between the two calls; what is there now is another one, or none.
+        if (reasonOf(error) !== "MISSING_CONTENTS" || attempt === 2) throw error;
+      }
+    }
+  }
+
+  /** Adds the segments that the checkpoint names and that did not come with it. */
+  async #complete(threadId: string, checkpoint: CheckpointMessage, segments: Segments): Promise<void> {
+    let missing: string[] = [];
+    for (const { value } of [...checkpoint.channels, ...checkpoint.pendingWrites]) {
+      for (const key of value === undefined ? [] : toKeys(value.segments)) {
+        if (segments.has(key)) continue;
+        const data = this.#cache.get(key);
+        if (data === undefined) missing.push(key);
+        else segments.set(key, data);
+      }
+    }
+    missing = [...new Set(missing)];
+    while (missing.length > 0) {
+      const { contents } = await this.#client.getContents({ threadId, hashes: toHashes(missing.slice(0, MAX_ASKED_SEGMENTS)) });
+      const received = addContents(contents, segments).length;
+      if (received === 0) throw new Error("the service was asked for segments and sent none");
+      missing = missing.slice(received);
+    }
+  }
+
+  /** Sends puts and what of their segments the service does not have: ahead of them when it is too large to go along. */
+  async #send(threadId: string, puts: readonly Put[]): Promise<void> {
+    const segments = new Map(puts.flatMap((put) => [...put.segments]));
+    const checkpoint = puts.find((put) => put.checkpoint !== undefined)?.checkpoint;
+    const taskWrites = puts.flatMap((put) => put.taskWrites ?? []);
+    const fencingToken = this.#leases.get(threadId)?.fencingToken ?? 0n;
+    const attempt = async () => {
+      const news = [...segments].filter(([key]) => !this.#cache.has(threadId, key));
+      let [contents, ...more]: (Contents | undefined)[] = [...toContents(news, MESSAGE_BYTES)];
+      if (more.length > 0) {
+        for (const part of [contents, ...more]) await this.#client.putContents({ threadId, contents: part, fencingToken });
+        contents = undefined;
+      }
+      if (checkpoint === undefined) await this.#client.putWrites({ threadId, taskWrites, contents, fencingToken });
+      else await this.#client.putCheckpoint({ ...checkpoint, taskWrites, contents, fencingToken });
+    };
+    try {
+      await attempt();
+    } catch (error) {
+      if (reasonOf(error) !== "MISSING_CONTENTS") throw error;
+      // Pruned, deleted or expired since: everything goes along once more.
+      this.#cache.forget(threadId);
+      await attempt();
+    }
+    this.#cache.add(threadId, segments);
+  }
+
+  #cut(channel: string, value: unknown, segments: Segments) {
+    try {
+      return this.#cutter.cut(value, segments);
+    } catch (cause) {
+      throw new TypeError(`Channel "${channel}": ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    }
+  }
+
+  async #toTuple(message: CheckpointMessage, segments: Segments): Promise<CheckpointTuple> {
+    const place = { thread_id: message.threadId, checkpoint_ns: message.checkpointNs };
+    const checkpoint = decode(Buffer.from(message.data).toString()) as Checkpoint;
+    checkpoint.channel_values = {};
+    for (const { channel, value } of message.channels) {
+      if (value !== undefined) checkpoint.channel_values[channel] = joinValue(value, segments);
+    }
+    const tuple: CheckpointTuple = {
+      config: { configurable: { ...place, checkpoint_id: message.checkpointId } },
+      checkpoint,
+      metadata: decode(Buffer.from(message.metadata).toString()) as CheckpointMetadata,
+      pendingWrites: message.pendingWrites.map(({ taskId, channel, value }) => [
+        taskId,
+        channel,
+        value && joinValue(value, segments),
+      ]),
+    };
+    if (message.parentCheckpointId !== "") {
+      tuple.parentConfig = { configurable: { ...place, checkpoint_id: message.parentCheckpointId } };
+      if (checkpoint.v < 4) await this.#addPendingSends(checkpoint, tuple.parentConfig);
+    }
+    return tuple;
+  }
+
+  /** Before version 4, what a step sent to the next one was only in the parent's writes. */
+  async #addPendingSends(checkpoint: Checkpoint, parentConfig: RunnableConfig): Promise<void> {
+    const parent = await this.getTuple(parentConfig);
+    const sends = (parent?.pendingWrites ?? []).filter(([, channel]) => channel === TASKS).map(([, , value]) => value);
+    if (sends.length === 0) return;
+    const versions = Object.values(checkpoint.channel_versions);
+    checkpoint.channel_values[TASKS] = sends;
+    checkpoint.channel_versions[TASKS] = versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined);
+  }
+}
+
+function placeOf(config: RunnableConfig, purpose: string): { threadId: string; checkpointNs: string } {
+  const { thread_id, checkpoint_ns } = config.configurable ?? {};
+  if (thread_id === undefined || thread_id === null || thread_id === "") {
+    throw new Error(`To ${purpose}, the config's "configurable" must have a "thread_id": { configurable: { thread_id: "1" } }.`);
+  }
+  return { threadId: String(thread_id), checkpointNs: checkpoint_ns ?? "" };
+}
+
+/** Delta channels, and the sends of old formats, are read from the writes of the checkpoints before. */
+function needsParent(checkpoint: Checkpoint, metadata: CheckpointMetadata): boolean {
+  return checkpoint.v < 4 || Object.keys(metadata.counters_since_delta_snapshot ?? {}).length > 0;
+}
+
+function withoutUndefined(filter: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+}
+
+function toSummary(thread: Thread): ThreadSummary {
+  return {
+    threadId: thread.threadId,
+    createdAt: dateOf(thread.createTime) ?? new Date(0),
+    updatedAt: dateOf(thread.updateTime) ?? new Date(0),
+    expiresAt: dateOf(thread.expireTime),
+    checkpointCount: Number(thread.checkpointCount),
+    storedBytes: Number(thread.storedBytes),
+  };
+}
+
+function dateOf(time: Thread["createTime"]): Date | undefined {
+  return time && timestampDate(time);
+}

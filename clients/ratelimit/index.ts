@@ -1,0 +1,11 @@
+export type { BudgetAmounts, BudgetReservation, ReserveOptions } from "./budget-reservation.js";
+export type { RateLimitDecision } from "./decision.js";
+export {
+  type Acquired,
+  type AcquireOptions,
+  type CheckOptions,
+  type ProcessOptions,
+  RateLimiter,
+  type RateLimiterOptions,
+  type RequestPriority,
+} from "./rate-limiter.js";

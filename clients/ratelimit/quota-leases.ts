@@ -1,0 +1,181 @@
+import { randomBytes } from "node:crypto";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { LRUCache } from "lru-cache";
+import type { QuotaShareResult, RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import type { Identity } from "../../runtime/call-context.js";
+import type { Clock } from "../../runtime/clock.js";
+import { coalesce } from "../../runtime/coalesce.js";
+import { hasCode } from "../../runtime/errors.js";
+import { fromStatus } from "../../runtime/grpc-status.js";
+import { asIdentity } from "./as-identity.js";
+import { checkRequest } from "./check-request.js";
+import { fromProto, isUnavailable, type RateLimitDecision, withoutLimiter } from "./decision.js";
+import { type GivenShare, Quota } from "./quota.js";
+
+export interface QuotaLeasesOptions {
+  client: Client<typeof RateLimitService>;
+  identity: Identity | undefined;
+  clock: Clock;
+  /** Silence after which a call counts as failed, in milliseconds. */
+  patienceMs: number;
+  /** Whether requests pass while the service is away, for limits whose own choice is not known. */
+  open: boolean;
+}
+
+interface Ask {
+  quota: Quota;
+  /** 0 for giving the share back. */
+  cost: number;
+}
+
+interface Answer {
+  result: QuotaShareResult["result"];
+  /** When the share was asked for: it counts from there. */
+  askedAt: number;
+}
+
+const MAX_BATCH = 500;
+const MAX_KEYS = 100_000;
+/** Shares that nobody used for so long go back, in milliseconds. */
+const IDLE_MS = 500;
+/** A service that failed is not asked for so long, so that requests do not wait for it one after the other, in milliseconds. */
+const REST_MS = 500;
+
+/**
+ * Shares of the quotas of one identity. Requests are decided here while the share of their key lasts; where it is used up
+ * or has ended, one of them asks for the next and the others wait for it.
+ */
+export class QuotaLeases {
+  readonly #options: QuotaLeasesOptions;
+  readonly #holder = randomBytes(6).toString("base64url");
+  readonly #quotas = new LRUCache<string, Quota>({ max: MAX_KEYS, dispose: (quota) => void this.#giveBack(quota) });
+  /** Those that may have tokens to give back. */
+  readonly #holding = new Set<Quota>();
+  readonly #ask: (ask: Ask) => Promise<Answer>;
+  #sequence = 0;
+  #sweeping: NodeJS.Timeout | undefined;
+  #failure: { error: unknown; until: number } | undefined;
+
+  constructor(options: QuotaLeasesOptions) {
+    this.#options = options;
+    this.#ask = coalesce((asks) => asIdentity(options.identity, () => this.#send(asks)), { maxBatch: MAX_BATCH });
+  }
+
+  /** Takes the cost here when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
+  async take(key: string, cost: number): Promise<RateLimitDecision> {
+    if (!Number.isInteger(cost) || cost < 1) checkRequest(key, cost);
+    const quota = this.#quotas.get(key) ?? this.#newQuota(key);
+    for (;;) {
+      const decision = quota.decide(cost, this.#options.clock.monotonic());
+      if (decision !== undefined) return decision;
+      const mine = quota.asking === undefined;
+      quota.asking ??= this.#askForMore(quota, cost).finally(() => {
+        quota.asking = undefined;
+      });
+      try {
+        const answer = await (mine ? quota.asking : quota.waitFor(quota.asking, cost));
+        if (mine && answer !== undefined) return answer;
+      } catch (error) {
+        // What is wrong with the request for which more was asked says nothing about the others.
+        if (!mine && !isUnavailable(error)) continue;
+        return withoutLimiter(error, quota.failClosed === undefined ? this.#options.open : !quota.failClosed);
+      }
+    }
+  }
+
+  /** Takes the cost from the share held here, without asking for more. */
+  takeHeld(key: string, cost: number): boolean {
+    return this.#quotas.get(key)?.spend(cost, this.#options.clock.monotonic()) ?? false;
+  }
+
+  /** Gives shares back that were not used for a while. */
+  returnIdle(): void {
+    const now = this.#options.clock.monotonic();
+    for (const quota of this.#holding) {
+      if (quota.asking !== undefined) continue;
+      if (!quota.holds(now)) this.#holding.delete(quota);
+      else if (now - quota.usedAt >= IDLE_MS) void this.#giveBack(quota);
+    }
+    if (this.#holding.size > 0) return;
+    clearInterval(this.#sweeping);
+    this.#sweeping = undefined;
+  }
+
+  /** Gives all shares back. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweeping);
+    await Promise.all([...this.#holding].map((quota) => this.#giveBack(quota)));
+  }
+
+  #newQuota(key: string): Quota {
+    checkRequest(key, 1);
+    const quota = new Quota(key);
+    this.#quotas.set(key, quota);
+    return quota;
+  }
+
+  async #askForMore(quota: Quota, cost: number): Promise<RateLimitDecision | undefined> {
+    const { result, askedAt } = await this.#ask({ quota, cost });
+    const now = this.#options.clock.monotonic();
+    const decision = quota.take(givenShare(result), cost, askedAt, now);
+    if (quota.holds(now)) {
+      this.#holding.add(quota);
+      this.#sweeping ??= setInterval(() => this.returnIdle(), IDLE_MS / 2).unref();
+    }
+    return decision;
+  }
+
+  async #giveBack(quota: Quota): Promise<void> {
+    this.#holding.delete(quota);
+    if (quota.asking !== undefined || !quota.holds(this.#options.clock.monotonic())) return;
+    // A share that cannot be given back counts as spent.
+    const given = this.#ask({ quota, cost: 0 }).then(
+      () => undefined,
+      () => undefined,
+    );
+    quota.asking = given.finally(() => {
+      quota.asking = undefined;
+    });
+    await quota.asking;
+  }
+
+  async #send(asks: Ask[]): Promise<Answer[]> {
+    const { client, clock, patienceMs } = this.#options;
+    const askedAt = clock.monotonic();
+    if (this.#failure !== undefined && askedAt < this.#failure.until) throw this.#failure.error;
+    const shares = asks.map(({ quota, cost }) =>
+      cost > 0
+        ? { key: quota.key, ...quota.need(cost, askedAt) }
+        : { key: quota.key, returned: quota.giveUp(askedAt) },
+    );
+    const call = async () => {
+      this.#sequence += 1;
+      const request = { holder: this.#holder, sequence: BigInt(this.#sequence), shares };
+      return (await client.leaseQuota(request, { timeoutMs: patienceMs })).results;
+    };
+    try {
+      // When a replica goes away another one answers. What the first may have given counts as spent.
+      const results = await call().catch((error: unknown) => (hasCode(error, Code.Unavailable) ? call() : Promise.reject(error)));
+      this.#failure = undefined;
+      return results.map(({ result }) => ({ result, askedAt }));
+    } catch (error) {
+      if (isUnavailable(error)) this.#failure = { error, until: clock.monotonic() + REST_MS };
+      throw error;
+    }
+  }
+}
+
+/** @throws the error that a Check alone would have answered */
+function givenShare(result: QuotaShareResult["result"]): GivenShare {
+  if (result.case === "error") throw fromStatus(result.value);
+  const share = result.value;
+  if (share?.decision === undefined) throw new ConnectError("the service left a share without decision", Code.Internal);
+  return {
+    granted: Number(share.granted),
+    ttlMs: share.ttl === undefined ? 0 : durationMs(share.ttl),
+    decision: fromProto(share.decision),
+    unlimited: share.decision.unlimited,
+    failClosed: share.decision.failClosed,
+  };
+}

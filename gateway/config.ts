@@ -1,0 +1,40 @@
+import { z } from "zod";
+import { commaList, ConfigError, flag, grpcTarget, integer, parseEnv, port } from "../runtime/config.js";
+
+const schema = z.object({
+  RAGENTS_HOST: z.string().default("127.0.0.1"),
+  RAGENTS_PORT: port(8080),
+  RAGENTS_CACHE_ADDRESS: grpcTarget("127.0.0.1:9101"),
+  RAGENTS_CHECKPOINT_ADDRESS: grpcTarget("127.0.0.1:9102"),
+  RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),
+  RAGENTS_RAG_ADDRESS: grpcTarget("127.0.0.1:9104"),
+  RAGENTS_AGENT_ADDRESS: grpcTarget("127.0.0.1:9105"),
+  RAGENTS_ALLOW_ANONYMOUS: flag(false),
+  RAGENTS_CORS_ORIGINS: commaList([]),
+  RAGENTS_MAX_BODY_BYTES: integer({ default: 4 * 1024 * 1024, min: 1024, max: 64 * 1024 * 1024, unit: "bytes" }),
+  RAGENTS_QUERY_TIMEOUT_SECONDS: integer({ default: 300, min: 1, max: 3600, unit: "seconds" }),
+});
+
+/** What the gateway is told by its environment. */
+export type GatewayConfig = z.infer<typeof schema> & {
+  /** Whether only this machine can reach it. */
+  readonly loopback: boolean;
+};
+
+/** Reads the environment. Throws ConfigError when it asks to serve strangers without authentication. */
+export function loadGatewayConfig(env: NodeJS.ProcessEnv): GatewayConfig {
+  const config = parseEnv(env, schema);
+  const loopback = isLoopback(config.RAGENTS_HOST);
+  if (!loopback && !config.RAGENTS_ALLOW_ANONYMOUS) {
+    throw new ConfigError(
+      `RAGENTS_HOST is ${config.RAGENTS_HOST}, but no authentication is configured: anyone who reaches this address could read and delete everything. ` +
+        "Listen on 127.0.0.1, or set RAGENTS_ALLOW_ANONYMOUS=true where something in front lets in only who may.",
+    );
+  }
+  return { ...config, loopback };
+}
+
+/** Whether a host name or address means this machine only. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+}

@@ -1,0 +1,177 @@
+import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { createRouterTransport } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { AgentService } from "../gen/ragents/agent/v1/agent_service_pb.js";
+import { CacheService } from "../gen/ragents/cache/v1/cache_service_pb.js";
+import { CheckpointService } from "../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
+import { GatewayService } from "../gen/ragents/gateway/v1/gateway_service_pb.js";
+import { RagService } from "../gen/ragents/rag/v1/rag_service_pb.js";
+import { RateLimitService } from "../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import { REQUEST_ID_HEADER } from "../runtime/call-context.js";
+import { ERROR_DOMAIN, reasonName } from "../runtime/errors.js";
+import { PortInUseError } from "../runtime/grpc-server.js";
+import { createGrpcTransport } from "../runtime/grpc-transport.js";
+import { serverInterceptors } from "../runtime/server-interceptors.js";
+import type { RunningService, ServiceHost } from "../runtime/service.js";
+import { VERSION } from "../runtime/version.js";
+import { type GatewayConfig, isLoopback, loadGatewayConfig } from "./config.js";
+import { proxyService } from "./connect-proxy.js";
+import { gatewayHandlers } from "./health.js";
+import { comments } from "../gen/comments.js";
+import { toOpenApi } from "./openapi/document.js";
+import { createTranscoder } from "./transcoder/transcoder.js";
+
+/** Services whose RPCs REST, Connect and gRPC-Web clients reach. The others are for gRPC inside the mesh. */
+const PUBLIC_SERVICES = [AgentService, RagService, CacheService] as const;
+
+/** Streams may last as long as the work that they show, in milliseconds. */
+const STREAM_TIMEOUT_MS = 3_600_000;
+/** Everything but a run answers from stores, in milliseconds. */
+const CALL_TIMEOUT_MS = 30_000;
+
+/** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
+const MULTIPART = {
+  [`${RagService.typeName}.UploadDocuments`]: {
+    header: "header",
+    file: { field: "file", fileName: "document_id", mediaType: "mime_type" },
+    data: "data",
+    end: "end",
+    maxFileBytes: 200 * 1024 * 1024,
+    maxFiles: 20_000,
+  },
+};
+
+/** Starts the gateway: REST/JSON by google.api.http, Connect and gRPC-Web of the same services, and its own health. */
+export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
+  const config = loadGatewayConfig(env);
+  const backends = [
+    { name: "agent", service: AgentService, address: config.RAGENTS_AGENT_ADDRESS },
+    { name: "rag", service: RagService, address: config.RAGENTS_RAG_ADDRESS },
+    { name: "cache", service: CacheService, address: config.RAGENTS_CACHE_ADDRESS },
+    { name: "checkpoint", service: CheckpointService, address: config.RAGENTS_CHECKPOINT_ADDRESS },
+    { name: "ratelimit", service: RateLimitService, address: config.RAGENTS_RATELIMIT_ADDRESS },
+  ].map(({ name, service, address }) => ({
+    name,
+    typeName: service.typeName,
+    transport: createGrpcTransport({ address, services: [service] }),
+  }));
+  const own = createRouterTransport(
+    ({ service }) => void service(GatewayService, gatewayHandlers({ backends, version: VERSION, clock: host.clock })),
+    { router: { interceptors: serverInterceptors(host) } },
+  );
+  const transportOf = (typeName: string) => backends.find((backend) => backend.typeName === typeName)?.transport ?? own;
+
+  const timeoutMs = (method: DescMethod) => timeoutOf(method, config);
+  const services = [...PUBLIC_SERVICES, GatewayService];
+  const transcoder = createTranscoder({
+    services,
+    transport: (service) => transportOf(service.typeName),
+    errorDomain: ERROR_DOMAIN,
+    // Document ids hold slashes, which generated clients escape.
+    decodeSlashes: true,
+    requestHeaders: (request) => ({ [REQUEST_ID_HEADER]: String(request.headers[REQUEST_ID_HEADER]) }),
+    timeoutMs,
+    maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
+    cors: { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] },
+    multipart: MULTIPART,
+    onError: (err, { method, status }) => {
+      if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
+    },
+  });
+  const document = JSON.stringify(
+    toOpenApi(transcoder.routes, {
+      title: "RAGents Mesh",
+      version: VERSION,
+      description: "Ingest documents, ask agents, and get answers that cite the passages they rely on.",
+      license: { name: "MIT", identifier: "MIT" },
+      comments,
+      multipart: MULTIPART,
+    }),
+  );
+  const rest = (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method === "GET" && request.url === "/openapi.json") {
+      response.writeHead(200, { "content-type": "application/json" }).end(document);
+    } else {
+      void transcoder.handle(request, response);
+    }
+  };
+  const connect = connectNodeAdapter({
+    routes: (router) => {
+      for (const service of services) proxyService(router, service, transportOf(service.typeName));
+    },
+    grpc: false,
+    maxTimeoutMs: STREAM_TIMEOUT_MS,
+    readMaxBytes: config.RAGENTS_MAX_BODY_BYTES,
+    fallback: rest as never,
+  });
+  // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
+  const limits = { maxHeaderSize: 16 * 1024, requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
+  const server = createServer(limits, (request, response) => {
+    const id = requestId(request);
+    request.headers[REQUEST_ID_HEADER] = id;
+    response.setHeader(REQUEST_ID_HEADER, id);
+    if (config.loopback && !isLoopback(hostName(request))) return refuseForeignHost(response);
+    connect(request, response);
+  });
+  const port = await listen(server, config);
+  return {
+    name: "gateway",
+    address: `${config.RAGENTS_HOST}:${port}`,
+    notReady: async () => [],
+    async stop(graceMs) {
+      await close(server, graceMs);
+      for (const { transport } of backends) transport.close();
+    },
+  };
+}
+
+function timeoutOf(method: DescMethod, config: GatewayConfig): number {
+  if (method.parent.typeName === AgentService.typeName) return config.RAGENTS_QUERY_TIMEOUT_SECONDS * 1000;
+  return method.methodKind === "unary" ? CALL_TIMEOUT_MS : STREAM_TIMEOUT_MS;
+}
+
+/** The client's request id when it is one, else a new one. */
+function requestId(request: IncomingMessage): string {
+  const sent = request.headers[REQUEST_ID_HEADER];
+  return typeof sent === "string" && /^[\w.-]{1,64}$/.test(sent) ? sent : randomUUID();
+}
+
+/** The name in the Host header, without the port. */
+function hostName(request: IncomingMessage): string {
+  return (request.headers.host ?? "").replace(/:\d+$/, "");
+}
+
+/** A web page whose name was made to point at this machine must not reach a mesh without keys (DNS rebinding). */
+function refuseForeignHost(response: ServerResponse): void {
+  const message = "This mesh serves its own machine only: address it as localhost or 127.0.0.1.";
+  const reason = reasonName(ErrorReason.FOREIGN_HOST);
+  const details = [{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", reason, domain: ERROR_DOMAIN, metadata: {} }];
+  response.writeHead(403, { "content-type": "application/json" }).end(JSON.stringify({ code: 7, message, details }));
+}
+
+function listen(server: Server, config: GatewayConfig): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(error.code === "EADDRINUSE" ? new PortInUseError(config.RAGENTS_HOST, config.RAGENTS_PORT) : error),
+    );
+    server.listen(config.RAGENTS_PORT, config.RAGENTS_HOST, () => {
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? address.port : config.RAGENTS_PORT);
+    });
+  });
+}
+
+/** Stops listening, closes idle connections, and after `graceMs` the others. */
+function close(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cutOff = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearTimeout(cutOff);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,116 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { loadGatewayConfig } from "../gateway/config.js";
+import { startGatewayService } from "../gateway/service.js";
+import { systemClock } from "../runtime/clock.js";
+import { ConfigError, flag, parseEnv, port } from "../runtime/config.js";
+import { PortInUseError } from "../runtime/grpc-server.js";
+import { createLogger, LOG_LEVELS } from "../runtime/logger.js";
+import { createMetrics } from "../runtime/metrics.js";
+import { startProbes } from "../runtime/probes.js";
+import type { RunningService, ServiceHost } from "../runtime/service.js";
+import { shutDown } from "../runtime/shutdown.js";
+import type { SqlDatabase } from "../runtime/sql/database.js";
+import { openPglite } from "../runtime/sql/pglite.js";
+import { startAgentService } from "../services/agent/service.js";
+import { startCacheService } from "../services/cache/service.js";
+import { startCheckpointService } from "../services/checkpoint/service.js";
+import { startRagService } from "../services/rag/service.js";
+import { startRateLimitService } from "../services/ratelimit/service.js";
+import { banner } from "./banner.js";
+import { openDataFolder } from "./data-folder.js";
+
+const schema = z.object({
+  RAGENTS_DATA_DIR: z.string().default(".ragents"),
+  RAGENTS_HOST: z.string().default("127.0.0.1"),
+  RAGENTS_METRICS_PORT: port(9090),
+  RAGENTS_PROCESS_METRICS: flag(true),
+  RAGENTS_LOG_LEVEL: z.enum(LOG_LEVELS, `give one of ${LOG_LEVELS.join(", ")}`).default("warn"),
+  RAGENTS_CHECKPOINT_URL: z.string().optional(),
+  RAGENTS_RAG_URL: z.string().optional(),
+});
+
+/** Time from the signal to the end, in milliseconds. */
+const SHUTDOWN_GRACE_MS = 10_000;
+
+/** A mesh that runs in this process. */
+export interface LocalMesh {
+  /** What to tell the person who started it. */
+  readonly banner: string;
+  /** The services by name, the gateway last. */
+  readonly services: readonly RunningService[];
+  /** Ends everything in reverse order; never rejects. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts all services and the gateway in this process, each with its own gRPC
+ * server on loopback, on one embedded database where no other is configured.
+ * Throws ConfigError or PortInUseError with nothing left running.
+ */
+export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
+  const config = parseEnv(env, schema);
+  // What the gateway refuses, it refuses before anything is opened.
+  loadGatewayConfig(env);
+  const logger = createLogger({ level: config.RAGENTS_LOG_LEVEL });
+  const metrics = createMetrics({ processMetrics: config.RAGENTS_PROCESS_METRICS });
+  const started: [name: string, stop: () => Promise<void>][] = [];
+  const stop = () => shutDown(started.splice(0).reverse(), SHUTDOWN_GRACE_MS, logger);
+  try {
+    const folder = openDataFolder(config.RAGENTS_DATA_DIR);
+    started.push(["data folder", async () => folder.release()]);
+    const sql = needsEmbeddedSql(config) ? await openPglite(join(folder.path, "postgres")) : undefined;
+    if (sql !== undefined) started.push(["embedded database", () => sql.close()]);
+
+    const addresses: NodeJS.ProcessEnv = { ...env };
+    const services: RunningService[] = [];
+    for (const [name, start] of serviceStarts(sql)) {
+      const host: ServiceHost = { logger: logger.child({ service: name }), metrics, clock: systemClock };
+      const service = await namingPort(portVariable(name), () => start(addresses, host));
+      addresses[`RAGENTS_${name.toUpperCase()}_ADDRESS`] = service.address;
+      services.push(service);
+      started.push([name, () => service.stop(SHUTDOWN_GRACE_MS)]);
+    }
+    const notReady = async () => (await Promise.all(services.map((service) => service.notReady()))).flat();
+    const probes = await namingPort("RAGENTS_METRICS_PORT", () =>
+      startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics, notReady }),
+    );
+    started.push(["probes", () => probes.close()]);
+    return { banner: banner({ services, probes: probes.address, folder: folder.path, env }), services, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function portVariable(service: string): string {
+  return service === "gateway" ? "RAGENTS_PORT" : `RAGENTS_${service.toUpperCase()}_PORT`;
+}
+
+/** Says which variable to change when a port is taken. */
+async function namingPort<T>(variable: string, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    if (!(error instanceof PortInUseError)) throw error;
+    throw new ConfigError(`${error.message} Stop what listens there, or set ${variable} to another port (0 takes any free one).`);
+  }
+}
+
+/** The services in the order in which they need each other. */
+function serviceStarts(sql: SqlDatabase | undefined) {
+  type Start = (env: NodeJS.ProcessEnv, host: ServiceHost) => Promise<RunningService>;
+  const starts: [name: string, start: Start][] = [
+    ["cache", startCacheService],
+    ["checkpoint", (env, host) => startCheckpointService(env, host, { sql })],
+    ["ratelimit", startRateLimitService],
+    ["rag", (env, host) => startRagService(env, host, { sql })],
+    ["agent", startAgentService],
+    ["gateway", startGatewayService],
+  ];
+  return starts;
+}
+
+function needsEmbeddedSql(config: { RAGENTS_CHECKPOINT_URL?: string | undefined; RAGENTS_RAG_URL?: string | undefined }): boolean {
+  return config.RAGENTS_CHECKPOINT_URL === undefined || config.RAGENTS_RAG_URL === undefined;
+}

@@ -1,0 +1,37 @@
+import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
+import type { CompiledStateGraph } from "@langchain/langgraph";
+import type { Client } from "@connectrpc/connect";
+import type { RagService } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
+import type { Clock } from "../../../runtime/clock.js";
+import type { Models } from "../../../runtime/llm/models.js";
+import type { CacheClient } from "../../../clients/cache/index.js";
+import type { Tool } from "../tools/tool.js";
+import type { RunStateUpdate, RunStateValue } from "../state.js";
+
+/** What an agent's nodes work with. */
+export interface AgentDeps {
+  readonly rag: Client<typeof RagService>;
+  readonly cache: CacheClient;
+  readonly models: Models;
+  readonly clock: Clock;
+  readonly checkpointer: BaseCheckpointSaver;
+  /** What models may call besides the search of the collection. */
+  readonly tools: readonly Tool[];
+}
+
+/** An agent's graph, ready to run. */
+// The nodes differ from agent to agent:
+// CompiledStateGraph is invariant in them.
+export type AgentGraph = CompiledStateGraph<RunStateValue, RunStateUpdate, any>;
+
+/** A kind of agent: what requests name, and how its graph is made. */
+export interface AgentKind {
+  readonly type: string;
+  /** What it does, in a sentence. */
+  readonly description: string;
+  /** Changes when the same question would be answered otherwise: part of every key of a cached answer. */
+  readonly version: string;
+  /** A node that ends the graph: a thread that begins with a cached answer looks as if it had written it. */
+  readonly lastNode: string;
+  build(deps: AgentDeps): AgentGraph;
+}

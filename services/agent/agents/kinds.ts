@@ -1,0 +1,6 @@
+import type { AgentKind } from "./agent-kind.js";
+import { reactAgent } from "./react.js";
+import { simpleAgent } from "./simple.js";
+
+/** The agents that can be asked, by name. */
+export const AGENT_KINDS: readonly AgentKind[] = [simpleAgent, reactAgent];

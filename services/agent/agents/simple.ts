@@ -1,0 +1,26 @@
+import { END, START, StateGraph } from "@langchain/langgraph";
+import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
+import { asksSomething } from "../asks.js";
+import { answerNode } from "../nodes/answer.js";
+import { retrieveNode } from "../nodes/retrieve.js";
+import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
+import { RunState } from "../state.js";
+import type { AgentKind } from "./agent-kind.js";
+
+/** Rewrites the question, retrieves when the message asks something, and answers with the last 20 messages. */
+export const simpleAgent: AgentKind = {
+  type: "simple",
+  description: "Rewrites the question by the conversation, retrieves passages for it and answers from them.",
+  version: `simple-1 ${REWRITE_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  lastNode: "answer",
+  build: (deps) =>
+    new StateGraph(RunState)
+      .addNode("rewrite", rewriteNode(deps))
+      .addNode("retrieve", retrieveNode(deps))
+      .addNode("answer", answerNode(deps))
+      .addEdge(START, "rewrite")
+      .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "retrieve" : "answer"), ["retrieve", "answer"])
+      .addEdge("retrieve", "answer")
+      .addEdge("answer", END)
+      .compile({ checkpointer: deps.checkpointer }),
+};

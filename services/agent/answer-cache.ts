@@ -1,0 +1,53 @@
+import type { CacheScope } from "../../clients/cache/index.js";
+import type { AgentKind } from "./agents/agent-kind.js";
+import type { RunSettings } from "./settings.js";
+import type { RunAnswer } from "./state.js";
+
+/** An answer that may be given again: what it cost is not part of it. */
+export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model"> {
+  /** What threads with this answer grow from; null when it could not be stored. */
+  readonly seed: string | null;
+}
+
+/** Changes with the form of what is stored. */
+const FORMAT = 1;
+
+/** What an answer to a question without history depends on, besides the question and the tenant. */
+export function answerScope(kind: AgentKind, settings: RunSettings, epoch: bigint): CacheScope {
+  const { collection, model, topK, mode, filters, temperature, maxTokens } = settings;
+  const parameters = JSON.stringify({
+    format: FORMAT,
+    agent: kind.type,
+    version: kind.version,
+    topK,
+    mode,
+    filters: canonical(filters),
+    temperature,
+    maxTokens,
+  });
+  return { collection, epoch, model, parameters };
+}
+
+/** The question as it is looked up: white space says nothing. */
+export function answerKey(question: string): string {
+  return question.trim().replace(/\s+/g, " ");
+}
+
+export function encodeAnswer({ text, citations, model, seed }: StoredAnswer): Uint8Array {
+  return Buffer.from(JSON.stringify({ text, citations, model, seed }));
+}
+
+export function decodeAnswer(value: Uint8Array): StoredAnswer {
+  return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("utf8")) as StoredAnswer;
+}
+
+/** The same filters in the same order of keys. */
+function canonical(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(canonical);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, item]) => [key, canonical(item)]),
+  );
+}

@@ -1,0 +1,103 @@
+import { runBeyondCall } from "../../runtime/call-context.js";
+import { NO_USAGE } from "../../runtime/llm/language-model.js";
+import type { AgentDeps } from "./agents/agent-kind.js";
+import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
+import { Channel } from "./channel.js";
+import { answerMessage, userMessage } from "./conversation.js";
+import { Epochs } from "./epochs.js";
+import { beginning, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
+import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
+import type { Threads } from "./threads.js";
+
+/** Runs an agent, as `Runs` does it without a cache. */
+export type RunAgent = (run: Run) => AsyncIterable<RunEvent>;
+
+/** Answers first questions of threads from the cache, or by the agent for the cache. */
+export class CachedRuns {
+  readonly #deps: AgentDeps;
+  readonly #threads: Threads;
+  readonly #runAgent: RunAgent;
+  readonly #epochs: Epochs;
+
+  constructor(deps: AgentDeps, threads: Threads, runAgent: RunAgent) {
+    this.#deps = deps;
+    this.#threads = threads;
+    this.#runAgent = runAgent;
+    this.#epochs = new Epochs(deps.rag);
+  }
+
+  /** @param isNamed whether the caller chose the thread's id. */
+  async *answer(run: Run, isNamed: boolean): AsyncGenerator<RunEvent> {
+    const epoch = this.#epochs.current(run.settings.collection);
+    const early = await this.#lookUpEarly(run, epoch);
+    if (early !== undefined) yield* await this.#repeat(run, early, isNamed);
+    else yield* this.#answerAt(run, await epoch, isNamed);
+  }
+
+  /** Looks the answer up as if the collection had not changed, while it is asked whether it has. */
+  async #lookUpEarly(run: Run, epoch: Promise<bigint>): Promise<StoredAnswer | undefined> {
+    const supposed = this.#epochs.lastKnown(run.settings.collection);
+    if (supposed === undefined) return undefined;
+    const lookup = this.#deps.cache.get("ANSWER", answerScope(run.kind, run.settings, supposed), answerKey(run.question));
+    const [value, actual] = await Promise.all([lookup, epoch]);
+    return value !== undefined && actual === supposed ? decodeAnswer(value) : undefined;
+  }
+
+  /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
+  async *#answerAt(run: Run, epoch: bigint, isNamed: boolean): AsyncGenerator<RunEvent> {
+    const events = new Channel<RunEvent>();
+    const compute = async () => {
+      for await (const event of this.#runAgent(run)) {
+        events.push(event);
+        if ("result" in event) return encodeAnswer(await this.#withSeed(run, event.result));
+      }
+      throw new Error("the run ended without a result");
+    };
+    this.#deps.cache
+      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, epoch), answerKey(run.question), compute)
+      .then(async ({ value, cached }) => {
+        if (cached) for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
+      })
+      .then(
+        () => events.close(),
+        (error: unknown) => events.close(error),
+      );
+    yield* events;
+  }
+
+  /** The answer as it is cached; its seed is stored by then, while the first who asked reads the answer already. */
+  async #withSeed(run: Run, { response: text, citations, model }: RunResult): Promise<StoredAnswer> {
+    const answer = { text, citations, model };
+    const seed = newSeed();
+    return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
+      () => ({ ...answer, seed }),
+      () => ({ ...answer, seed: null }),
+    );
+  }
+
+  /** The events of a stored answer; its thread can be gone on with by then, whatever happens to this process. */
+  async #repeat(run: Run, answer: StoredAnswer, isNamed: boolean): Promise<RunEvent[]> {
+    let { threadId } = run;
+    if (isNamed || answer.seed === null) {
+      await this.#store(run, threadId, answer);
+    } else {
+      threadId = threadGrownFrom(answer.seed);
+      await this.#threads.storeLater(threadId, () => this.#store(run, threadId, answer));
+    }
+    return [
+      { step: { name: "cache", summary: "Found the answer in the cache." } },
+      { text: answer.text },
+      ...answer.citations.map((citation) => ({ citation })),
+      { result: resultOf({ ...run, threadId }, { ...answer, usage: NO_USAGE }, true) },
+    ];
+  }
+
+  /** Makes a thread that holds question and answer. */
+  async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
+    const { clock } = this.#deps;
+    const { text, citations, model } = answer;
+    const messages = [userMessage(run.question, clock), answerMessage(answer, clock)];
+    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, usage: NO_USAGE } };
+    await run.graph.updateState({ configurable: { thread_id: threadId } }, update, run.kind.lastNode);
+  }
+}

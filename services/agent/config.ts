@@ -1,0 +1,49 @@
+import { z } from "zod";
+import { grpcTarget, integer, parseEnv, port } from "../../runtime/config.js";
+import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
+
+export interface AgentConfig {
+  host: string;
+  port: number;
+  /** Where the services behind it are found. */
+  cacheAddress: string;
+  checkpointAddress: string;
+  rateLimitAddress: string;
+  ragAddress: string;
+  /** Runs of this replica at the same time. */
+  maxRuns: number;
+  /** Longest time of a run, in milliseconds. */
+  runTimeoutMs: number;
+  models: ModelsConfig;
+  /** Folder of tool modules for agents that call tools; undefined for none. */
+  toolsFolder: string | undefined;
+}
+
+const schema = modelsConfigSchema.extend({
+  RAGENTS_HOST: z.string().default("127.0.0.1"),
+  RAGENTS_AGENT_PORT: port(9105),
+  RAGENTS_CACHE_ADDRESS: grpcTarget("127.0.0.1:9101"),
+  RAGENTS_CHECKPOINT_ADDRESS: grpcTarget("127.0.0.1:9102"),
+  RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),
+  RAGENTS_RAG_ADDRESS: grpcTarget("127.0.0.1:9104"),
+  RAGENTS_AGENT_MAX_RUNS: integer({ default: 50, min: 1, max: 10_000, unit: "runs" }),
+  RAGENTS_AGENT_TOOLS: z.string().optional(),
+  RAGENTS_AGENT_TIMEOUT_S: integer({ default: 300, min: 1, max: 3_600, unit: "seconds" }),
+});
+
+/** Reads the service's variables. Throws ConfigError naming every one that is wrong. */
+export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
+  const values = parseEnv(env, schema);
+  return {
+    host: values.RAGENTS_HOST,
+    port: values.RAGENTS_AGENT_PORT,
+    cacheAddress: values.RAGENTS_CACHE_ADDRESS,
+    checkpointAddress: values.RAGENTS_CHECKPOINT_ADDRESS,
+    rateLimitAddress: values.RAGENTS_RATELIMIT_ADDRESS,
+    ragAddress: values.RAGENTS_RAG_ADDRESS,
+    maxRuns: values.RAGENTS_AGENT_MAX_RUNS,
+    runTimeoutMs: values.RAGENTS_AGENT_TIMEOUT_S * 1000,
+    models: values,
+    toolsFolder: values.RAGENTS_AGENT_TOOLS,
+  };
+}

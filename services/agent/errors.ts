@@ -1,0 +1,42 @@
+import { Code } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { meshError } from "../../runtime/errors.js";
+
+export function unknownAgent(type: string, known: readonly string[]) {
+  const names = known.join(", ");
+  return meshError(Code.InvalidArgument, ErrorReason.UNKNOWN_AGENT, `There is no agent ${JSON.stringify(type)}; known: ${names}.`, {
+    metadata: { known: known.join(",") },
+    violations: [{ field: "agent_type", description: `must be one of ${names}` }],
+  });
+}
+
+export function threadNotFound(thread: string) {
+  return meshError(Code.NotFound, ErrorReason.THREAD_NOT_FOUND, "There is no such thread.", { metadata: { thread } });
+}
+
+/** @param retryAfterMs when the other run's hold on the thread ends unless it goes on. */
+export function threadBusy(thread: string, retryAfterMs = 1_000) {
+  return meshError(Code.Aborted, ErrorReason.THREAD_BUSY, "The thread answers another question; ask again when that is done.", {
+    metadata: { thread },
+    retryAfterMs,
+  });
+}
+
+export function overloaded(limit: number) {
+  return meshError(
+    Code.ResourceExhausted,
+    ErrorReason.OVERLOADED,
+    `The replica runs ${limit} requests, as many as it may; retry after the given delay.`,
+    { metadata: { limit: String(limit) }, retryAfterMs: 1_000 },
+  );
+}
+
+export function runTimedOut(seconds: number) {
+  return meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, `The run took longer than ${seconds} s.`);
+}
+
+export function invalidPageToken() {
+  return meshError(Code.InvalidArgument, ErrorReason.INVALID_PAGE_TOKEN, "page_token: give next_page_token of the page before, of the same thread.", {
+    violations: [{ field: "page_token", description: "is none that this list gave out" }],
+  });
+}

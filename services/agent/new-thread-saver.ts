@@ -1,0 +1,40 @@
+import type { RunnableConfig } from "@langchain/core/runnables";
+import {
+  BaseCheckpointSaver,
+  type ChannelVersions,
+  type Checkpoint,
+  type CheckpointListOptions,
+  type CheckpointMetadata,
+  type CheckpointTuple,
+  type PendingWrite,
+} from "@langchain/langgraph-checkpoint";
+
+/** A saver for threads that were just begun here: that nothing is stored of them is known without asking the service. */
+export class NewThreadSaver extends BaseCheckpointSaver {
+  readonly #saver: BaseCheckpointSaver;
+
+  constructor(saver: BaseCheckpointSaver) {
+    super(saver.serde);
+    this.#saver = saver;
+  }
+
+  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    return config.configurable?.["checkpoint_id"] === undefined ? undefined : this.#saver.getTuple(config);
+  }
+
+  override async *list(config: RunnableConfig, options?: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
+    yield* this.#saver.list(config, options);
+  }
+
+  override put(config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, newVersions: ChannelVersions): Promise<RunnableConfig> {
+    return this.#saver.put(config, checkpoint, metadata, newVersions);
+  }
+
+  override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
+    return this.#saver.putWrites(config, writes, taskId);
+  }
+
+  override deleteThread(threadId: string): Promise<void> {
+    return this.#saver.deleteThread(threadId);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Answer } from "../../../runtime/llm/answerer.js";
+import { EXTRACTIVE_MODEL } from "../../../runtime/llm/extractive/extractive-answerer.js";
+import { addUsage, NO_USAGE } from "../../../runtime/llm/language-model.js";
+import type { AgentDeps } from "../agents/agent-kind.js";
+import { asksSomething } from "../asks.js";
+import { answerMessage } from "../conversation.js";
+import type { Node, NodeEvent, RunStateValue } from "../state.js";
+
+/** Messages that a model is shown, the question included. */
+export const HISTORY_MESSAGES = 20;
+
+/** What is said to a message that asks nothing when no language model is there to talk. */
+export const SMALL_TALK_REPLY = "Ask a question about the documents, and the answer will quote and cite them.";
+
+/** Writes the answer from the passages and the last messages, and adds it to the conversation. */
+export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock">): Node {
+  return async (state, { writer, signal }) => {
+    const { settings } = state;
+    const tell = (event: NodeEvent) => writer?.(event);
+    const answer = await write(state, tell, models, signal);
+    const reply = { ...answer, model: settings.model, usage: addUsage(state.usage, answer.usage) };
+    return { messages: [answerMessage(reply, clock)], reply };
+  };
+}
+
+async function write(
+  { messages, question, passages, settings }: RunStateValue,
+  tell: (event: NodeEvent) => void,
+  models: AgentDeps["models"],
+  signal: AbortSignal | undefined,
+): Promise<Answer> {
+  if (settings.model === EXTRACTIVE_MODEL && !asksSomething(question)) {
+    tell({ text: SMALL_TALK_REPLY });
+    return { text: SMALL_TALK_REPLY, citations: [], usage: NO_USAGE };
+  }
+  const said = messages.at(-1)?.text ?? question;
+  const events = models.answerer(settings.model).answer({
+    // The built-in answerer does not read the history, which the rewritten question stands for.
+    question: settings.model === EXTRACTIVE_MODEL ? question : said,
+    history: messages.slice(-HISTORY_MESSAGES, -1),
+    passages,
+    temperature: settings.temperature,
+    maxTokens: settings.maxTokens,
+    signal,
+  });
+  for (;;) {
+    const step = await events.next();
+    if (step.done === true) return step.value;
+    tell(step.value);
+  }
+}

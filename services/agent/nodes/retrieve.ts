@@ -1,0 +1,36 @@
+import type { Client } from "@connectrpc/connect";
+import type { Hit } from "../../../gen/ragents/rag/v1/rag_pb.js";
+import type { RagService } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
+import type { Passage } from "../../../runtime/llm/answerer.js";
+import type { AgentDeps } from "../agents/agent-kind.js";
+import type { RunSettings } from "../settings.js";
+import type { Node } from "../state.js";
+
+/** Finds the passages that may answer the question. */
+export function retrieveNode({ rag }: Pick<AgentDeps, "rag">): Node {
+  return ({ question, settings }, { signal }) => retrieve(rag, question, settings, signal);
+}
+
+/** The passages for a query by a run's settings, and the epoch that they are of. */
+export async function retrieve(
+  rag: Client<typeof RagService>,
+  query: string,
+  { collection, topK, mode, filters }: RunSettings,
+  signal: AbortSignal | undefined,
+): Promise<{ passages: Passage[]; epoch: string }> {
+  const request = { collection, query, topK, mode, ...(filters !== null && { filters }) };
+  const response = await rag.retrieve(request, signal === undefined ? {} : { signal });
+  return { passages: response.hits.map(toPassage), epoch: String(response.epoch) };
+}
+
+function toPassage(hit: Hit): Passage {
+  return {
+    documentId: hit.documentId,
+    chunkId: hit.chunkId,
+    source: hit.source,
+    headings: hit.title === "" || hit.headingPath[0] === hit.title ? hit.headingPath : [hit.title, ...hit.headingPath],
+    start: hit.start,
+    text: hit.text,
+    score: hit.score,
+  };
+}

@@ -1,0 +1,49 @@
+import type { BaseMessage } from "@langchain/core/messages";
+import type { Citation } from "../../runtime/llm/answerer.js";
+import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
+import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import type { RunSettings } from "./settings.js";
+import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
+
+/** A question to an agent. */
+export interface RunRequest {
+  readonly agentType: string;
+  readonly question: string;
+  /** Empty for a new thread. */
+  readonly threadId: string;
+  readonly settings: RunSettings;
+  /** Answer afresh even when the cache has an answer. */
+  readonly bypassCache: boolean;
+}
+
+/** A request that was begun, with what belongs to it. */
+export interface Run extends RunRequest {
+  readonly kind: AgentKind;
+  readonly graph: AgentGraph;
+  readonly signal: AbortSignal;
+  /** Messages of the thread that its checkpoints do not hold yet. */
+  readonly unstored: readonly BaseMessage[];
+}
+
+/** What happens in a run, in order; the result is last. */
+export type RunEvent = { step: { name: string; summary: string } } | NodeEvent | { result: RunResult };
+
+export interface RunResult {
+  readonly response: string;
+  readonly threadId: string;
+  readonly agentType: string;
+  readonly cached: boolean;
+  readonly model: string;
+  readonly collection: string;
+  readonly citations: readonly Citation[];
+  readonly usage: Usage;
+}
+
+/** What a run adds to its thread's state: new messages, and nothing of what the last question left. */
+export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
+  return { messages, settings: run.settings, question: "", usage: NO_USAGE, work: null, passages: [], epoch: null, reply: null };
+}
+
+export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage }: RunAnswer, cached: boolean): RunResult {
+  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage };
+}

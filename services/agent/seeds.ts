@@ -1,0 +1,28 @@
+import { randomBytes, randomUUID } from "node:crypto";
+
+/**
+ * A cached answer can be given in less time than a thread can be stored. So the thread is stored after the answer was
+ * given, and its id says from which stored seed it grew: question and answer, written once, before the answer may be
+ * given from the cache. A thread that was told of but never stored, because the process was killed in between, is the
+ * conversation of its seed. A seed tells no more than the answer that its holder was given.
+ */
+const THREAD = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.([\w-]{22})$/;
+
+export function newSeed(): string {
+  return randomBytes(16).toString("base64url");
+}
+
+/** The thread that holds the seed itself. */
+export function seedThread(seed: string): string {
+  return `seed.${seed}`;
+}
+
+/** An id for a thread that begins with a seed's conversation. */
+export function threadGrownFrom(seed: string): string {
+  return `${randomUUID()}.${seed}`;
+}
+
+/** The seed that a thread grew from; undefined for all other threads. */
+export function seedOf(threadId: string): string | undefined {
+  return THREAD.exec(threadId)?.[1];
+}

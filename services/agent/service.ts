@@ -1,0 +1,77 @@
+import { createCacheClient } from "../../clients/cache/index.js";
+import { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
+import { createRagClient } from "../../clients/rag/index.js";
+import { RateLimiter } from "../../clients/ratelimit/index.js";
+import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
+import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { type Models, openModels } from "../../runtime/llm/models.js";
+import { serverInterceptors } from "../../runtime/server-interceptors.js";
+import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import { AGENT_KINDS } from "./agents/kinds.js";
+import { loadAgentConfig } from "./config.js";
+import { agentHandlers } from "./handlers.js";
+import { registerRunMetrics } from "./run-metrics.js";
+import { RunSlots } from "./run-slots.js";
+import { Runs } from "./runs.js";
+import { ThreadLocks } from "./thread-locks.js";
+import { loadTools } from "./tools/load-tools.js";
+import { Threads } from "./threads.js";
+
+/**
+ * Starts the agent service; the services behind it are called when they are needed.
+ * @param shared models that take the place of the configured ones.
+ */
+export async function startAgentService(
+  env: NodeJS.ProcessEnv,
+  host: ServiceHost,
+  shared: { models?: Models } = {},
+): Promise<RunningService> {
+  const config = loadAgentConfig(env);
+  const logger = host.logger.child({ service: "agent" });
+  const tools = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
+  const rag = createRagClient({ address: config.ragAddress });
+  const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
+  const cache = createCacheClient({ address: config.cacheAddress });
+  const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock });
+  const models = shared.models ?? openModels(config.models, host.metrics.registry);
+  const threads = new Threads(checkpointer, logger);
+  const slots = new RunSlots(config.maxRuns);
+  const runs = new Runs({
+    deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
+    kinds: AGENT_KINDS,
+    threads,
+    locks: new ThreadLocks(checkpointer),
+    slots,
+    limiter,
+    timeoutMs: config.runTimeoutMs,
+  });
+  registerRunMetrics(host.metrics.registry, slots);
+  const closeClients = async () => {
+    await limiter.close();
+    rag.close();
+    checkpointer.close();
+    cache.close();
+  };
+  const server = await startGrpcServer({
+    host: config.host,
+    port: config.port,
+    services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
+    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
+  }).catch(async (error: unknown) => {
+    await closeClients();
+    throw error;
+  });
+
+  return {
+    name: "agent",
+    address: server.address,
+    // Calls say themselves which service is missing; a replica that waits for another is no less ready than the next one.
+    notReady: async () => [],
+    async stop(graceMs) {
+      await server.drain(graceMs);
+      await threads.settled();
+      await closeClients();
+    },
+  };
+}

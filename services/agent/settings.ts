@@ -1,0 +1,37 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { ConfigOverrides } from "../../gen/ragents/agent/v1/agent_pb.js";
+
+/** What a run works with: the configuration with the request's overrides. Plain JSON: it is part of every checkpoint. */
+export interface RunSettings {
+  collection: string;
+  model: string;
+  temperature: number;
+  maxTokens: number;
+  topK: number;
+  mode: string;
+  /** As in ragents.rag.v1.RetrieveRequest; null for none. */
+  filters: JsonObject | null;
+}
+
+/** What holds when a request overrides nothing. */
+export const DEFAULT_SETTINGS = {
+  collection: "default",
+  temperature: 0.7,
+  maxTokens: 2000,
+  topK: 5,
+  mode: "hybrid",
+  filters: null,
+} as const;
+
+/** The settings of a request. Limits were checked by the schema; the model's name is checked where models are known. */
+export function runSettings(overrides: ConfigOverrides | undefined, defaultModel: string): RunSettings {
+  return {
+    collection: overrides?.collection ?? DEFAULT_SETTINGS.collection,
+    model: overrides?.model ?? defaultModel,
+    temperature: overrides?.temperature ?? DEFAULT_SETTINGS.temperature,
+    maxTokens: overrides?.maxTokens ?? DEFAULT_SETTINGS.maxTokens,
+    topK: overrides?.topK ?? DEFAULT_SETTINGS.topK,
+    mode: overrides?.mode ?? DEFAULT_SETTINGS.mode,
+    filters: overrides?.filters ?? DEFAULT_SETTINGS.filters,
+  };
+}

@@ -1,0 +1,60 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { BaseMessage } from "@langchain/core/messages";
+import { Annotation, type LangGraphRunnableConfig, MessagesAnnotation } from "@langchain/langgraph";
+import type { Citation, Passage } from "../../runtime/llm/answerer.js";
+import type { Usage } from "../../runtime/llm/language-model.js";
+import type { RunSettings } from "./settings.js";
+
+/** What a run of any agent remembers: the conversation, and the work on its last question. */
+export const RunState = Annotation.Root({
+  /** The conversation, oldest first. */
+  ...MessagesAnnotation.spec,
+  settings: Annotation<RunSettings>,
+  /** The last question so that it can be understood alone. */
+  question: Annotation<string>,
+  /** What a model asked of tools for the last question, and what they answered; null clears it. */
+  work: Annotation<BaseMessage[], BaseMessage[] | null>({
+    reducer: (left, right) => (right === null ? [] : [...left, ...right]),
+    default: () => [],
+  }),
+  /** Tokens that the steps before the answer took. */
+  usage: Annotation<Usage>,
+  passages: Annotation<Passage[]>,
+  /** The collection's epoch that the passages are of; null when nothing was retrieved. */
+  epoch: Annotation<string | null>,
+  /** The answer to the last question; null until it is written. */
+  reply: Annotation<RunAnswer | null>,
+});
+
+export type RunStateValue = typeof RunState.State;
+export type RunStateUpdate = typeof RunState.Update;
+
+/** An answer before it is a response. */
+export interface RunAnswer {
+  text: string;
+  citations: readonly Citation[];
+  model: string;
+  usage: Usage;
+}
+
+/** A step of an agent's graph. */
+export type Node = (state: RunStateValue, config: LangGraphRunnableConfig) => Promise<RunStateUpdate>;
+
+/** What a node tells while it works. */
+export type NodeEvent = { text: string } | { citation: Citation } | { toolCall: ToolCallNotice } | { toolResult: ToolResultNotice };
+
+/** A model has a tool called. */
+export interface ToolCallNotice {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: JsonObject;
+}
+
+/** A tool has answered. */
+export interface ToolResultNotice {
+  readonly id: string;
+  readonly name: string;
+  readonly failed: boolean;
+  /** What came of it, for people to read. */
+  readonly summary: string;
+}

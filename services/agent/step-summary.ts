@@ -1,0 +1,32 @@
+import type { AIMessage } from "@langchain/core/messages";
+import type { RunStateUpdate } from "./state.js";
+
+/** What came of a step, for people to read. */
+export function summaryOf(name: string, update: RunStateUpdate): string {
+  switch (name) {
+    case "rewrite":
+      return `Understood as: ${String(update.question ?? "")}`;
+    case "retrieve":
+    case "search":
+      return `Found ${counted((update.passages as unknown[] | undefined)?.length ?? 0, "passage")}.`;
+    case "think":
+      return update.reply === undefined ? `Calls ${callsOf(update).join(", ")}.` : "Wrote the answer.";
+    case "act":
+      return `Observed ${counted((update.work as unknown[] | undefined)?.length ?? 0, "result")}.`;
+    case "answer":
+    case "finalize":
+    case "quote":
+      return "Wrote the answer.";
+    default:
+      return `Did ${name}.`;
+  }
+}
+
+function counted(count: number, noun: string): string {
+  return `${count === 0 ? "no" : count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function callsOf(update: RunStateUpdate): string[] {
+  const [message] = (update.work ?? []) as AIMessage[];
+  return (message?.tool_calls ?? []).map(({ name }) => name);
+}

@@ -1,0 +1,89 @@
+import type { BaseMessage } from "@langchain/core/messages";
+import { type BaseCheckpointSaver, type CheckpointTuple, emptyCheckpoint } from "@langchain/langgraph-checkpoint";
+import { runBeyondCall } from "../../runtime/call-context.js";
+import type { Logger } from "../../runtime/logger.js";
+import { stampOf } from "./conversation.js";
+import { threadNotFound } from "./errors.js";
+import { seedOf, seedThread } from "./seeds.js";
+
+/** What is remembered of a conversation. */
+export interface ThreadView {
+  readonly id: string;
+  /** What was said, oldest first. */
+  readonly messages: readonly BaseMessage[];
+  /** When the first and the last message came, in milliseconds since the epoch. */
+  readonly created: number;
+  readonly updated: number;
+  /** False for a thread that is known by its seed alone: what is written next must begin with the messages. */
+  readonly isStored: boolean;
+}
+
+/** Threads that are being stored at the same time; from there on answers wait for theirs. */
+const MAX_PENDING = 100;
+
+/** The tenant's threads, read from their checkpoints. */
+export class Threads {
+  readonly #saver: BaseCheckpointSaver;
+  readonly #logger: Logger;
+  readonly #pending = new Map<string, Promise<void>>();
+
+  constructor(saver: BaseCheckpointSaver, logger: Logger) {
+    this.#saver = saver;
+    this.#logger = logger;
+  }
+
+  /** Undefined when there is no such thread. */
+  async find(id: string): Promise<ThreadView | undefined> {
+    await this.#pending.get(id);
+    const tuple = await this.#tuple(id);
+    const seed = tuple === undefined ? seedOf(id) : undefined;
+    const messages = messagesOf(seed === undefined ? tuple : await this.#tuple(seedThread(seed)));
+    if (messages.length === 0) return undefined;
+    const stamps = messages.map((message) => stampOf(message).created);
+    return { id, messages, created: stamps[0] ?? 0, updated: stamps.at(-1) ?? 0, isStored: seed === undefined };
+  }
+
+  /** Rejects with NOT_FOUND when there is no such thread. */
+  async get(id: string): Promise<ThreadView> {
+    const thread = await this.find(id);
+    if (thread === undefined) throw threadNotFound(id);
+    return thread;
+  }
+
+  /** Forgets all of it. Rejects with NOT_FOUND when there is no such thread. */
+  async delete(id: string): Promise<void> {
+    await this.get(id);
+    await this.#saver.deleteThread(id);
+    if (seedOf(id) === undefined) return;
+    // An empty conversation in its place: without it, the seed would be found.
+    const metadata = { source: "update", step: -1, parents: {} } as const;
+    await this.#saver.put({ configurable: { thread_id: id, checkpoint_ns: "" } }, emptyCheckpoint(), metadata, {});
+  }
+
+  /** Stores a thread that has a seed without its caller waiting for it, unless too many are being stored. */
+  async storeLater(id: string, store: () => Promise<unknown>): Promise<void> {
+    const storing = runBeyondCall(store)
+      .then(
+        () => {},
+        (err: unknown) => this.#logger.warn("thread_not_stored", { err }),
+      )
+      .finally(() => this.#pending.delete(id));
+    this.#pending.set(id, storing);
+    if (this.#pending.size > MAX_PENDING) await storing;
+  }
+
+  /** Resolves when no thread is being stored. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#pending.values());
+  }
+
+  #tuple(id: string): Promise<CheckpointTuple | undefined> {
+    return this.#saver.getTuple({ configurable: { thread_id: id } });
+  }
+}
+
+/** What tools answered, and what a model asked of them, is work and not conversation. */
+function messagesOf(tuple: CheckpointTuple | undefined): BaseMessage[] {
+  const { messages = [] } = (tuple?.checkpoint.channel_values ?? {}) as { messages?: BaseMessage[] };
+  return messages.filter((message) => message.type === "human" || (message.type === "ai" && message.text !== ""));
+}

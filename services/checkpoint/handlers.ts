@@ -1,0 +1,193 @@
+import { create } from "@bufbuild/protobuf";
+import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
+import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { currentTenant } from "../../runtime/call-context.js";
+import type { Clock } from "../../runtime/clock.js";
+import { sweepTimeOf } from "./cleaning.js";
+import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
+import { listParts, readCheckpoint, readContents } from "./reading.js";
+import { chooseDeletable } from "./retention.js";
+import type { SegmentReader } from "./segment-reader.js";
+import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
+import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
+
+/** Threads of a page when the request does not say. */
+const DEFAULT_PAGE_SIZE = 50;
+
+export function checkpointHandlers(deps: {
+  store: CheckpointStore;
+  segments: SegmentReader;
+  clock: Clock;
+  /** Called after a checkpoint was stored; the thread has so many now. */
+  onPut: (thread: ThreadKey, checkpointCount: number) => void;
+}): ServiceImpl<typeof CheckpointService> {
+  const { store, segments, clock } = deps;
+  const now = () => new Date(clock.now());
+  const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
+
+  return {
+    async putCheckpoint(request) {
+      const thread = threadOf(request);
+      const plan = new PutPlan(request.contents);
+      const checkpoint = {
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId,
+        parentId: request.parentCheckpointId || undefined,
+        data: packData(request.data, request.metadata),
+        metadata: searchableJson("metadata", request.metadata),
+        needsParent: request.needsParent,
+        channels: request.channels.map(({ channel, version, value, unchanged }) => ({
+          channel,
+          version,
+          value: unchanged || value === undefined ? undefined : plan.pack(value),
+          unchanged,
+        })),
+      };
+      const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
+      const context = { fencingToken: request.fencingToken, now: now() };
+      const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
+      segments.remember(thread, plan.added());
+      deps.onPut(thread, checkpointCount);
+      return {};
+    },
+
+    async putWrites(request) {
+      const thread = threadOf(request);
+      const plan = new PutPlan(request.contents);
+      const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
+      const context = { fencingToken: request.fencingToken, now: now() };
+      await plan.store((addition) => store.put(thread, batch, addition, context));
+      segments.remember(thread, plan.added());
+      return {};
+    },
+
+    async putContents(request) {
+      const time = now();
+      await store.putContents(threadOf(request), packContents(request.contents as Contents), sweepTimeOf(time), {
+        fencingToken: request.fencingToken,
+        now: time,
+      });
+      return {};
+    },
+
+    async getCheckpoint(request) {
+      const place = {
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId || undefined,
+        withoutContents: request.withoutContents,
+      };
+      const found = await readCheckpoint(deps, threadOf(request), place, now());
+      if (found === undefined) throw checkpointNotFound(request.threadId, request.checkpointId);
+      return found;
+    },
+
+    async getContents(request) {
+      return { contents: await readContents(deps, threadOf(request), request.hashes) };
+    },
+
+    async *listCheckpoints(request) {
+      const query = {
+        tenant: currentTenant(),
+        threadId: request.threadId || undefined,
+        namespace: request.checkpointNs,
+        checkpointId: request.checkpointId || undefined,
+        before: request.beforeCheckpointId || undefined,
+        filter: request.filter.length === 0 ? undefined : searchableJson("filter", request.filter),
+      };
+      yield* listParts(deps, query, request.limit ?? Number.POSITIVE_INFINITY, now());
+    },
+
+    async getThread(request) {
+      const thread = await store.thread(threadOf(request), now());
+      if (thread === undefined) throw threadNotFound(request.threadId);
+      return { thread: toThread(thread) };
+    },
+
+    async listThreads(request) {
+      const size = request.pageSize || DEFAULT_PAGE_SIZE;
+      const after = Buffer.from(request.pageToken, "base64url").toString();
+      const threads = await store.threads(currentTenant(), request.prefix, after, size + 1, now());
+      const page = threads.slice(0, size);
+      const last = threads.length > size ? page.at(-1) : undefined;
+      return {
+        threads: page.map(toThread),
+        nextPageToken: last === undefined ? "" : Buffer.from(last.threadId).toString("base64url"),
+      };
+    },
+
+    async deleteThread(request) {
+      const thread = threadOf(request);
+      await store.deleteThread(thread);
+      segments.forget(thread);
+      return {};
+    },
+
+    async copyThread(request) {
+      const source = threadOf({ threadId: request.sourceThreadId });
+      const outcome = await store.copyThread(source, request.targetThreadId, now());
+      if (outcome === "no source") throw threadNotFound(request.sourceThreadId);
+      if (outcome === "target exists") throw threadExists(request.targetThreadId);
+      return {};
+    },
+
+    async pruneThread(request) {
+      const deleted = await store.deleteCheckpoints(threadOf(request), (all) => chooseDeletable(all, request.keep));
+      return { deletedCount: BigInt(deleted) };
+    },
+
+    async acquireThreadLease(request) {
+      const time = now();
+      const { granted, lease } = await store.acquireLease(threadOf(request), request.owner, after(time, request.ttl), time);
+      if (!granted) throw threadLeased(request.threadId, lease.expiresAt.getTime() - time.getTime());
+      return { lease: toLease(request.threadId, lease) };
+    },
+
+    async renewThreadLease(request) {
+      const lease = await store.renewLease(threadOf(request), request.fencingToken, after(now(), request.ttl));
+      if (lease === undefined) throw leaseLost(request.threadId);
+      return { lease: toLease(request.threadId, lease) };
+    },
+
+    async releaseThreadLease(request) {
+      await store.releaseLease(threadOf(request), request.fencingToken);
+      return {};
+    },
+
+    async getStats() {
+      const stats = await store.stats(currentTenant());
+      return {
+        threadCount: BigInt(stats.threads),
+        checkpointCount: BigInt(stats.checkpoints),
+        storedBytes: BigInt(stats.storedBytes),
+        oldestUpdateTime: stats.oldestUpdate && timestampFromDate(stats.oldestUpdate),
+      };
+    },
+  };
+}
+
+function after(now: Date, ttl: Duration | undefined): Date {
+  return new Date(now.getTime() + (ttl === undefined ? 0 : durationMs(ttl)));
+}
+
+function toThread(thread: ThreadSummary): Thread {
+  return create(ThreadSchema, {
+    threadId: thread.threadId,
+    createTime: timestampFromDate(thread.createdAt),
+    updateTime: timestampFromDate(thread.updatedAt),
+    expireTime: thread.expiresAt && timestampFromDate(thread.expiresAt),
+    checkpointCount: BigInt(thread.checkpointCount),
+    storedBytes: BigInt(thread.storedBytes),
+    lease: thread.lease && toLease(thread.threadId, thread.lease),
+  });
+}
+
+function toLease(threadId: string, lease: Lease): ThreadLease {
+  return create(ThreadLeaseSchema, {
+    threadId,
+    owner: lease.owner,
+    fencingToken: lease.token,
+    expireTime: timestampFromDate(lease.expiresAt),
+  });
+}

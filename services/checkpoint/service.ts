@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import type { Logger } from "../../runtime/logger.js";
+import { serverInterceptors } from "../../runtime/server-interceptors.js";
+import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import type { SqlDatabase } from "../../runtime/sql/database.js";
+import { openPglite } from "../../runtime/sql/pglite.js";
+import { openPostgres } from "../../runtime/sql/postgres.js";
+import { Cleaning } from "./cleaning.js";
+import { type CheckpointConfig, loadCheckpointConfig } from "./config.js";
+import { checkpointHandlers } from "./handlers.js";
+import { SegmentReader } from "./segment-reader.js";
+import type { CheckpointStore } from "./store.js";
+import { openSqlCheckpointStore } from "./store-sql.js";
+
+/**
+ * Starts the checkpoint service on the store that RAGENTS_CHECKPOINT_URL names;
+ * "pglite:" without a folder is `shared.sql` where there is one. Rejects when
+ * the configuration is wrong, the store cannot be reached or the port is taken.
+ */
+export async function startCheckpointService(
+  env: NodeJS.ProcessEnv,
+  host: ServiceHost,
+  shared: { sql?: SqlDatabase } = {},
+): Promise<RunningService> {
+  const config = loadCheckpointConfig(env);
+  const logger = host.logger.child({ service: "checkpoint" });
+  const store = await openStore(config, logger, shared.sql);
+  const cleaning = new Cleaning({
+    store,
+    clock: host.clock,
+    logger,
+    maxCheckpoints: config.maxCheckpoints,
+    intervalMs: config.cleaningIntervalMs,
+  });
+  const handlers = checkpointHandlers({
+    store,
+    segments: new SegmentReader(store, { maxBytes: config.cacheBytes }),
+    clock: host.clock,
+    onPut: (thread, count) => cleaning.notice(thread, count),
+  });
+  const server = await startGrpcServer({
+    host: config.host,
+    port: config.port,
+    services: [mount(CheckpointService, handlers)],
+    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+  }).catch(async (error: unknown) => {
+    await store.close();
+    throw error;
+  });
+  cleaning.start();
+
+  return {
+    name: "checkpoint",
+    address: server.address,
+    notReady: () =>
+      store.ping().then(
+        () => [],
+        () => ["checkpoint store"],
+      ),
+    async stop(graceMs) {
+      await server.drain(graceMs);
+      await cleaning.stop();
+      await store.close();
+    },
+  };
+}
+
+async function openStore(config: CheckpointConfig, logger: Logger, shared: SqlDatabase | undefined): Promise<CheckpointStore> {
+  const db = await openDatabase(config, logger, shared);
+  try {
+    return await openSqlCheckpointStore(db, config.ttlMs === undefined ? {} : { ttlMs: config.ttlMs });
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+async function openDatabase(config: CheckpointConfig, logger: Logger, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
+  if (config.url.startsWith("postgres")) {
+    const onIdleError = (err: Error) => logger.warn("database_connection_lost", { err });
+    return openPostgres({ url: config.url, maxConnections: config.maxConnections, onIdleError });
+  }
+  if (config.url === "memory:") return openPglite();
+  const folder = config.url.slice("pglite:".length);
+  if (folder !== "") return openPglite(folder);
+  // Shared: its owner closes it.
+  if (shared !== undefined) return { ...shared, close: async () => {} };
+  return openPglite(join(config.dataDir, "postgres"));
+}

@@ -1,0 +1,64 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
+import type { Models } from "../../runtime/llm/models.js";
+import { chunkIdOf } from "./messages.js";
+import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
+import type { CollectionRecord } from "./store/store.js";
+
+/** A question of its own leaves no room for invention. */
+const TEMPERATURE = 0;
+const MAX_TOKENS = 2_000;
+
+/** Answers single questions from a collection. */
+export class Answers {
+  readonly #retriever: Retriever;
+  readonly #models: Models;
+
+  constructor(retriever: Retriever, models: Models) {
+    this.#retriever = retriever;
+    this.#models = models;
+  }
+
+  /** The answer of the default model, in words that cite the passages it was given. */
+  async answer(collection: CollectionRecord, question: Question, signal: AbortSignal): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
+    const { chunks } = await this.#retriever.retrieve(collection, question, signal);
+    const answerer = this.#models.answerer();
+    const { text, citations, usage } = await wholeAnswer(
+      answerer.answer({
+        question: question.query,
+        passages: chunks.map(toPassage),
+        temperature: TEMPERATURE,
+        maxTokens: MAX_TOKENS,
+        signal,
+      }),
+    );
+    const pages = new Map(chunks.map((chunk) => [chunkIdOf(chunk), chunk.page]));
+    return {
+      answer: text,
+      citations: citations.map((citation) => {
+        const page = pages.get(citation.chunkId);
+        return { ...citation, ...(page !== undefined && { page }) };
+      }),
+      model: answerer.model,
+      usage: {
+        inputTokens: BigInt(usage.inputTokens),
+        outputTokens: BigInt(usage.outputTokens),
+        totalTokens: BigInt(usage.inputTokens + usage.outputTokens),
+      },
+    };
+  }
+}
+
+function toPassage(chunk: RetrievedChunk): Passage {
+  const { document, headingPath, start, text, score } = chunk;
+  return {
+    documentId: document.id,
+    chunkId: chunkIdOf(chunk),
+    source: document.source,
+    headings: document.title === "" || headingPath[0] === document.title ? headingPath : [document.title, ...headingPath],
+    start,
+    text,
+    score,
+  };
+}

@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
+import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
+
+export interface RagConfig {
+  host: string;
+  port: number;
+  /** pglite:[FOLDER], memory: or postgres:// */
+  url: string;
+  /** Most connections to PostgreSQL. */
+  maxConnections: number;
+  /** Holds the embedded database of a service that runs alone. */
+  dataDir: string;
+  /** Folders that may be ingested from by path. */
+  ingestRoots: string[];
+  /** Memory for loaded indexes, in bytes. */
+  indexBudgetBytes: number;
+  /** Models that write answers. */
+  models: ModelsConfig;
+}
+
+const schema = z.object({
+  RAGENTS_HOST: z.string().default("127.0.0.1"),
+  RAGENTS_DATA_DIR: z.string().default(".ragents"),
+  RAGENTS_RAG_PORT: port(9104),
+  RAGENTS_RAG_URL: z
+    .string()
+    .regex(/^(pglite:.*|memory:|postgres(ql)?:\/\/.+)$/, "give pglite:FOLDER, postgres://USER@HOST/DATABASE or memory:")
+    .default("pglite:"),
+  RAGENTS_RAG_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
+  RAGENTS_INGEST_ROOTS: commaList(["."]),
+  RAGENTS_RAG_INDEX_MEMORY_MB: integer({ default: 1_000, min: 16, max: 1_000_000, unit: "megabytes" }),
+});
+
+/** Reads the service's variables. Throws ConfigError naming every one that is wrong. */
+export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
+  const values = parseEnv(env, schema);
+  return {
+    host: values.RAGENTS_HOST,
+    port: values.RAGENTS_RAG_PORT,
+    url: values.RAGENTS_RAG_URL,
+    maxConnections: values.RAGENTS_RAG_MAX_CONNECTIONS,
+    dataDir: values.RAGENTS_DATA_DIR,
+    ingestRoots: values.RAGENTS_INGEST_ROOTS,
+    indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
+    models: parseEnv(env, modelsConfigSchema),
+  };
+}

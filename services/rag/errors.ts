@@ -1,0 +1,52 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { invalidField, meshError } from "../../runtime/errors.js";
+
+export function collectionNotFound(id: string): ConnectError {
+  return meshError(Code.NotFound, ErrorReason.COLLECTION_NOT_FOUND, `There is no collection ${JSON.stringify(id)}; create it first.`, {
+    metadata: { collection: id },
+  });
+}
+
+export function collectionExists(id: string): ConnectError {
+  return meshError(Code.AlreadyExists, ErrorReason.COLLECTION_EXISTS, `The collection ${JSON.stringify(id)} exists already.`, {
+    metadata: { collection: id },
+  });
+}
+
+export function collectionProtected(id: string): ConnectError {
+  return meshError(
+    Code.FailedPrecondition,
+    ErrorReason.COLLECTION_PROTECTED,
+    `The collection ${JSON.stringify(id)} is always there; delete its documents instead.`,
+    { metadata: { collection: id } },
+  );
+}
+
+export function documentNotFound(id: string): ConnectError {
+  return meshError(Code.NotFound, ErrorReason.DOCUMENT_NOT_FOUND, `There is no document ${JSON.stringify(id)} in the collection.`, {
+    metadata: { document: id },
+  });
+}
+
+export function jobNotFound(id: string): ConnectError {
+  return meshError(Code.NotFound, ErrorReason.JOB_NOT_FOUND, `There is no job ${JSON.stringify(id)}.`, { metadata: { job: id } });
+}
+
+export function jobEnded(id: string, state: string): ConnectError {
+  return meshError(Code.FailedPrecondition, ErrorReason.JOB_ENDED, `The job ended as ${state}; there is nothing to cancel.`, {
+    metadata: { job: id, state },
+  });
+}
+
+export function duplicateDocument(field: string, id: string): ConnectError {
+  return invalidField(field, `the id ${JSON.stringify(id)} is given twice; ids are unique`, ErrorReason.DUPLICATE_DOCUMENT);
+}
+
+export function unknownEmbeddingModel(name: string, known: readonly string[]): ConnectError {
+  return invalidField(
+    "settings.embedding_model",
+    `there is no model ${JSON.stringify(name)}; known: ${known.join(", ")}`,
+    ErrorReason.UNKNOWN_EMBEDDING_MODEL,
+  );
+}

@@ -1,0 +1,150 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import { currentTenant } from "../../runtime/call-context.js";
+import type { Clock } from "../../runtime/clock.js";
+import { invalidField } from "../../runtime/errors.js";
+import type { Answers } from "./answers.js";
+import type { Embedders } from "./embedders.js";
+import {
+  collectionExists,
+  collectionNotFound,
+  collectionProtected,
+  documentNotFound,
+  jobEnded,
+  jobNotFound,
+  unknownEmbeddingModel,
+} from "./errors.js";
+import type { JobStarter } from "./ingestion/start-job.js";
+import { watchJob, type WatchDependencies } from "./ingestion/watch-job.js";
+import type { IngestionWorker } from "./ingestion/worker.js";
+import type { Merger } from "./merging/merger.js";
+import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessage, toJobMessage } from "./messages.js";
+import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
+import type { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import { questionOf, type Retriever } from "./retrieval/retriever.js";
+import { DEFAULT_COLLECTION, withDefaults } from "./settings.js";
+import type { CollectionRecord, RagStore } from "./store/store.js";
+
+export interface RagHandlerDependencies {
+  readonly store: RagStore;
+  readonly clock: Clock;
+  readonly embedders: Embedders;
+  readonly starter: JobStarter;
+  readonly worker: Pick<IngestionWorker, "abandon">;
+  readonly merger: Pick<Merger, "consider">;
+  readonly watching: WatchDependencies;
+  readonly indexes: LoadedIndexes;
+  readonly retriever: Retriever;
+  readonly answers: Answers;
+}
+
+export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof RagService> {
+  const { store, clock, embedders, starter, worker, merger, watching, indexes, retriever, answers } = deps;
+  const now = () => new Date(clock.now());
+
+  async function collectionOf(id: string): Promise<CollectionRecord> {
+    const collection = await store.getCollection({ tenant: currentTenant(), id });
+    if (collection === undefined) throw collectionNotFound(id);
+    return collection;
+  }
+
+  return {
+    async createCollection({ id, settings: given }) {
+      const settings = withDefaults(fromSettingsMessage(given));
+      if (!embedders.has(settings.embeddingModel)) throw unknownEmbeddingModel(settings.embeddingModel, [...embedders.keys()]);
+      const collection = await store.createCollection({ tenant: currentTenant(), id }, settings, now());
+      if (collection === undefined) throw collectionExists(id);
+      return { collection: toCollectionMessage(collection) };
+    },
+    async getCollection({ collection }) {
+      return { collection: toCollectionMessage(await collectionOf(collection)) };
+    },
+    async listCollections(request) {
+      const page = pageOf(request, isId);
+      const found = await store.listCollections(currentTenant(), page);
+      const { items, nextPageToken } = takePage(found, page.limit, ({ id }) => id);
+      return { collections: items.map(toCollectionMessage), nextPageToken };
+    },
+    async deleteCollection({ collection: id }) {
+      if (id === DEFAULT_COLLECTION) throw collectionProtected(id);
+      const collection = await collectionOf(id);
+      if (!(await store.deleteCollection(collection))) throw collectionNotFound(id);
+      indexes.drop(collection.uid);
+      return {};
+    },
+
+    async ingestDocuments({ collection: id, path, documents, metadata = {}, idempotencyKey }) {
+      const collection = await collectionOf(id);
+      const job = await (path === ""
+        ? starter.ingestInline(collection, documents, metadata, idempotencyKey)
+        : starter.ingestPath(collection, path, metadata, idempotencyKey));
+      return { job: toJobMessage(job) };
+    },
+    async uploadDocuments(requests, { signal }) {
+      const messages = requests[Symbol.asyncIterator]();
+      const first = await messages.next();
+      if (first.done === true || first.value.part.case !== "header") throw invalidField("header", "must be the first message");
+      const header = first.value.part.value;
+      const collection = await collectionOf(header.collection);
+      const job = await starter.ingestUpload(collection, header, { [Symbol.asyncIterator]: () => messages }, signal);
+      return { job: toJobMessage(job) };
+    },
+    async getJob({ job: id }) {
+      const job = await store.getJob(currentTenant(), id);
+      if (job === undefined) throw jobNotFound(id);
+      return { job: toJobMessage(job, watching.phaseOf(id)) };
+    },
+    async listJobs(request) {
+      const { after, limit } = pageOf(request, isTimeAndId);
+      const position = after && { createTime: new Date(after[0]), id: after[1] };
+      const jobs = await store.listJobs(currentTenant(), request.collection || undefined, { limit, ...(position && { after: position }) });
+      const { items, nextPageToken } = takePage(jobs, limit, ({ createTime, id }) => [createTime.getTime(), id]);
+      return { jobs: items.map((job) => toJobMessage(job)), nextPageToken };
+    },
+    async *watchJob({ job: id }, { signal }) {
+      let found = false;
+      for await (const job of watchJob(watching, currentTenant(), id, signal)) {
+        found = true;
+        yield { job: toJobMessage(job) };
+      }
+      if (!found && !signal.aborted) throw jobNotFound(id);
+    },
+    async cancelJob({ job: id }) {
+      const outcome = await store.cancelJob(currentTenant(), id, now());
+      if (outcome === undefined) throw jobNotFound(id);
+      if (!outcome.cancelled) throw jobEnded(id, outcome.job.state);
+      worker.abandon(id);
+      watching.changes.announce(id);
+      return { job: toJobMessage(outcome.job) };
+    },
+
+    async listDocuments(request) {
+      const { uid, id } = await collectionOf(request.collection);
+      const page = pageOf(request, isId);
+      const { items, nextPageToken } = takePage(await store.listDocuments(uid, page), page.limit, (document) => document.id);
+      return { documents: items.map((document) => toDocumentMessage(document, id)), nextPageToken };
+    },
+    async getDocument({ collection: collectionId, document: id }) {
+      const collection = await collectionOf(collectionId);
+      const document = await store.getDocument(collection.uid, id);
+      if (document === undefined) throw documentNotFound(id);
+      return { document: toDocumentMessage(document, collection.id) };
+    },
+    async deleteDocument({ collection: collectionId, document: id }) {
+      const { uid } = await collectionOf(collectionId);
+      if (!(await store.deleteDocument(uid, id, now()))) throw documentNotFound(id);
+      merger.consider(uid);
+      return {};
+    },
+
+    async retrieve(request, { signal }) {
+      const collection = await collectionOf(request.collection);
+      const { chunks, epoch } = await retriever.retrieve(collection, questionOf(request), signal);
+      return { hits: chunks.map(toHitMessage), epoch: BigInt(epoch) };
+    },
+    async answer(request, { signal }) {
+      const collection = await collectionOf(request.collection);
+      return answers.answer(collection, questionOf(request), signal);
+    },
+  };
+}

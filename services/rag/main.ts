@@ -1,0 +1,4 @@
+import { runService } from "../../runtime/service.js";
+import { startRagService } from "./service.js";
+
+await runService("rag", startRagService);

@@ -1,0 +1,89 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type CollectionSchema,
+  type CollectionSettings as CollectionSettingsMessage,
+  type DocumentSchema,
+  type HitSchema,
+  JobPhase,
+  type JobSchema,
+  JobState,
+} from "../../gen/ragents/rag/v1/rag_pb.js";
+import type { RetrievedChunk } from "./retrieval/retriever.js";
+import type { CollectionRecord, CollectionSettings, DocumentRecord, JobRecord } from "./store/store.js";
+
+export function toCollectionMessage(collection: CollectionRecord): MessageInitShape<typeof CollectionSchema> {
+  return {
+    id: collection.id,
+    settings: collection.settings,
+    epoch: BigInt(collection.epoch),
+    documentCount: BigInt(collection.documentCount),
+    chunkCount: BigInt(collection.chunkCount),
+    textBytes: BigInt(collection.textBytes),
+    createTime: timestampFromDate(collection.createTime),
+    updateTime: timestampFromDate(collection.updateTime),
+  };
+}
+
+/** What a caller set; the schema has checked it. */
+export function fromSettingsMessage(settings: CollectionSettingsMessage | undefined): Partial<CollectionSettings> {
+  return {
+    ...(settings?.chunkSize !== undefined && { chunkSize: settings.chunkSize }),
+    ...(settings?.chunkOverlap !== undefined && { chunkOverlap: settings.chunkOverlap }),
+    ...(settings?.embeddingModel !== undefined && { embeddingModel: settings.embeddingModel }),
+    ...(settings?.language !== undefined && { language: settings.language === "none" ? "none" : "english" }),
+  };
+}
+
+export function toDocumentMessage(document: DocumentRecord, collection: string): MessageInitShape<typeof DocumentSchema> {
+  return {
+    ...document,
+    collection,
+    sizeBytes: BigInt(document.sizeBytes),
+    createTime: timestampFromDate(document.createTime),
+    updateTime: timestampFromDate(document.updateTime),
+  };
+}
+
+export function toJobMessage(job: JobRecord, phase: JobRecord["phase"] = job.phase): MessageInitShape<typeof JobSchema> {
+  return {
+    id: job.id,
+    collection: job.collection,
+    state: job.state === "STAGING" ? JobState.UNSPECIFIED : JobState[job.state],
+    phase: phase === "NONE" ? JobPhase.UNSPECIFIED : JobPhase[phase],
+    totalDocuments: BigInt(job.totalDocuments),
+    doneDocuments: BigInt(job.doneDocuments),
+    skippedDocuments: BigInt(job.skippedDocuments),
+    failedDocuments: BigInt(job.failedDocuments),
+    ignoredFiles: BigInt(job.ignoredFiles),
+    chunks: BigInt(job.chunks),
+    totalBytes: BigInt(job.totalBytes),
+    doneBytes: BigInt(job.doneBytes),
+    failures: [...job.failures],
+    createTime: timestampFromDate(job.createTime),
+    ...(job.startTime !== undefined && { startTime: timestampFromDate(job.startTime) }),
+    ...(job.endTime !== undefined && { endTime: timestampFromDate(job.endTime) }),
+  };
+}
+
+/** "<document>#<number of the chunk in the document>". */
+export function chunkIdOf({ document, ordinal }: RetrievedChunk): string {
+  return `${document.id}#${ordinal}`;
+}
+
+export function toHitMessage(chunk: RetrievedChunk): MessageInitShape<typeof HitSchema> {
+  const { document, score, text, start, end, headingPath, page } = chunk;
+  return {
+    documentId: document.id,
+    chunkId: chunkIdOf(chunk),
+    score,
+    text,
+    start,
+    end,
+    metadata: document.metadata,
+    source: document.source,
+    title: document.title,
+    headingPath: [...headingPath],
+    ...(page !== undefined && { page }),
+  };
+}

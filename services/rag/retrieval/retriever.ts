@@ -1,0 +1,117 @@
+import { LRUCache } from "lru-cache";
+import type { JsonObject } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
+import type { Embedder } from "../../../runtime/embedding/embedder.js";
+import { invalidField } from "../../../runtime/errors.js";
+import type { Analyzer } from "../../../runtime/terms/terms.js";
+import { FilterError, filterToSql, parseFilter } from "../filters.js";
+import { type Mode, modes } from "../index/fusion.js";
+import { chunkIds } from "../store/chunk-runs.js";
+import type { CollectionRecord, DocumentCondition, IndexStore, StoredChunk } from "../store/store.js";
+import type { LoadedIndexes } from "./loaded-indexes.js";
+
+export interface Question {
+  readonly query: string;
+  readonly topK: number;
+  readonly mode: Mode;
+  /** A metadata filter as filters.ts reads it. */
+  readonly filters: JsonObject | undefined;
+}
+
+/** A passage that answers a question. */
+export interface RetrievedChunk extends StoredChunk {
+  readonly score: number;
+}
+
+export interface Retrieval {
+  /** The best first. */
+  readonly chunks: readonly RetrievedChunk[];
+  /** The collection's epoch that answered. */
+  readonly epoch: number;
+}
+
+export interface RetrieverDependencies {
+  readonly store: IndexStore;
+  readonly indexes: LoadedIndexes;
+  readonly embedderFor: (model: string) => Embedder;
+  readonly analyzerFor: (language: CollectionRecord["settings"]["language"]) => Analyzer;
+}
+
+/** Chunk ids of remembered filters, all together. */
+const MAX_REMEMBERED_IDS = 1_000_000;
+/** A deletion between search and reading the texts costs one more search; more in a row are not waited for. */
+const MAX_TRIES = 3;
+const DEFAULT_TOP_K = 5;
+
+/** Finds the passages of a collection that answer a question. */
+export class Retriever {
+  readonly #deps: RetrieverDependencies;
+  /** What a filter allowed at an epoch; the epoch is part of the key, so it is never out of date. */
+  readonly #allowed = new LRUCache<string, ReadonlySet<number>>({
+    maxSize: MAX_REMEMBERED_IDS,
+    sizeCalculation: (ids) => ids.size + 1,
+  });
+
+  constructor(deps: RetrieverDependencies) {
+    this.#deps = deps;
+  }
+
+  /** Answers from all that was committed before the call. Throws INVALID_ARGUMENT for a filter that cannot be understood. */
+  async retrieve(collection: CollectionRecord, question: Question, signal?: AbortSignal): Promise<Retrieval> {
+    const condition = conditionOf(question.filters);
+    const terms = question.mode === "semantic" ? [] : this.#deps.analyzerFor(collection.settings.language).terms(question.query);
+    const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query, signal);
+    for (let attempt = 1; ; attempt += 1) {
+      const index = await this.#deps.indexes.open(collection);
+      const { epoch } = index;
+      const allow = condition && (await this.#allowedBy(condition, collection, epoch));
+      // Reading the filter took a turn of the event loop: the index may have moved on.
+      if (index.epoch !== epoch) continue;
+      const hits = index.searcher.search({ terms, vector, mode: question.mode, k: question.topK, allow });
+      const chunks = await this.#deps.store.readChunks(collection.uid, hits.map(({ chunkId }) => chunkId));
+      if (chunks.length < hits.length && attempt < MAX_TRIES) {
+        await index.refresh();
+        continue;
+      }
+      const byId = new Map(chunks.map((chunk) => [chunk.id, chunk]));
+      return {
+        epoch,
+        chunks: hits.flatMap(({ chunkId, score }) => {
+          const chunk = byId.get(chunkId);
+          return chunk === undefined ? [] : [{ ...chunk, score }];
+        }),
+      };
+    }
+  }
+
+  async #embed({ settings }: CollectionRecord, query: string, signal?: AbortSignal): Promise<Float32Array | undefined> {
+    const [vector] = await this.#deps.embedderFor(settings.embeddingModel).embed([query], signal);
+    return vector;
+  }
+
+  async #allowedBy(condition: DocumentCondition, { uid }: CollectionRecord, epoch: number): Promise<ReadonlySet<number>> {
+    const key = JSON.stringify([uid, epoch, condition.text, condition.parameters]);
+    const known = this.#allowed.get(key);
+    if (known !== undefined) return known;
+    const ids = new Set(chunkIds(await this.#deps.store.allowedChunks(uid, condition)));
+    this.#allowed.set(key, ids);
+    return ids;
+  }
+}
+
+function conditionOf(filters: JsonObject | undefined): DocumentCondition | undefined {
+  if (filters === undefined || Object.keys(filters).length === 0) return undefined;
+  const parameters: unknown[] = [];
+  try {
+    return { text: filterToSql(parseFilter(filters), "metadata", parameters), parameters };
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error;
+    throw invalidField(error.path, error.message.slice(error.path.length + 1), ErrorReason.INVALID_FILTER);
+  }
+}
+
+/** A request's question, defaults filled in. */
+export function questionOf(request: { query: string; topK?: number | undefined; mode: string; filters?: JsonObject | undefined }): Question {
+  const mode = modes.find((known) => known === request.mode) ?? "hybrid";
+  return { query: request.query, topK: request.topK ?? DEFAULT_TOP_K, mode, filters: request.filters };
+}

@@ -1,0 +1,112 @@
+import { join } from "node:path";
+import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { openModels } from "../../runtime/llm/models.js";
+import type { Logger } from "../../runtime/logger.js";
+import { serverInterceptors } from "../../runtime/server-interceptors.js";
+import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import type { SqlDatabase } from "../../runtime/sql/database.js";
+import { openPglite } from "../../runtime/sql/pglite.js";
+import { openPostgres } from "../../runtime/sql/postgres.js";
+import { Analyzer } from "../../runtime/terms/terms.js";
+import { Answers } from "./answers.js";
+import { loadRagConfig, type RagConfig } from "./config.js";
+import { embedderFor, openEmbedders } from "./embedders.js";
+import { ragHandlers } from "./handlers.js";
+import { openAllowedFolders } from "./ingestion/allowed-folders.js";
+import { JobChanges } from "./ingestion/job-changes.js";
+import { JobStarter } from "./ingestion/start-job.js";
+import { IngestionWorker } from "./ingestion/worker.js";
+import { Merger } from "./merging/merger.js";
+import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import { Retriever } from "./retrieval/retriever.js";
+import { openSqlStore } from "./store/sql-store.js";
+
+/**
+ * Starts the rag service on the store that RAGENTS_RAG_URL names; "pglite:" without a folder is `shared.sql` where there is one.
+ * Rejects when the configuration is wrong, the store cannot be reached or the port is taken.
+ */
+export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost, shared: { sql?: SqlDatabase } = {}): Promise<RunningService> {
+  const config = loadRagConfig(env);
+  const { clock, metrics } = host;
+  const logger = host.logger.child({ service: "rag" });
+  const folders = await openAllowedFolders(config.ingestRoots);
+  const embedders = await openEmbedders();
+  const db = await openDatabase(config, logger, shared.sql);
+  try {
+    const store = await openSqlStore(db);
+    const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
+    const changes = new JobChanges();
+    const merger = new Merger(store, logger);
+    const worker = new IngestionWorker({
+      store,
+      clock,
+      logger,
+      toolsFor: ({ collection: { settings } }) => ({
+        embedder: embedderFor(embedders, settings.embeddingModel),
+        analyzer: analyzers[settings.language],
+      }),
+      onChange: (jobId) => changes.announce(jobId),
+      onIndexed: (collection) => merger.consider(collection),
+    });
+    const indexes = new LoadedIndexes(store, {
+      budgetBytes: config.indexBudgetBytes,
+      dimensionOf: (model) => embedderFor(embedders, model).dimension,
+    });
+    const retriever = new Retriever({
+      store,
+      indexes,
+      embedderFor: (model) => embedderFor(embedders, model),
+      analyzerFor: (language) => analyzers[language],
+    });
+    const handlers = ragHandlers({
+      store,
+      clock,
+      embedders,
+      starter: new JobStarter({ store, clock, folders, onQueued: () => worker.wake() }),
+      worker,
+      merger,
+      watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
+      indexes,
+      retriever,
+      answers: new Answers(retriever, openModels(config.models, metrics.registry)),
+    });
+    const server = await startGrpcServer({
+      host: config.host,
+      port: config.port,
+      services: [mount(RagService, handlers)],
+      interceptors: serverInterceptors({ logger, metrics, clock }),
+    });
+    worker.start();
+    return {
+      name: "rag",
+      address: server.address,
+      notReady: () =>
+        store.ping().then(
+          () => [],
+          () => ["rag store"],
+        ),
+      async stop(graceMs) {
+        // Together: whoever watches a job is told of its last change, and no new call waits for the worker.
+        await Promise.all([server.drain(graceMs), worker.stop(), merger.stop()]);
+        await db.close();
+      },
+    };
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+async function openDatabase(config: RagConfig, logger: Logger, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
+  if (config.url.startsWith("postgres")) {
+    const onIdleError = (err: Error) => logger.warn("database_connection_lost", { err });
+    return openPostgres({ url: config.url, maxConnections: config.maxConnections, onIdleError });
+  }
+  if (config.url === "memory:") return openPglite();
+  const folder = config.url.slice("pglite:".length);
+  if (folder !== "") return openPglite(folder);
+  // Shared: its owner closes it.
+  if (shared !== undefined) return { ...shared, close: async () => {} };
+  return openPglite(join(config.dataDir, "postgres"));
+}

@@ -1,0 +1,36 @@
+import { z } from "zod";
+import { integer, parseEnv, port } from "../../runtime/config.js";
+
+export interface RateLimitConfig {
+  host: string;
+  port: number;
+  /** memory:, redis:// or rediss:// */
+  url: string;
+  /** Silence of Redis after which it counts as away, in milliseconds. */
+  storeTimeoutMs: number;
+  /** The file of the limits; the defaults when undefined. */
+  limitsPath: string | undefined;
+}
+
+const schema = z.object({
+  RAGENTS_HOST: z.string().default("127.0.0.1"),
+  RAGENTS_RATELIMIT_PORT: port(9103),
+  RAGENTS_RATELIMIT_URL: z
+    .string()
+    .regex(/^(memory:|rediss?:\/\/.+)$/, "give memory: or redis://HOST:PORT, one Redis of its own without eviction")
+    .default("memory:"),
+  RAGENTS_RATELIMIT_STORE_TIMEOUT_MS: integer({ default: 250, min: 10, max: 10_000, unit: "milliseconds" }),
+  RAGENTS_RATELIMIT_CONFIG: z.string().optional(),
+});
+
+/** Reads the service's variables. Throws ConfigError naming every one that is wrong. */
+export function loadRateLimitConfig(env: NodeJS.ProcessEnv): RateLimitConfig {
+  const values = parseEnv(env, schema);
+  return {
+    host: values.RAGENTS_HOST,
+    port: values.RAGENTS_RATELIMIT_PORT,
+    url: values.RAGENTS_RATELIMIT_URL,
+    storeTimeoutMs: values.RAGENTS_RATELIMIT_STORE_TIMEOUT_MS,
+    limitsPath: values.RAGENTS_RATELIMIT_CONFIG,
+  };
+}

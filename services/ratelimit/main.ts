@@ -1,0 +1,4 @@
+import { runService } from "../../runtime/service.js";
+import { startRateLimitService } from "./service.js";
+
+await runService("ratelimit", startRateLimitService);

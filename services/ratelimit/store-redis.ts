@@ -1,0 +1,100 @@
+import type { Callback } from "ioredis";
+import type { RedisClient } from "../../runtime/redis.js";
+import type { BucketOp, BucketOutcome, BucketVerdict } from "./bucket.js";
+import { bucketScript, REDIS_TIME } from "./bucket-script.js";
+import type { Limit } from "./limit.js";
+import { LossWatch } from "./loss-watch.js";
+import { type BucketStore, StoreUnavailableError } from "./store.js";
+import { lossOf } from "./store-memory.js";
+
+export interface RedisStoreOptions {
+  client: RedisClient;
+  /** Lua that sets `now`. Default: Redis' own clock. */
+  timeSource?: string;
+}
+
+const VERDICTS: readonly BucketVerdict[] = ["refused", "allowed", "waiting", "crowded"];
+const PREFIX = "ragents:ratelimit:";
+
+type DecideCommand = (
+  key: string,
+  kind: string,
+  lostAt: string,
+  windows: Buffer,
+  args: Buffer,
+  callback?: Callback<Buffer>,
+) => Promise<Buffer>;
+
+/** Buckets in Redis: one string a key, decided by one script, so that all replicas see one order of decisions. */
+export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOptions): BucketStore {
+  client.defineCommand("ragentsDecide", { numberOfKeys: 1, lua: bucketScript(timeSource) });
+  const command = (client as unknown as { ragentsDecideBuffer: DecideCommand }).ragentsDecideBuffer.bind(client);
+  const losses = new LossWatch(client, timeSource);
+  const packed = new WeakMap<Limit, Buffer>();
+
+  function windowsOf(limit: Limit): Buffer {
+    let bytes = packed.get(limit);
+    if (bytes === undefined) {
+      bytes = doubles(limit.windows.flatMap((window) => [window.periodMs, window.limit, window.capacity]));
+      packed.set(limit, bytes);
+    }
+    return bytes;
+  }
+
+  return {
+    async decide(key, limit, op) {
+      const lostAt = lossOf(limit, await fromRedis(losses.lostAt()));
+      return read(await fromRedis(command(`${PREFIX}{${key}}`, op.kind, String(lostAt), windowsOf(limit), argsOf(op))));
+    },
+    async ping() {
+      await client.ping();
+    },
+    async close() {
+      losses.close();
+    },
+  };
+}
+
+/** What Redis answers. Redis away, silent, full, loading or read-only is StoreUnavailableError; an error inside a script is ours. */
+export async function fromRedis<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    if (/user_script/.test(message) && !/^OOM/.test(message)) throw cause;
+    throw new StoreUnavailableError(message, { cause });
+  }
+}
+
+function argsOf(op: BucketOp): Buffer {
+  switch (op.kind) {
+    case "take":
+    case "peek":
+      return doubles([op.cost]);
+    case "wait":
+      return Buffer.concat([id(op.ticket), doubles([op.priority, op.cost, op.maxWaitMs])]);
+    case "leave":
+      return id(op.ticket);
+    case "lease":
+      return Buffer.concat([id(op.holder), doubles([op.sequence, op.cost, op.want, op.carry, op.returned])]);
+  }
+}
+
+function read(answer: Buffer): BucketOutcome {
+  const numbers = Array.from({ length: answer.length / 8 }, (_, i) => answer.readDoubleLE(i * 8));
+  const [verdict, waitMs, granted, ...levels] = numbers as [number, number, number, ...number[]];
+  return { verdict: VERDICTS[verdict]!, waitMs, granted, levels };
+}
+
+function doubles(numbers: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(numbers.length * 8);
+  numbers.forEach((number, i) => bytes.writeDoubleLE(number, i * 8));
+  return bytes;
+}
+
+/** Tickets and holders are named by 8 bytes. */
+function id(name: string): Buffer {
+  const bytes = Buffer.from(name, "latin1");
+  if (bytes.length !== 8) throw new Error(`"${name}" is not 8 bytes`);
+  return bytes;
+}

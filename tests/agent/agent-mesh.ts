@@ -1,0 +1,80 @@
+import { type AgentClient, createAgentClient } from "../../clients/agent/index.js";
+import { createRagClient, type RagClient } from "../../clients/rag/index.js";
+import { JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
+import { systemClock } from "../../runtime/clock.js";
+import { silentLogger } from "../../runtime/logger.js";
+import { createMetrics, type Metrics } from "../../runtime/metrics.js";
+import type { RunningService } from "../../runtime/service.js";
+import { openPglite } from "../../runtime/sql/pglite.js";
+import { startAgentService } from "../../services/agent/service.js";
+import { startCacheService } from "../../services/cache/service.js";
+import { startCheckpointService } from "../../services/checkpoint/service.js";
+import { startRateLimitService } from "../../services/ratelimit/service.js";
+import { startRagService } from "../../services/rag/service.js";
+
+/** The agent service and all that it calls, in this process, over real gRPC and an embedded database in memory. */
+export interface AgentMesh {
+  readonly agent: AgentClient;
+  readonly rag: RagClient;
+  readonly metrics: Metrics;
+  /** Another replica of the agent service, with other variables. */
+  replica(env?: NodeJS.ProcessEnv): Promise<AgentClient>;
+  /** Ingests texts by id and resolves when they can be found. */
+  ingest(texts: Record<string, string>, collection?: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<AgentMesh> {
+  const host = () => ({ logger: silentLogger, metrics: createMetrics(), clock: systemClock });
+  const sql = await openPglite();
+  const services: RunningService[] = [];
+  const closers: (() => void)[] = [];
+  const started = async (service: Promise<RunningService>) => {
+    const running = await service;
+    services.unshift(running);
+    return running.address;
+  };
+  const base: NodeJS.ProcessEnv = {
+    RAGENTS_CACHE_PORT: "0",
+    RAGENTS_CHECKPOINT_PORT: "0",
+    RAGENTS_RATELIMIT_PORT: "0",
+    RAGENTS_RAG_PORT: "0",
+    RAGENTS_AGENT_PORT: "0",
+    RAGENTS_INGEST_ROOTS: import.meta.dirname,
+  };
+  base["RAGENTS_CACHE_ADDRESS"] = await started(startCacheService(base, host()));
+  base["RAGENTS_CHECKPOINT_ADDRESS"] = await started(startCheckpointService(base, host(), { sql }));
+  base["RAGENTS_RATELIMIT_ADDRESS"] = await started(startRateLimitService({ ...base, ...env }, host()));
+  base["RAGENTS_RAG_ADDRESS"] = await started(startRagService(base, host(), { sql }));
+
+  const agentHost = host();
+  const open = async (extra: NodeJS.ProcessEnv, metrics: Metrics) => {
+    const address = await started(startAgentService({ ...base, ...env, ...extra }, { ...host(), metrics }));
+    const client = createAgentClient({ address, timeoutMs: 20_000 });
+    closers.push(() => client.close());
+    return client;
+  };
+  const agent = await open({}, agentHost.metrics);
+  const rag = createRagClient({ address: base["RAGENTS_RAG_ADDRESS"] });
+  closers.push(() => rag.close());
+
+  return {
+    agent,
+    rag,
+    metrics: agentHost.metrics,
+    replica: (extra = {}) => open(extra, createMetrics()),
+    async ingest(texts, collection = "default") {
+      const documents = Object.entries(texts).map(([id, text]) => ({ id, text, mimeType: "text/markdown" }));
+      const { job } = await rag.ingestDocuments({ collection, documents });
+      for await (const update of rag.watchJob({ job: job?.id ?? "" })) {
+        if (update.job?.state === JobState.SUCCEEDED) return;
+      }
+      throw new Error("the texts were not ingested");
+    },
+    async stop() {
+      for (const close of closers) close();
+      for (const service of services) await service.stop(2_000);
+      await sql.close();
+    },
+  };
+}

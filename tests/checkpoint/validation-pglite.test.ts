@@ -1,0 +1,5 @@
+import { openPglite } from "../../runtime/sql/pglite.js";
+import { openClearableStore } from "./sql-stores.js";
+import { validateSaver } from "./validation.suite.js";
+
+validateSaver("GrpcCheckpointSaver on PGlite", async () => openClearableStore(await openPglite()));

@@ -118,6 +118,14 @@ export interface StagedDocuments {
   readonly parts: readonly { readonly ordinal: number; readonly part: number; readonly bytes: Uint8Array }[];
 }
 
+/** Work that is to be done. */
+export interface JobBacklog {
+  readonly queued: number;
+  readonly running: number;
+  /** When the job that waits longest was created; undefined when none waits. */
+  readonly oldestQueued: Date | undefined;
+}
+
 /** The right to work on a job. Every write of a worker proves it: a job that was taken over or cancelled takes no more writes. */
 export interface JobLease {
   readonly jobId: string;
@@ -340,6 +348,8 @@ export interface JobStore {
   /** Resolves to the job, and whether this call cancelled it; undefined when there is none. */
   cancelJob(tenant: string, id: string, now: Date): Promise<{ job: JobRecord; cancelled: boolean } | undefined>;
 
+  /** Jobs of all tenants that wait or are worked on. */
+  jobBacklog(): Promise<JobBacklog>;
   /** Takes the oldest job that waits or whose worker's lease has expired. */
   claimJob(owner: string, now: Date, leaseUntil: Date): Promise<ClaimedJob | undefined>;
   /** Keeps the job. Rejects with LeaseLostError when it is no longer this worker's. */

@@ -10,6 +10,11 @@ export interface DocumentType {
 export const DOCUMENT_TYPES = {
   markdown: { mimeTypes: ["text/markdown", "text/x-markdown"], extensions: ["md", "markdown", "mdown", "mkd"] },
   html: { mimeTypes: ["text/html", "application/xhtml+xml"], extensions: ["html", "htm", "xhtml"] },
+  pdf: { mimeTypes: ["application/pdf"], extensions: ["pdf"] },
+  docx: { mimeTypes: ["application/vnd.openxmlformats-officedocument.wordprocessingml.document"], extensions: ["docx"] },
+  csv: { mimeTypes: ["text/csv", "text/tab-separated-values"], extensions: ["csv", "tsv"] },
+  json: { mimeTypes: ["application/json"], extensions: ["json"] },
+  jsonLines: { mimeTypes: ["application/x-ndjson", "application/jsonl", "application/x-jsonlines"], extensions: ["jsonl", "ndjson"] },
   text: { mimeTypes: ["text/plain"], extensions: ["txt", "text", "log", "rst", "adoc", "org", "tex"] },
 } satisfies Record<string, DocumentType>;
 

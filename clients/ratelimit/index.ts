@@ -1,3 +1,4 @@
+export type { BudgetAmounts, BudgetReservation, ReserveOptions } from "./budget-reservation.js";
 export type { RateLimitDecision } from "./decision.js";
 export {
   type Acquired,

@@ -2,6 +2,8 @@ import { Code, ConnectError, createClient, createRouterTransport, type ServiceIm
 import { afterEach, describe, expect, test } from "vitest";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { type CallContext, runInCall } from "../../runtime/call-context.js";
+import { Budgets } from "../../services/ratelimit/budgets/budgets.js";
+import { openMemoryBudgets } from "../../services/ratelimit/budgets/store-memory.js";
 import { rateLimitHandlers } from "../../services/ratelimit/handlers.js";
 import { Limiter } from "../../services/ratelimit/limiter.js";
 import { parseLimits } from "../../services/ratelimit/limits-file.js";
@@ -20,7 +22,7 @@ function mesh(limit: string) {
   const limits = parseLimits(`tiers: { local: ${limit} }`);
   const limiter = new Limiter({ store: openMemoryStore({ clock }), limits: () => limits, clock, stopping: new AbortController().signal });
   const call: CallContext = { identity: { tenant: "local" }, requestId: "r", deadline: Number.POSITIVE_INFINITY, signal: new AbortController().signal };
-  const handlers = rateLimitHandlers({ limiter, clock });
+  const handlers = rateLimitHandlers({ limiter, budgets: new Budgets(openMemoryBudgets(clock), () => limits), clock });
   let asked = 0;
   const counting: Partial<ServiceImpl<typeof RateLimitService>> = {
     leaseQuota: (request, context) => {

@@ -2,31 +2,32 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { backgroundCall, runInCall } from "../../runtime/call-context.js";
-import { systemClock } from "../../runtime/clock.js";
-import { meshError, reasonOf } from "../../runtime/errors.js";
+import { type Clock, systemClock } from "../../runtime/clock.js";
+import { meshError, reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
+import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { createMetrics } from "../../runtime/metrics.js";
 import { startRateLimitService } from "../../services/ratelimit/service.js";
 import { failureOf } from "../../tests/failure-of.js";
-import { RateLimiter, type RateLimiterOptions } from "./index.js";
+import { ManualClock } from "../../tests/manual-clock.js";
+import { type BudgetAmounts, RateLimiter, type RateLimiterOptions } from "./index.js";
 
 /** Ten at once; what comes back within a test is less than one. */
 const SLOW = "tiers: { local: { burst: 10, per_hour: 1 } }";
-/** One at once, twenty a second. */
-const FAST = "tiers: { local: { burst: 1, per_second: 20 } }";
 
-async function start(limits: string, options: RateLimiterOptions = {}) {
+async function start(limits: string, options: RateLimiterOptions = {}, clock: Clock = systemClock) {
   const folder = await mkdtemp(join(tmpdir(), "ragents-ratelimit-"));
   const path = join(folder, "limits.yaml");
   await writeFile(path, limits);
   const service = await startRateLimitService(
     { RAGENTS_RATELIMIT_PORT: "0", RAGENTS_RATELIMIT_CONFIG: path },
-    { logger: silentLogger, metrics: createMetrics(), clock: systemClock },
+    { logger: silentLogger, metrics: createMetrics(), clock },
   );
   const limiter = new RateLimiter({ address: service.address, patienceMs: 10_000, ...options });
   onTestFinished(async () => {
@@ -147,12 +148,19 @@ describe.each([{ leases: true }, { leases: false }])("a rate limiter with leases
 
 describe("processWithRateLimit", () => {
   test("runs the work when its turn comes, the more important first", async () => {
-    const { limiter } = await start(FAST);
+    const clock = new ManualClock();
+    const { limiter } = await start("tiers: { local: { burst: 1, per_second: 1 } }", {}, clock);
     await limiter.check("user");
     const order: string[] = [];
     const work = (["LOW", "NORMAL", "CRITICAL"] as const).map((priority) =>
       limiter.processWithRateLimit("user", () => order.push(priority), { priority }),
     );
+    // The three have their places when a fourth would have to wait for all of them.
+    await expect.poll(async () => (await limiter.check("user")).waitMs).toBe(4_000);
+    for (let count = 1; count <= 3; count += 1) {
+      await clock.advance(1_000);
+      await expect.poll(() => order).toHaveLength(count);
+    }
     expect(await Promise.all(work)).toEqual([3, 2, 1]);
     expect(order).toEqual(["CRITICAL", "NORMAL", "LOW"]);
   });
@@ -197,5 +205,70 @@ describe("processWithRateLimit", () => {
     const limiter = answering({ acquire: unavailable }, { onUnavailable });
     const work = limiter.processWithRateLimit("user", () => "ran", { timeout: 300 }).catch((error: unknown) => ConnectError.from(error).code);
     expect(await work).toBe(onUnavailable === "open" ? "ran" : Code.Unavailable);
+  });
+});
+
+describe("a budget", () => {
+  const BUDGETS = "budgets: { local: { llm_tokens: { per_day: 1000 }, cost_microusd: { per_day: 50, on_failure: open } } }";
+
+  test("is held while the work runs, and charged with what it used", async () => {
+    const { limiter } = await start(BUDGETS);
+    const first = await limiter.reserveBudget("user", { llm_tokens: 800, cost_microusd: 10 });
+    const refused = await failureOf(limiter.reserveBudget("user", { llm_tokens: 300 }));
+    expect([refused.code, reasonOf(refused)]).toEqual([Code.ResourceExhausted, "BUDGET_EXHAUSTED"]);
+    expect(refused.findDetails(ErrorInfoSchema)[0]?.metadata).toEqual({ budget: "llm_tokens" });
+    expect(retryAfterMsOf(refused)).toBeGreaterThan(0);
+    await first.settle({ llm_tokens: 120 });
+    await limiter.reserveBudget("user", { llm_tokens: 880 });
+  });
+
+  test("is charged even when the call that used it was cancelled", async () => {
+    const { limiter } = await start(BUDGETS);
+    const controller = new AbortController();
+    await runInCall(backgroundCall({ tenant: "local" }, "r", controller.signal), async () => {
+      const reservation = await limiter.reserveBudget("user", { llm_tokens: 800 });
+      controller.abort();
+      await reservation.settle({ llm_tokens: 100 });
+    });
+    await limiter.reserveBudget("user", { llm_tokens: 900 });
+  });
+
+  test.each([
+    { amounts: { llm_tokens: 1001 }, reason: "COST_ABOVE_CAPACITY", field: "amounts[0].amount" },
+    { amounts: { llm_tokens: -1 }, reason: "INVALID_FIELD", field: "amounts[0].amount" },
+    { amounts: { llm_tokens: 1.5 }, reason: "INVALID_FIELD", field: "amounts[0].amount" },
+    { amounts: { llm_token: 1 }, reason: "UNKNOWN_BUDGET", field: "amounts[0].budget" },
+    { amounts: {}, reason: "INVALID_FIELD", field: "amounts" },
+  ])("refuses $amounts with $reason", async ({ amounts, reason, field }) => {
+    const { limiter } = await start(BUDGETS);
+    const error = await failureOf(limiter.reserveBudget("user", amounts as BudgetAmounts));
+    expect([error.code, reasonOf(error)]).toEqual([Code.InvalidArgument, reason]);
+    expect(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field).toBe(field);
+  });
+
+  test("without limit, or without a service that must be asked, lets the work go on", async () => {
+    const { limiter } = await start("");
+    const free = await limiter.reserveBudget("user", { llm_tokens: 1_000_000 });
+    await free.settle({ llm_tokens: 1 });
+    expect(free.degraded).toBe(false);
+    const away = await answering({ reserveBudget: unavailable }).reserveBudget("user", { llm_tokens: 1 });
+    await away.settle({ llm_tokens: 1 });
+    expect(away.degraded).toBe(true);
+    const strict = answering({ reserveBudget: unavailable }, { onUnavailable: "closed" });
+    expect((await failureOf(strict.reserveBudget("user", { llm_tokens: 1 }))).code).toBe(Code.Unavailable);
+  });
+
+  test("that is not reserved cannot be settled", async () => {
+    const { service } = await start(BUDGETS);
+    const transport = createGrpcTransport({ address: service.address, services: [RateLimitService] });
+    onTestFinished(() => transport.close());
+    const client = createClient(RateLimitService, transport);
+    const error = await failureOf(client.settleReservation({ key: "user", reservation: "never-reserved-this" }));
+    expect([error.code, reasonOf(error)]).toEqual([Code.NotFound, "RESERVATION_NOT_FOUND"]);
+    const { budgets } = await client.getBudgets({ key: "user" });
+    expect(budgets.map(({ budget, remaining, reserved }) => [budget, remaining, reserved])).toEqual([
+      ["llm_tokens", 1_000n, 0n],
+      ["cost_microusd", 50n, 0n],
+    ]);
   });
 });

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
 import { PerIdentity } from "./as-identity.js";
 import { BatchedChecks } from "./batched-checks.js";
+import { type BudgetAmounts, type BudgetReservation, reserveBudget, type ReserveOptions } from "./budget-reservation.js";
 import { fromProto, isUnavailable, type RateLimitDecision, saysClosed, withoutLimiter } from "./decision.js";
 import { QuotaLeases } from "./quota-leases.js";
 
@@ -74,6 +75,7 @@ export class RateLimiter {
   readonly #leases: PerIdentity<QuotaLeases> | undefined;
   readonly #clock: Clock;
   readonly #open: boolean;
+  readonly #patienceMs: number;
 
   constructor(options: RateLimiterOptions = {}) {
     const { clock = systemClock, patienceMs = DEFAULT_PATIENCE_MS, leases = true } = options;
@@ -85,6 +87,7 @@ export class RateLimiter {
     this.#client = client;
     this.#clock = clock;
     this.#open = open;
+    this.#patienceMs = patienceMs;
     this.#checks = new PerIdentity((identity) => new BatchedChecks(client, identity, patienceMs));
     if (leases) this.#leases = new PerIdentity((identity) => new QuotaLeases({ client, identity, clock, patienceMs, open }));
   }
@@ -132,6 +135,14 @@ export class RateLimiter {
   async processWithRateLimit<T>(key: string, fn: () => T | Promise<T>, options: ProcessOptions = {}): Promise<T> {
     await this.acquire(key, options);
     return fn();
+  }
+
+  /**
+   * Holds amounts of budgets, such as a language model's tokens, for work whose use is known only afterwards. Rejects with
+   * RESOURCE_EXHAUSTED when a budget does not have its amount.
+   */
+  reserveBudget(key: string, amounts: BudgetAmounts, options: ReserveOptions = {}): Promise<BudgetReservation> {
+    return reserveBudget(this.#client, key, amounts, { ...options, open: this.#open, patienceMs: this.#patienceMs });
   }
 
   /** Gives back what it holds of quotas, and ends the connection. */

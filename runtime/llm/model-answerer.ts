@@ -15,7 +15,7 @@ export function modelAnswerer(model: LanguageModel, onInvented: (count: number) 
         const step = await stream.next();
         if (step.done === true) {
           yield* binder.end();
-          if (binder.invented > 0) onInvented(binder.invented);
+          onInvented(binder.invented);
           return { text: binder.text, citations: binder.citations, usage: step.value.usage };
         }
         yield* binder.write(step.value);

@@ -6,6 +6,7 @@ import { meshError } from "../errors.js";
 import type { Answerer } from "./answerer.js";
 import { EXTRACTIVE_MODEL, extractiveAnswerer } from "./extractive/extractive-answerer.js";
 import type { LanguageModel } from "./language-model.js";
+import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
 
@@ -32,6 +33,8 @@ export interface Models {
   answerer(name?: string): Answerer;
   /** The language model of that name; undefined for the built-in one, which writes nothing of its own. Unknown names as in `answerer`. */
   languageModel(name?: string): LanguageModel | undefined;
+  /** Counts citation numbers that a model made up. */
+  countInvented(model: string, count: number): void;
 }
 
 /** The configured models: an OpenAI-compatible server's when one is set, Anthropic's when its key is set, the built-in one always. */
@@ -51,7 +54,7 @@ export function openModels(config: ModelsConfig, registry?: Registry): Models {
 /** Models from a list; the first is the default, the built-in one comes last. */
 export function modelsOf(list: readonly LanguageModel[], registry?: Registry): Models {
   const invented = registry && inventedCounter(registry);
-  const byName = new Map(list.map((model) => [model.name, model]));
+  const byName = new Map(list.map((model) => [model.name, registry === undefined ? model : measuredModel(model, registry)]));
   const names = [...byName.keys(), EXTRACTIVE_MODEL];
   const builtIn = extractiveAnswerer();
   const defaultModel = names[0] as string;
@@ -60,13 +63,17 @@ export function modelsOf(list: readonly LanguageModel[], registry?: Registry): M
     if (model === undefined && name !== EXTRACTIVE_MODEL) throw unknownModel(name, names);
     return model;
   };
+  const countInvented = (model: string, count: number) => {
+    if (count > 0) invented?.inc({ model }, count);
+  };
   return {
     defaultModel,
     names,
     languageModel: find,
+    countInvented,
     answerer(name) {
       const model = find(name);
-      return model === undefined ? builtIn : modelAnswerer(model, (count) => invented?.inc({ model: model.name }, count));
+      return model === undefined ? builtIn : modelAnswerer(model, (count) => countInvented(model.name, count));
     },
   };
 }

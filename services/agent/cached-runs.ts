@@ -1,11 +1,9 @@
-import { randomUUID } from "node:crypto";
-import { AIMessage } from "@langchain/core/messages";
 import { runBeyondCall } from "../../runtime/call-context.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
 import { Channel } from "./channel.js";
-import { stamp, userMessage } from "./conversation.js";
+import { answerMessage, userMessage } from "./conversation.js";
 import { Epochs } from "./epochs.js";
 import { beginning, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
 import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
@@ -97,14 +95,9 @@ export class CachedRuns {
   /** Makes a thread that holds question and answer. */
   async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
     const { clock } = this.#deps;
-    const said = userMessage(run.question, clock);
-    const message = new AIMessage({
-      id: randomUUID(),
-      content: answer.text,
-      response_metadata: stamp(clock, { model: answer.model, citations: answer.citations }),
-    });
-    const reply = { text: answer.text, citations: answer.citations, model: answer.model, usage: NO_USAGE };
-    const update = { ...beginning(run, [said]), messages: [said, message], question: run.question, reply };
-    await run.graph.updateState({ configurable: { thread_id: threadId } }, update, "answer");
+    const { text, citations, model } = answer;
+    const messages = [userMessage(run.question, clock), answerMessage(answer, clock)];
+    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, usage: NO_USAGE } };
+    await run.graph.updateState({ configurable: { thread_id: threadId } }, update, run.kind.lastNode);
   }
 }

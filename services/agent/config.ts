@@ -15,6 +15,8 @@ export interface AgentConfig {
   /** Longest time of a run, in milliseconds. */
   runTimeoutMs: number;
   models: ModelsConfig;
+  /** Folder of tool modules for agents that call tools; undefined for none. */
+  toolsFolder: string | undefined;
 }
 
 const schema = modelsConfigSchema.extend({
@@ -25,6 +27,7 @@ const schema = modelsConfigSchema.extend({
   RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),
   RAGENTS_RAG_ADDRESS: grpcTarget("127.0.0.1:9104"),
   RAGENTS_AGENT_MAX_RUNS: integer({ default: 50, min: 1, max: 10_000, unit: "runs" }),
+  RAGENTS_AGENT_TOOLS: z.string().optional(),
   RAGENTS_AGENT_TIMEOUT_S: integer({ default: 300, min: 1, max: 3_600, unit: "seconds" }),
 });
 
@@ -41,5 +44,6 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     maxRuns: values.RAGENTS_AGENT_MAX_RUNS,
     runTimeoutMs: values.RAGENTS_AGENT_TIMEOUT_S * 1000,
     models: values,
+    toolsFolder: values.RAGENTS_AGENT_TOOLS,
   };
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type BaseMessage, HumanMessage } from "@langchain/core/messages";
+import { AIMessage, type BaseMessage, HumanMessage } from "@langchain/core/messages";
 import type { Clock } from "../../runtime/clock.js";
 import type { Citation } from "../../runtime/llm/answerer.js";
+import type { RunAnswer } from "./state.js";
 
 /** What we keep beside a message's text; no provider is sent it. */
 export interface MessageStamp {
@@ -11,7 +12,7 @@ export interface MessageStamp {
   citations?: readonly Citation[];
 }
 
-export function stamp(clock: Clock, fields: Omit<MessageStamp, "created"> = {}): { ragents: MessageStamp } {
+function stamp(clock: Clock, fields: Omit<MessageStamp, "created"> = {}): { ragents: MessageStamp } {
   return { ragents: { created: clock.now(), ...fields } };
 }
 
@@ -23,4 +24,9 @@ export function stampOf(message: BaseMessage): MessageStamp {
 /** What a user said, now. */
 export function userMessage(content: string, clock: Clock): HumanMessage {
   return new HumanMessage({ id: randomUUID(), content, response_metadata: stamp(clock) });
+}
+
+/** An answer as it is remembered. */
+export function answerMessage({ text, model, citations }: Omit<RunAnswer, "usage">, clock: Clock): AIMessage {
+  return new AIMessage({ id: randomUUID(), content: text, response_metadata: stamp(clock, { model, citations }) });
 }

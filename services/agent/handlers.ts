@@ -98,6 +98,8 @@ function toEvent(event: Exclude<RunEvent, { result: RunResult }> | { response: Q
   if ("response" in event) return { case: "result", value: event.response };
   if ("step" in event) return { case: "step", value: event.step };
   if ("text" in event) return { case: "token", value: { text: event.text } };
+  if ("toolCall" in event) return { case: "toolCall", value: event.toolCall };
+  if ("toolResult" in event) return { case: "toolResult", value: event.toolResult };
   return { case: "citation", value: event.citation };
 }
 

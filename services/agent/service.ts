@@ -14,6 +14,7 @@ import { registerRunMetrics } from "./run-metrics.js";
 import { RunSlots } from "./run-slots.js";
 import { Runs } from "./runs.js";
 import { ThreadLocks } from "./thread-locks.js";
+import { loadTools } from "./tools/load-tools.js";
 import { Threads } from "./threads.js";
 
 /**
@@ -27,6 +28,7 @@ export async function startAgentService(
 ): Promise<RunningService> {
   const config = loadAgentConfig(env);
   const logger = host.logger.child({ service: "agent" });
+  const tools = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
   const rag = createRagClient({ address: config.ragAddress });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
   const cache = createCacheClient({ address: config.cacheAddress });
@@ -35,7 +37,7 @@ export async function startAgentService(
   const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
   const runs = new Runs({
-    deps: { rag, cache, models, clock: host.clock, checkpointer },
+    deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
     kinds: AGENT_KINDS,
     threads,
     locks: new ThreadLocks(checkpointer),

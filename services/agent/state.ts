@@ -1,3 +1,5 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { BaseMessage } from "@langchain/core/messages";
 import { Annotation, type LangGraphRunnableConfig, MessagesAnnotation } from "@langchain/langgraph";
 import type { Citation, Passage } from "../../runtime/llm/answerer.js";
 import type { Usage } from "../../runtime/llm/language-model.js";
@@ -10,8 +12,19 @@ export const RunState = Annotation.Root({
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,
+  /** What a model asked of tools for the last question, and what they answered; null clears it. */
+  work: Annotation<BaseMessage[], BaseMessage[] | null>({
+    reducer: (left, right) => (right === null ? [] : [...left, ...right]),
+    default: () => [],
+  }),
   /** Tokens that the steps before the answer took. */
   usage: Annotation<Usage>,
+  /** What the question asks, one by one; empty for a simple question. */
+  parts: Annotation<string[]>,
+  /** What the model worked out before it answers; empty when it did not. */
+  notes: Annotation<string>,
+  /** The failure that the error handler has to deal with. */
+  failure: Annotation<Failure | null>,
   passages: Annotation<Passage[]>,
   /** The collection's epoch that the passages are of; null when nothing was retrieved. */
   epoch: Annotation<string | null>,
@@ -30,8 +43,33 @@ export interface RunAnswer {
   usage: Usage;
 }
 
+/** A step that failed, in a form that a checkpoint can keep. */
+export interface Failure {
+  readonly node: string;
+  /** google.rpc.Status in base64. */
+  readonly status: string;
+  /** Failures in this run, this one included. */
+  readonly count: number;
+}
+
 /** A step of an agent's graph. */
 export type Node = (state: RunStateValue, config: LangGraphRunnableConfig) => Promise<RunStateUpdate>;
 
 /** What a node tells while it works. */
-export type NodeEvent = { text: string } | { citation: Citation };
+export type NodeEvent = { text: string } | { citation: Citation } | { toolCall: ToolCallNotice } | { toolResult: ToolResultNotice };
+
+/** A model has a tool called. */
+export interface ToolCallNotice {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: JsonObject;
+}
+
+/** A tool has answered. */
+export interface ToolResultNotice {
+  readonly id: string;
+  readonly name: string;
+  readonly failed: boolean;
+  /** What came of it, for people to read. */
+  readonly summary: string;
+}

@@ -1,14 +1,34 @@
+import type { AIMessage } from "@langchain/core/messages";
 import type { RunStateUpdate } from "./state.js";
 
 /** What came of a step, for people to read. */
 export function summaryOf(name: string, update: RunStateUpdate): string {
+  if (update.failure) return "Failed.";
   switch (name) {
+    case "process_input": {
+      const parts = (update.parts as string[] | undefined) ?? [];
+      return parts.length > 1 ? `Asks: ${parts.join(" ")}` : "Read the question.";
+    }
     case "rewrite":
+    case "query_rewriting":
       return `Understood as: ${String(update.question ?? "")}`;
     case "retrieve":
+    case "rag_retrieval":
+    case "search":
       return `Found ${counted((update.passages as unknown[] | undefined)?.length ?? 0, "passage")}.`;
+    case "think":
+      return update.reply === undefined ? `Calls ${callsOf(update).join(", ")}.` : "Wrote the answer.";
+    case "act":
+      return `Observed ${counted((update.work as unknown[] | undefined)?.length ?? 0, "result")}.`;
     case "answer":
+    case "finalize":
+    case "quote":
+    case "generate_response":
       return "Wrote the answer.";
+    case "reasoning":
+      return "Worked out what the passages say.";
+    case "handle_error":
+      return "Found a way around the failure.";
     default:
       return `Did ${name}.`;
   }
@@ -16,4 +36,9 @@ export function summaryOf(name: string, update: RunStateUpdate): string {
 
 function counted(count: number, noun: string): string {
   return `${count === 0 ? "no" : count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function callsOf(update: RunStateUpdate): string[] {
+  const [message] = (update.work ?? []) as AIMessage[];
+  return (message?.tool_calls ?? []).map(({ name }) => name);
 }

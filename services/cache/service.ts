@@ -1,3 +1,4 @@
+import { measuredStore } from "./store-metrics.js";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
@@ -19,7 +20,7 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
-    services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
+    services: [mount(CacheService, cacheHandlers({ store: measuredStore(store, host.metrics.registry), watchers, config }))],
     interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
   });
   const sweeping = setInterval(() => {

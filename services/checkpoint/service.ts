@@ -1,7 +1,6 @@
 import { join } from "node:path";
 import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
-import type { Logger } from "../../runtime/logger.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import type { SqlDatabase } from "../../runtime/sql/database.js";
@@ -11,6 +10,7 @@ import { Cleaning } from "./cleaning.js";
 import { type CheckpointConfig, loadCheckpointConfig } from "./config.js";
 import { checkpointHandlers } from "./handlers.js";
 import { SegmentReader } from "./segment-reader.js";
+import { measuredStore } from "./store-metrics.js";
 import type { CheckpointStore } from "./store.js";
 import { openSqlCheckpointStore } from "./store-sql.js";
 
@@ -26,7 +26,7 @@ export async function startCheckpointService(
 ): Promise<RunningService> {
   const config = loadCheckpointConfig(env);
   const logger = host.logger.child({ service: "checkpoint" });
-  const store = await openStore(config, logger, shared.sql);
+  const store = measuredStore(await openStore(config, host, shared.sql), host.metrics.registry, host.clock);
   const cleaning = new Cleaning({
     store,
     clock: host.clock,
@@ -67,8 +67,8 @@ export async function startCheckpointService(
   };
 }
 
-async function openStore(config: CheckpointConfig, logger: Logger, shared: SqlDatabase | undefined): Promise<CheckpointStore> {
-  const db = await openDatabase(config, logger, shared);
+async function openStore(config: CheckpointConfig, host: ServiceHost, shared: SqlDatabase | undefined): Promise<CheckpointStore> {
+  const db = await openDatabase(config, host, shared);
   try {
     return await openSqlCheckpointStore(db, config.ttlMs === undefined ? {} : { ttlMs: config.ttlMs });
   } catch (error) {
@@ -77,10 +77,14 @@ async function openStore(config: CheckpointConfig, logger: Logger, shared: SqlDa
   }
 }
 
-async function openDatabase(config: CheckpointConfig, logger: Logger, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
+async function openDatabase(config: CheckpointConfig, { logger, metrics }: ServiceHost, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
   if (config.url.startsWith("postgres")) {
-    const onIdleError = (err: Error) => logger.warn("database_connection_lost", { err });
-    return openPostgres({ url: config.url, maxConnections: config.maxConnections, onIdleError });
+    return openPostgres({
+      url: config.url,
+      maxConnections: config.maxConnections,
+      metrics: { registry: metrics.registry, prefix: "checkpoint" },
+      onIdleError: (err) => logger.warn("database_connection_lost", { service: "checkpoint", err }),
+    });
   }
   if (config.url === "memory:") return openPglite();
   const folder = config.url.slice("pglite:".length);

@@ -33,9 +33,13 @@ export class Answers {
         signal,
       }),
     );
+    const pages = new Map(chunks.map((chunk) => [chunkIdOf(chunk), chunk.page]));
     return {
       answer: text,
-      citations: citations.map((citation) => ({ ...citation })),
+      citations: citations.map((citation) => {
+        const page = pages.get(citation.chunkId);
+        return { ...citation, ...(page !== undefined && { page }) };
+      }),
       model: answerer.model,
       usage: {
         inputTokens: BigInt(usage.inputTokens),

@@ -72,7 +72,7 @@ export function chunkIdOf({ document, ordinal }: RetrievedChunk): string {
 }
 
 export function toHitMessage(chunk: RetrievedChunk): MessageInitShape<typeof HitSchema> {
-  const { document, score, text, start, end, headingPath } = chunk;
+  const { document, score, text, start, end, headingPath, page } = chunk;
   return {
     documentId: document.id,
     chunkId: chunkIdOf(chunk),
@@ -84,5 +84,6 @@ export function toHitMessage(chunk: RetrievedChunk): MessageInitShape<typeof Hit
     source: document.source,
     title: document.title,
     headingPath: [...headingPath],
+    ...(page !== undefined && { page }),
   };
 }

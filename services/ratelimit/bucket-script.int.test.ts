@@ -92,6 +92,7 @@ describe.skipIf(!(await redisFound()))("the script in Redis", () => {
           inRedis.levels.forEach((level, w) => expect(level).toBeCloseTo(here.outcome.levels[w]!, 6));
         }
         await store.close();
+        own.disconnect();
       }),
       { numRuns: 200 },
     );

@@ -1,27 +1,29 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type Decision, DecisionSchema } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { type Decision, DecisionSchema, type Window, WindowSchema } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import { type BucketOutcome, EPSILON } from "./bucket.js";
-import type { Limit } from "./limit.js";
+import type { Limit, LimitWindow } from "./limit.js";
 
 /** An outcome as callers see it: whole tokens, whole milliseconds, never too early. */
 export function toDecision(limit: Limit, outcome: BucketOutcome): Decision {
-  const windows = limit.windows.map((window, i) => {
-    const level = outcome.levels[i] ?? 0;
-    return {
-      period: durationFromMs(window.periodMs),
-      limit: BigInt(window.limit),
-      capacity: BigInt(window.capacity),
-      remaining: BigInt(Math.max(0, Math.floor(window.capacity - level + EPSILON))),
-      fullIn: durationFromMs(Math.ceil((level * window.periodMs) / window.limit)),
-    };
-  });
+  const windows = limit.windows.map((window, i) => toWindow(window, outcome.levels[i] ?? 0));
   return create(DecisionSchema, {
     allowed: outcome.verdict === "allowed",
     wait: durationFromMs(Math.ceil(outcome.waitMs)),
     remaining: windows.map((window) => window.remaining).reduce((least, remaining) => (remaining < least ? remaining : least)),
     windows,
     failClosed: limit.onFailure === "closed",
+  });
+}
+
+/** A window of which `level` tokens are out. */
+export function toWindow(window: LimitWindow, level: number): Window {
+  return create(WindowSchema, {
+    period: durationFromMs(window.periodMs),
+    limit: BigInt(window.limit),
+    capacity: BigInt(window.capacity),
+    remaining: BigInt(Math.max(0, Math.floor(window.capacity - level + EPSILON))),
+    fullIn: durationFromMs(Math.ceil((level * window.periodMs) / window.limit)),
   });
 }
 

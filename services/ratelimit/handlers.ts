@@ -6,13 +6,21 @@ import { type CallContext, currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { toStatus } from "../../runtime/grpc-status.js";
 import { LEASE_MS } from "./bucket.js";
+import type { Budgets } from "./budgets/budgets.js";
 import type { Limiter } from "./limiter.js";
 
 /** Time for an answer to reach its caller before the caller's deadline, in milliseconds. */
 const ANSWER_MS = 20;
+const DEFAULT_RESERVATION_MS = 600_000;
 
-/** The rate limit service over a limiter. */
-export function rateLimitHandlers({ limiter, clock }: { limiter: Limiter; clock: Clock }): ServiceImpl<typeof RateLimitService> {
+export interface RateLimitHandlerOptions {
+  limiter: Limiter;
+  budgets: Budgets;
+  clock: Clock;
+}
+
+/** The rate limit service over a limiter and budgets. */
+export function rateLimitHandlers({ limiter, budgets, clock }: RateLimitHandlerOptions): ServiceImpl<typeof RateLimitService> {
   return {
     async check(request) {
       return { decision: await limiter.check(call().identity, request.key, request.cost ?? 1) };
@@ -44,6 +52,14 @@ export function rateLimitHandlers({ limiter, clock }: { limiter: Limiter; clock:
     },
     async getLimit({ key }) {
       return { decision: await limiter.peek(call().identity, key, 1) };
+    },
+    async reserveBudget({ key, reservation, amounts, ttl }) {
+      const ttlMs = ttl === undefined ? DEFAULT_RESERVATION_MS : durationMs(ttl);
+      return { budgets: await budgets.reserve(call().identity, key, reservation, amounts, ttlMs) };
+    },
+    settleReservation: ({ key, reservation, used }) => budgets.settle(call().identity, key, reservation, used),
+    async getBudgets({ key }) {
+      return { budgets: await budgets.statusOf(call().identity, key) };
     },
   };
 }

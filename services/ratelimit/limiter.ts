@@ -1,13 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { Code } from "@connectrpc/connect";
-import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import type { Decision } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import type { Identity } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
-import { meshError } from "../../runtime/errors.js";
 import type { BucketOp, BucketOutcome } from "./bucket.js";
 import { degradedDecision, toDecision, unlimitedDecision } from "./decision.js";
 import { type Limit, largestCost } from "./limit.js";
+import { bucketEmpty, costAboveCapacity, shuttingDown, storeUnavailable, tooManyWaiters } from "./limit-errors.js";
 import type { LimitChoice, Limits } from "./limits.js";
 import { bucketKey, type BucketStore, StoreUnavailableError } from "./store.js";
 
@@ -41,8 +39,6 @@ export interface ShareRequest {
 
 /** How often a waiter looks again at the latest: tokens may come back early, and a silent waiter loses its place. */
 const LOOK_AGAIN_MS = 1_000;
-/** When to come back to a store that does not answer, in milliseconds. */
-const STORE_RETRY_MS = 1_000;
 
 /** Decides for the keys of all tenants by the limits that hold. */
 export class Limiter {
@@ -113,7 +109,7 @@ export class Limiter {
 
   #limitOf(identity: Identity, key: string, cost: number): LimitChoice {
     const limit = this.#options.limits().of(identity, key);
-    if (limit !== "unlimited" && cost > largestCost(limit)) throw costAboveCapacity(cost, largestCost(limit));
+    if (limit !== "unlimited" && cost > largestCost(limit)) throw costAboveCapacity("cost", cost, largestCost(limit));
     return limit;
   }
 
@@ -133,39 +129,4 @@ export class Limiter {
     const limit = this.#limitOf(identity, key, cost);
     if (limit !== "unlimited") await this.#ask(identity, key, limit, { kind: "leave", ticket }).catch(() => undefined);
   }
-}
-
-/** RESOURCE_EXHAUSTED: the tokens come too late for this caller. */
-function bucketEmpty(waitMs: number) {
-  return meshError(Code.ResourceExhausted, ErrorReason.BUCKET_EMPTY, "Not enough tokens in time; retry after the given delay.", {
-    retryAfterMs: waitMs,
-  });
-}
-
-function tooManyWaiters(waitMs: number) {
-  return meshError(
-    Code.ResourceExhausted,
-    ErrorReason.TOO_MANY_WAITERS,
-    "Too many requests wait for this key already; retry after the given delay.",
-    { retryAfterMs: waitMs },
-  );
-}
-
-function costAboveCapacity(cost: number, capacity: number) {
-  const description = `${cost} is above the ${capacity} tokens that the limit ever holds: it can never pass; split the request or raise the limit's burst`;
-  return meshError(Code.InvalidArgument, ErrorReason.COST_ABOVE_CAPACITY, `cost: ${description}`, {
-    violations: [{ field: "cost", description }],
-    metadata: { capacity: String(capacity) },
-  });
-}
-
-function storeUnavailable(cause: unknown) {
-  return meshError(Code.Unavailable, ErrorReason.RATE_LIMIT_UNAVAILABLE, "The limit cannot be checked now, and is fail-closed.", {
-    cause,
-    retryAfterMs: STORE_RETRY_MS,
-  });
-}
-
-function shuttingDown() {
-  return meshError(Code.Unavailable, ErrorReason.SHUTTING_DOWN, "The rate limiter is shutting down; ask again.", { retryAfterMs: 0 });
 }

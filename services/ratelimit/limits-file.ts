@@ -1,36 +1,45 @@
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { ConfigError } from "../../runtime/config.js";
-import type { LimitWindow } from "./limit.js";
+import type { BudgetLimits } from "./budgets/store.js";
+import type { FailureChoice, Limit, LimitWindow } from "./limit.js";
 import { type LimitChoice, Limits } from "./limits.js";
 
 const PERIODS_MS = { per_second: 1_000, per_minute: 60_000, per_hour: 3_600_000, per_day: 86_400_000 } as const;
-const MAX_TOKENS = 1_000_000_000;
+const MAX_TOKENS = 1_000_000_000_000;
 
 const tokens = z
   .int("give a whole number of tokens")
   .min(1, "give at least 1 token")
   .max(MAX_TOKENS, `give at most ${MAX_TOKENS} tokens`);
 
-const windowsSchema = z
-  .strictObject(
+/** Windows, and what happens without a store: requests pass by default, money and model tokens are not spent. */
+const windowsSchema = (onFailure: FailureChoice) =>
+  z
+    .strictObject(
     {
       burst: tokens.optional(),
       per_second: tokens.optional(),
       per_minute: tokens.optional(),
       per_hour: tokens.optional(),
       per_day: tokens.optional(),
-      on_failure: z.enum(["open", "closed"], 'give "open" or "closed"').default("open"),
+      on_failure: z.enum(["open", "closed"], 'give "open" or "closed"').default(onFailure),
     },
     { error: (issue) => (issue.code === "invalid_type" ? 'give "unlimited" or windows such as {burst: 10, per_minute: 60}' : undefined) },
   )
   .refine((limit) => windowsOf(limit).length > 0, "give per_second, per_minute, per_hour or per_day")
-  .transform((limit): LimitChoice => ({ windows: windowsOf(limit), onFailure: limit.on_failure }));
+  .transform((limit): Limit => ({ windows: windowsOf(limit), onFailure: limit.on_failure }));
+
+const requestsSchema = windowsSchema("open");
+
+const budgetsSchema = z
+  .record(z.string().regex(/^[a-z][a-z0-9_]{0,62}$/, "name budgets by lower-case letters, digits and _"), windowsSchema("closed"))
+  .transform((budgets): BudgetLimits => new Map(Object.entries(budgets)));
 
 // Not a union: its errors would not say which field of the windows is wrong.
 const limitSchema = z.unknown().transform((value, context): LimitChoice => {
   if (value === "unlimited") return value;
-  const result = windowsSchema.safeParse(value);
+  const result = requestsSchema.safeParse(value);
   if (result.success) return result.data;
   context.issues.push(...result.error.issues.map(({ message, path }) => ({ code: "custom" as const, message, path, input: value })));
   return z.NEVER;
@@ -38,12 +47,14 @@ const limitSchema = z.unknown().transform((value, context): LimitChoice => {
 
 const fileSchema = z.strictObject({
   tiers: z.record(z.string().min(1), limitSchema).default({}),
+  budgets: z.record(z.string().min(1), budgetsSchema).default({}),
   keys: z
     .array(
       z.strictObject({
         key: z.string().min(1, "give a key, or a prefix and *"),
         tenant: z.string().min(1).optional(),
-        limit: limitSchema,
+        limit: limitSchema.optional(),
+        budgets: budgetsSchema.optional(),
       }),
     )
     .default([]),
@@ -78,7 +89,8 @@ export function parseLimits(text: string): Limits {
     const lines = result.error.issues.map((issue) => `  ${issue.path.join(".") || "(top)"}: ${issue.message}`);
     throw new ConfigError(`The limits are wrong:\n${lines.join("\n")}`);
   }
-  return new Limits({ ...DEFAULT_TIERS, ...result.data.tiers }, result.data.keys);
+  const { tiers, budgets, keys } = result.data;
+  return new Limits({ tiers: { ...DEFAULT_TIERS, ...tiers }, budgets, keys });
 }
 
 /** The windows that a limit names. The burst bounds the shortest; a longer one holds all that it gives in its period. */

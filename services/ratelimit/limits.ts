@@ -1,39 +1,68 @@
 import { type Identity, LOCAL_TENANT } from "../../runtime/call-context.js";
+import type { BudgetLimits } from "./budgets/store.js";
 import type { Limit } from "./limit.js";
 
 export type LimitChoice = Limit | "unlimited";
 
-/** A limit for one key, or for all that start with a prefix ending in "*"; of one tenant, or of all. */
-export interface KeyLimit {
+/** What holds for one key, or for all that start with a prefix ending in "*"; of one tenant, or of all. */
+export interface KeyRule {
   readonly key: string;
   readonly tenant?: string | undefined;
-  readonly limit: LimitChoice;
+  readonly limit?: LimitChoice | undefined;
+  readonly budgets?: BudgetLimits | undefined;
 }
 
-/** Which limit holds for whom. */
-export class Limits {
-  readonly #tiers: ReadonlyMap<string, LimitChoice>;
-  readonly #exact = new Map<string, KeyLimit[]>();
-  readonly #prefixes: { prefix: string; rule: KeyLimit }[] = [];
+export interface LimitsContent {
+  /** By tier; "default" must be one of them. */
+  tiers: Readonly<Record<string, LimitChoice>>;
+  /** By tier; a tier without has the budgets of none. */
+  budgets?: Readonly<Record<string, BudgetLimits>>;
+  keys?: readonly KeyRule[];
+}
 
-  /** @param tiers by name; "default" must be one of them */
-  constructor(tiers: Record<string, LimitChoice>, keys: readonly KeyLimit[]) {
+/** Budgets that callers may name whether somebody has configured them or not. */
+const WELL_KNOWN_BUDGETS = ["llm_tokens", "cost_microusd"];
+const NO_BUDGETS: BudgetLimits = new Map();
+
+/** Which limits and budgets hold for whom. */
+export class Limits {
+  /** Names of all budgets that may be asked for. */
+  readonly budgetNames: ReadonlySet<string>;
+  readonly #tiers: ReadonlyMap<string, LimitChoice>;
+  readonly #budgets: ReadonlyMap<string, BudgetLimits>;
+  readonly #exact = new Map<string, KeyRule[]>();
+  readonly #prefixes: { prefix: string; rule: KeyRule }[] = [];
+
+  constructor({ tiers, budgets = {}, keys = [] }: LimitsContent) {
     this.#tiers = new Map(Object.entries(tiers));
     if (!this.#tiers.has("default")) throw new Error('there is no tier "default"');
+    this.#budgets = new Map(Object.entries(budgets));
     for (const rule of keys) {
       if (rule.key.endsWith("*")) this.#prefixes.push({ prefix: rule.key.slice(0, -1), rule });
       else this.#exact.set(rule.key, [...(this.#exact.get(rule.key) ?? []), rule]);
     }
+    const configured = [...Object.values(budgets), ...keys.map((rule) => rule.budgets ?? NO_BUDGETS)];
+    this.budgetNames = new Set([...WELL_KNOWN_BUDGETS, ...configured.flatMap((limits) => [...limits.keys()])]);
   }
 
   /** The first rule for exactly this key, else the first whose prefix it has, else the limit of the caller's tier. */
   of(identity: Identity, key: string): LimitChoice {
-    const concerns = (rule: KeyLimit) => rule.tenant === undefined || rule.tenant === identity.tenant;
-    const exact = this.#exact.get(key)?.find(concerns);
-    if (exact !== undefined) return exact.limit;
-    const prefixed = this.#prefixes.find(({ prefix, rule }) => key.startsWith(prefix) && concerns(rule));
-    if (prefixed !== undefined) return prefixed.rule.limit;
-    return this.#tiers.get(tierOf(identity)) ?? this.#tiers.get("default")!;
+    const rule = this.#ruleOf(identity, key, ({ limit }) => limit !== undefined);
+    return rule?.limit ?? this.#tiers.get(tierOf(identity)) ?? this.#tiers.get("default")!;
+  }
+
+  /** The budgets of a key, found in the same way. */
+  budgetsOf(identity: Identity, key: string): BudgetLimits {
+    const rule = this.#ruleOf(identity, key, ({ budgets }) => budgets !== undefined);
+    return rule?.budgets ?? this.#budgets.get(tierOf(identity)) ?? NO_BUDGETS;
+  }
+
+  #ruleOf(identity: Identity, key: string, says: (rule: KeyRule) => boolean): KeyRule | undefined {
+    const concerns = (rule: KeyRule) => says(rule) && (rule.tenant === undefined || rule.tenant === identity.tenant);
+    return (
+      this.#exact.get(key)?.find(concerns) ??
+      this.#prefixes.find(({ prefix, rule }) => key.startsWith(prefix) && concerns(rule))?.rule
+    );
   }
 }
 

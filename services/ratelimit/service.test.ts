@@ -7,21 +7,22 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { BadRequestSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
-import { systemClock } from "../../runtime/clock.js";
+import { type Clock, systemClock } from "../../runtime/clock.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { createMetrics } from "../../runtime/metrics.js";
 import { failureOf } from "../../tests/failure-of.js";
+import { ManualClock } from "../../tests/manual-clock.js";
 import { startRateLimitService } from "./service.js";
 
-async function start(limits: string, env: NodeJS.ProcessEnv = {}) {
+async function start(limits: string, env: NodeJS.ProcessEnv = {}, clock: Clock = systemClock) {
   const folder = await mkdtemp(join(tmpdir(), "ragents-ratelimit-"));
   const path = join(folder, "limits.yaml");
   await writeFile(path, limits);
   const service = await startRateLimitService(
     { RAGENTS_RATELIMIT_PORT: "0", RAGENTS_RATELIMIT_CONFIG: path, ...env },
-    { logger: silentLogger, metrics: createMetrics(), clock: systemClock },
+    { logger: silentLogger, metrics: createMetrics(), clock },
   );
   const transport = createGrpcTransport({ address: service.address, services: [RateLimitService] });
   onTestFinished(async () => {
@@ -100,38 +101,39 @@ describe("the rate limit service", () => {
   });
 
   describe("when tokens must be waited for", () => {
-    /** One at once, twenty a second. */
-    const FAST = "tiers: { local: { burst: 1, per_second: 20 } }";
+    const ONE_A_SECOND = "tiers: { local: { burst: 1, per_second: 1 } }";
 
     test("serves by arrival, each after its wait", async () => {
-      const { client } = await start(FAST);
+      const clock = new ManualClock();
+      const { client } = await start(ONE_A_SECOND, {}, clock);
       await client.check({ key: "user" });
-      const order: number[] = [];
-      const waited: number[] = [];
-      for (let i = 0; i < 4; i += 1) {
-        const place = i;
-        const answer = client.acquire({ key: "user" });
-        void answer.then(({ waited: time }) => {
-          order.push(place);
-          waited.push(durationMs(time!));
-        });
+      const served: { place: number; waitedMs: number }[] = [];
+      for (let place = 1; place <= 3; place += 1) {
+        void client.acquire({ key: "user" }).then(({ waited }) => served.push({ place, waitedMs: durationMs(waited!) }));
         // The next arrives when this one has its place.
         await client.getLimit({ key: "user" });
       }
-      await expect.poll(() => order).toEqual([0, 1, 2, 3]);
-      expect(waited).toEqual([...waited].sort((a, b) => a - b));
-      expect(waited[3]).toBeGreaterThan(100);
+      for (let place = 1; place <= 3; place += 1) {
+        await clock.advance(1_000);
+        await expect.poll(() => served).toHaveLength(place);
+      }
+      expect(served).toEqual([1, 2, 3].map((place) => ({ place, waitedMs: place * 1_000 })));
     });
 
     test("serves the more important first", async () => {
-      const { client } = await start(FAST);
+      const clock = new ManualClock();
+      const { client } = await start(ONE_A_SECOND, {}, clock);
       await client.check({ key: "user" });
-      const order: string[] = [];
+      const served: string[] = [];
       for (const name of ["LOW", "NORMAL", "HIGH", "CRITICAL"] as const) {
-        void client.acquire({ key: "user", priority: Priority[name] }).then(() => order.push(name));
+        void client.acquire({ key: "user", priority: Priority[name] }).then(() => served.push(name));
         await client.getLimit({ key: "user" });
       }
-      await expect.poll(() => order).toEqual(["CRITICAL", "HIGH", "NORMAL", "LOW"]);
+      for (let count = 1; count <= 4; count += 1) {
+        await clock.advance(1_000);
+        await expect.poll(() => served).toHaveLength(count);
+      }
+      expect(served).toEqual(["CRITICAL", "HIGH", "NORMAL", "LOW"]);
     });
 
     test("refuses at once, with the wait, what would come too late", async () => {

@@ -3,42 +3,74 @@ import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import type { Logger } from "../../runtime/logger.js";
 import { openRedis } from "../../runtime/redis.js";
+import { openReloadingFiles, type ReloadingFiles } from "../../runtime/reloading-files.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import { Budgets } from "./budgets/budgets.js";
+import type { BudgetStore } from "./budgets/store.js";
+import { openMemoryBudgets } from "./budgets/store-memory.js";
+import { openRedisBudgets } from "./budgets/store-redis.js";
 import { loadRateLimitConfig, type RateLimitConfig } from "./config.js";
+import { decisionMetrics } from "./decision-metrics.js";
 import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
+import type { Limits } from "./limits.js";
 import { parseLimits } from "./limits-file.js";
-import { openReloadingFile } from "./reloading-file.js";
 import type { BucketStore } from "./store.js";
 import { openMemoryStore } from "./store-memory.js";
 import { openRedisStore } from "./store-redis.js";
 
-function openStore(config: RateLimitConfig, clock: Clock, logger: Logger): BucketStore {
-  if (config.url === "memory:") return openMemoryStore({ clock });
-  return openRedisStore({ client: openRedis(config.url, { logger, name: "ratelimit", commandTimeoutMs: config.storeTimeoutMs }) });
+interface Stores {
+  buckets: BucketStore;
+  budgets: BudgetStore;
+  close(): Promise<void>;
+}
+
+function openStores(config: RateLimitConfig, clock: Clock, logger: Logger): Stores {
+  if (config.url === "memory:") {
+    const buckets = openMemoryStore({ clock });
+    return { buckets, budgets: openMemoryBudgets(clock), close: () => buckets.close() };
+  }
+  const client = openRedis(config.url, { logger, name: "ratelimit", commandTimeoutMs: config.storeTimeoutMs });
+  const buckets = openRedisStore({ client });
+  return {
+    buckets,
+    budgets: openRedisBudgets(client),
+    async close() {
+      await buckets.close();
+      client.disconnect();
+    },
+  };
+}
+
+/** The limits of a file, read again when it changes; the defaults without one. */
+async function openLimits(path: string | undefined, logger: Logger): Promise<Pick<ReloadingFiles<Limits>, "current" | "close">> {
+  if (path !== undefined) return openReloadingFiles([path], ([text]) => parseLimits(String(text)), { logger });
+  const limits = parseLimits("");
+  return { current: () => limits, close: () => {} };
 }
 
 /** Starts the rate limit service. Rejects when the configuration or the file of limits is wrong, or the port is taken. */
 export async function startRateLimitService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadRateLimitConfig(env);
   const logger = host.logger.child({ service: "ratelimit" });
-  const limits = await openReloadingFile(config.limitsPath, parseLimits, logger);
-  const store = openStore(config, host.clock, logger);
+  const limits = await openLimits(config.limitsPath, logger);
+  const stores = openStores(config, host.clock, logger);
   const stopping = new AbortController();
-  const limiter = new Limiter({ store, limits: limits.current, clock: host.clock, stopping: stopping.signal });
+  const limiter = new Limiter({ store: stores.buckets, limits: limits.current, clock: host.clock, stopping: stopping.signal });
+  const budgets = new Budgets(stores.budgets, limits.current);
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
-    services: [mount(RateLimitService, rateLimitHandlers({ limiter, clock: host.clock }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    services: [mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock }))],
+    interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
   });
 
   return {
     name: "ratelimit",
     address: server.address,
     notReady: () =>
-      store.ping().then(
+      stores.buckets.ping().then(
         () => [],
         () => ["rate limit store"],
       ),
@@ -46,7 +78,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
       stopping.abort();
       await server.drain(graceMs);
       limits.close();
-      await store.close();
+      await stores.close();
     },
   };
 }

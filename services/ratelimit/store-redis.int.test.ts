@@ -27,6 +27,7 @@ describe.skipIf(!(await redisFound()))("buckets in Redis", () => {
       },
       async close() {
         await Promise.all([store!.close(), other!.close()]);
+        for (const client of clients) client.disconnect();
       },
     };
   });

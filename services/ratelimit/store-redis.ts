@@ -8,7 +8,6 @@ import { type BucketStore, StoreUnavailableError } from "./store.js";
 import { lossOf } from "./store-memory.js";
 
 export interface RedisStoreOptions {
-  /** Closed with the store. */
   client: RedisClient;
   /** Lua that sets `now`. Default: Redis' own clock. */
   timeSource?: string;
@@ -44,27 +43,27 @@ export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOp
 
   return {
     async decide(key, limit, op) {
-      try {
-        const lostAt = lossOf(limit, await losses.lostAt());
-        return read(await command(`${PREFIX}{${key}}`, op.kind, String(lostAt), windowsOf(limit), argsOf(op)));
-      } catch (error) {
-        throw unlessScriptFailed(error);
-      }
+      const lostAt = lossOf(limit, await fromRedis(losses.lostAt()));
+      return read(await fromRedis(command(`${PREFIX}{${key}}`, op.kind, String(lostAt), windowsOf(limit), argsOf(op))));
     },
     async ping() {
       await client.ping();
     },
     async close() {
       losses.close();
-      client.disconnect();
     },
   };
 }
 
-/** Redis away, silent, full, loading or read-only is the store's failure; an error inside the script is ours. */
-function unlessScriptFailed(error: unknown): unknown {
-  const message = error instanceof Error ? error.message : String(error);
-  return /user_script/.test(message) && !/^OOM/.test(message) ? error : new StoreUnavailableError(message, { cause: error });
+/** What Redis answers. Redis away, silent, full, loading or read-only is StoreUnavailableError; an error inside a script is ours. */
+export async function fromRedis<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    if (/user_script/.test(message) && !/^OOM/.test(message)) throw cause;
+    throw new StoreUnavailableError(message, { cause });
+  }
 }
 
 function argsOf(op: BucketOp): Buffer {

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
 import { type OpenAiDouble, startOpenAiDouble } from "../servers/openai-double.js";
 import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import { readStream } from "./stream-reader.js";
 
 const PUMP = `# Pump P-7
 
@@ -27,14 +27,6 @@ afterAll(async () => {
   await mesh.stop();
   await double.close();
 });
-
-async function read(stream: AsyncIterable<StreamQueryResponse>) {
-  const events: StreamQueryResponse[] = [];
-  for await (const event of stream) events.push(event);
-  const text = events.map(({ event }) => (event.case === "token" ? event.value.text : "")).join("");
-  const last = events.at(-1)?.event;
-  return { events, text, cases: events.map(({ event }) => event.case), result: last?.case === "result" ? last.value : undefined };
-}
 
 describe("a question", () => {
   test("is answered in the documents' words, with citations that lie where they say", async () => {
@@ -114,8 +106,8 @@ describe("a question", () => {
   });
 
   test("that only greets is not looked up", async () => {
-    const { cases, events, result } = await read(mesh.agent.streamQuery({ query: "Hello!" }));
-    expect(events.flatMap(({ event }) => (event.case === "step" ? [event.value.name] : []))).toEqual(["rewrite", "answer"]);
+    const { cases, steps, result } = await readStream(mesh.agent.streamQuery({ query: "Hello!" }));
+    expect(steps.map(({ name }) => name)).toEqual(["rewrite", "answer"]);
     expect(cases.at(-1)).toBe("result");
     expect(result?.response).toMatch(/Ask a question/);
   });
@@ -124,19 +116,19 @@ describe("a question", () => {
 describe("a stream", () => {
   test("tells steps, text and citations as they come, and the response last, with increasing ids", async () => {
     const request = { query: "Which pressure stops the pump?", configOverrides: { bypassCache: true } };
-    const { events, cases, text, result } = await read(mesh.agent.streamQuery(request));
-    expect(events.flatMap(({ event }) => (event.case === "step" ? [event.value.name] : []))).toEqual(["rewrite", "retrieve", "answer"]);
+    const { events, steps, citations, cases, text, result } = await readStream(mesh.agent.streamQuery(request));
+    expect(steps.map(({ name }) => name)).toEqual(["rewrite", "retrieve", "answer"]);
     expect(cases.indexOf("token")).toBeLessThan(cases.indexOf("citation"));
     expect(cases.at(-1)).toBe("result");
     expect(text).toBe(result?.response);
-    expect(events.flatMap(({ event }) => (event.case === "citation" ? [event.value] : []))).toEqual(result?.metadata?.citations);
+    expect(citations).toEqual(result?.metadata?.citations);
     expect(events.map(({ eventId }) => Number(eventId))).toEqual(events.map((_, i) => i + 1));
   });
 
   test("of a cached answer has the same text, citations and response", async () => {
     const query = "At which temperature does the valve V-2 open?";
-    const first = await read(mesh.agent.streamQuery({ query }));
-    const again = await read(mesh.agent.streamQuery({ query }));
+    const first = await readStream(mesh.agent.streamQuery({ query }));
+    const again = await readStream(mesh.agent.streamQuery({ query }));
     expect([again.text, again.result?.metadata?.cached]).toEqual([first.text, true]);
     expect(again.result?.metadata?.citations).toEqual(first.result?.metadata?.citations);
   });
@@ -210,7 +202,7 @@ describe("bad input", () => {
     { configOverrides: { filters: { $magic: 1 } }, code: Code.InvalidArgument, reason: "INVALID_FILTER" },
   ])("$reason is refused, streamed or not", async ({ configOverrides, code, reason }) => {
     const request = { query: "When does the pump stop?", configOverrides };
-    for (const call of [mesh.agent.query(request), read(mesh.agent.streamQuery(request))]) {
+    for (const call of [mesh.agent.query(request), readStream(mesh.agent.streamQuery(request))]) {
       const error = await failureOf(call);
       expect([error.code, reasonOf(error)]).toEqual([code, reason]);
     }
@@ -234,7 +226,7 @@ describe("with a language model", () => {
 
   test("the answer is the model's, bound to the passages that it was shown, and cached with its cost at zero", async () => {
     const query = "When does the pump P-7 stop, in your words?";
-    const { text, result } = await read(agent.streamQuery({ query }));
+    const { text, result } = await readStream(agent.streamQuery({ query }));
     expect(text).toBe("It stops above 3 bar [1], they say.");
     expect(result?.metadata).toMatchObject({ model: "llama-3", usage: { inputTokens: 100n, outputTokens: 9n, totalTokens: 109n } });
     expect(result?.metadata?.citations).toHaveLength(1);
@@ -249,9 +241,8 @@ describe("with a language model", () => {
       messages[0]?.content.startsWith("Rewrite") ? { text: "What is the capacity of the pump P-7?" } : { text: "40 litres [1]." };
     const threadId = "llm:conversation";
     for (let i = 0; i < 12; i += 1) await agent.query({ query: `Question number ${i}?`, threadId });
-    const { events } = await read(agent.streamQuery({ query: "And its capacity?", threadId }));
-    const steps = events.flatMap(({ event }) => (event.case === "step" ? [event.value.summary] : []));
-    expect(steps[0]).toBe("Understood as: What is the capacity of the pump P-7?");
+    const { steps } = await readStream(agent.streamQuery({ query: "And its capacity?", threadId }));
+    expect(steps[0]?.summary).toBe("Understood as: What is the capacity of the pump P-7?");
     const asked = double.requests.at(-1)?.messages ?? [];
     expect(asked).toHaveLength(1 + 20);
     expect(asked.at(-1)).toMatchObject({ role: "user", content: "And its capacity?" });

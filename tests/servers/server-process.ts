@@ -16,6 +16,11 @@ export interface ServerProcessOptions extends SpawnOptions {
   container?: string;
 }
 
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** Starts a server that ends with this process at the latest. */
 export function startServerProcess(command: string, args: string[], options: ServerProcessOptions = {}): ServerProcess {
   const { container, ...spawnOptions } = options;
@@ -27,12 +32,11 @@ export function startServerProcess(command: string, args: string[], options: Ser
   };
   child.stdout?.on("data", collect);
   child.stderr?.on("data", collect);
-  const killWithUs = () => child.kill("SIGKILL");
-  process.once("exit", killWithUs);
+  running.add(child);
   const ended = new Promise<void>((resolve) => {
     const end = (reason: string) => {
       exited ??= `${command} ended (${reason}): ${output.trim()}`;
-      process.removeListener("exit", killWithUs);
+      running.delete(child);
       resolve();
     };
     child.once("error", (error) => end(error.message));

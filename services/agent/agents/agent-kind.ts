@@ -5,6 +5,7 @@ import type { RagService } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Clock } from "../../../runtime/clock.js";
 import type { Models } from "../../../runtime/llm/models.js";
 import type { CacheClient } from "../../../clients/cache/index.js";
+import type { Tool } from "../tools/tool.js";
 import type { RunStateUpdate, RunStateValue } from "../state.js";
 
 /** What an agent's nodes work with. */
@@ -14,6 +15,8 @@ export interface AgentDeps {
   readonly models: Models;
   readonly clock: Clock;
   readonly checkpointer: BaseCheckpointSaver;
+  /** What models may call besides the search of the collection. */
+  readonly tools: readonly Tool[];
 }
 
 /** An agent's graph, ready to run. */
@@ -28,5 +31,7 @@ export interface AgentKind {
   readonly description: string;
   /** Changes when the same question would be answered otherwise: part of every key of a cached answer. */
   readonly version: string;
+  /** A node that ends the graph: a thread that begins with a cached answer looks as if it had written it. */
+  readonly lastNode: string;
   build(deps: AgentDeps): AgentGraph;
 }

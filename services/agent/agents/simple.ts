@@ -12,6 +12,7 @@ export const simpleAgent: AgentKind = {
   type: "simple",
   description: "Rewrites the question by the conversation, retrieves passages for it and answers from them.",
   version: `simple-1 ${REWRITE_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)
       .addNode("rewrite", rewriteNode(deps))

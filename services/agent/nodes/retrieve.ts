@@ -1,21 +1,29 @@
+import type { Client } from "@connectrpc/connect";
 import type { Hit } from "../../../gen/ragents/rag/v1/rag_pb.js";
+import type { RagService } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Passage } from "../../../runtime/llm/answerer.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
+import type { RunSettings } from "../settings.js";
 import type { Node } from "../state.js";
 
 /** Finds the passages that may answer the question. */
 export function retrieveNode({ rag }: Pick<AgentDeps, "rag">): Node {
-  return async ({ question, settings }, { signal }) => {
-    const { collection, topK, mode, filters } = settings;
-    const response = await rag.retrieve(
-      { collection, query: question, topK, mode, ...(filters !== null && { filters }) },
-      signal === undefined ? {} : { signal },
-    );
-    return { passages: response.hits.map(toPassage), epoch: String(response.epoch) };
-  };
+  return ({ question, settings }, { signal }) => retrieve(rag, question, settings, signal);
 }
 
-export function toPassage(hit: Hit): Passage {
+/** The passages for a query by a run's settings, and the epoch that they are of. */
+export async function retrieve(
+  rag: Client<typeof RagService>,
+  query: string,
+  { collection, topK, mode, filters }: RunSettings,
+  signal: AbortSignal | undefined,
+): Promise<{ passages: Passage[]; epoch: string }> {
+  const request = { collection, query, topK, mode, ...(filters !== null && { filters }) };
+  const response = await rag.retrieve(request, signal === undefined ? {} : { signal });
+  return { passages: response.hits.map(toPassage), epoch: String(response.epoch) };
+}
+
+function toPassage(hit: Hit): Passage {
   return {
     documentId: hit.documentId,
     chunkId: hit.chunkId,

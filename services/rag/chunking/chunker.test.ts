@@ -176,7 +176,7 @@ describe("for any text", () => {
     fc.string({ unit: "binary", maxLength: 20 }),
   );
   const document = fc.array(piece, { maxLength: 60 }).map((pieces) => pieces.join(""));
-  const options: fc.Arbitrary<Omit<ChunkingOptions, "above">> = fc
+  const options: fc.Arbitrary<Omit<ChunkingOptions, "above" | "sections">> = fc
     .record({ size: fc.integer({ min: MIN_CHUNK_SIZE, max: 200 }), part: fc.double({ min: 0, max: 0.5, noNaN: true }), structure: fc.constantFrom("markdown" as const, "plain" as const) })
     .map(({ size, part, structure }) => ({ size, overlap: Math.floor(size * part), structure }));
 

@@ -16,7 +16,7 @@ import {
   lastBorder,
   splitsCharacter,
 } from "./borders.js";
-import { type CodeBlock, type Heading, markdownOutline, type OpenHeading, type Outline, plainOutline } from "./outline.js";
+import { type CodeBlock, type Heading, markdownOutline, type OpenHeading, type Outline, sectionOutline } from "./outline.js";
 
 /** Positions are UTF-16 code units in the text that was cut: `text === source.slice(start, end)`. */
 export interface Chunk {
@@ -34,11 +34,13 @@ export interface ChunkingOptions {
   overlap: number;
   /** "markdown" knows headings and fenced code, "plain" only paragraphs. */
   structure: "markdown" | "plain";
+  /** Where parts of a plain text begin that it does not mark itself, and the titles that they stand under. */
+  sections: readonly { readonly start: number; readonly path: readonly string[] }[];
   /** Headings that hold where the text begins: for the parts of a text that is too long to be cut at once. */
   above: readonly OpenHeading[];
 }
 
-export const defaultChunking: ChunkingOptions = { size: 1_000, overlap: 200, structure: "markdown", above: [] };
+export const defaultChunking: ChunkingOptions = { size: 1_000, overlap: 200, structure: "markdown", sections: [], above: [] };
 export const MIN_CHUNK_SIZE = 16;
 
 /** Options that no text can be cut by. */
@@ -84,11 +86,11 @@ class Chunker {
   #heading = 0;
   #code = 0;
 
-  constructor(text: string, { size, overlap, structure, above }: ChunkingOptions) {
+  constructor(text: string, { size, overlap, structure, sections, above }: ChunkingOptions) {
     this.#text = text;
     this.#size = size;
     this.#overlap = overlap;
-    this.#outline = structure === "markdown" ? markdownOutline(text, above) : plainOutline;
+    this.#outline = structure === "markdown" ? markdownOutline(text, above) : sectionOutline(sections);
   }
 
   chunks(): Chunk[] {

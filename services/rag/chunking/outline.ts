@@ -37,8 +37,10 @@ const atxHeading = /^ {0,3}(#{1,6})(?=[ \t]|$)/;
 const underline = /^ {0,3}(?:(=+)|-{2,})[ \t]*$/;
 const noTitle = /^\s*(?:[-*+>|#`~]|\d+[.)]\s)/;
 
-/** A text without structure. */
-export const plainOutline: Outline = { headings: [], codeBlocks: [], open: [] };
+/** The outline of a text that marks nothing itself. */
+export function sectionOutline(sections: readonly { readonly start: number; readonly path: readonly string[] }[]): Outline {
+  return { headings: sections.map(({ start, path }) => ({ start, contentStart: start, path })), codeBlocks: [], open: [] };
+}
 
 /**
  * Finds the headings (# and underlined) and the fenced code blocks of a Markdown text, in one pass over its lines. For a text

@@ -40,7 +40,7 @@ export async function* cutWindows(pieces: AsyncIterable<string>, structure: Chun
 }
 
 /** A window's chunks, as chunkText makes them. */
-export function chunkWindow({ text, start, above }: Window, options: Omit<ChunkingOptions, "above">): Chunk[] {
+export function chunkWindow({ text, start, above }: Window, options: Omit<ChunkingOptions, "above" | "sections">): Chunk[] {
   return chunkText(text, { ...options, above }).map((chunk) => ({ ...chunk, start: chunk.start + start, end: chunk.end + start }));
 }
 

@@ -82,7 +82,7 @@ describe("what is refused", () => {
     { name: "zero bytes as text", document: { content: Buffer.from([1, 0, 2, 0]), name: "a.txt" }, kind: "BINARY_CONTENT", message: /zero bytes/ },
     { name: "gzip as text", document: { content: gzipSync("text"), name: "a.txt" }, kind: "BINARY_CONTENT", message: /gzip.*not text\/plain/ },
     { name: "PDF as HTML", document: { content: utf8("%PDF-1.7"), mimeType: "text/html" }, kind: "BINARY_CONTENT", message: /a PDF, not text\/html/ },
-    { name: "PDF", document: { content: utf8("%PDF-1.7"), name: "a.pdf" }, kind: "UNSUPPORTED_TYPE", message: /a PDF, which cannot be read; convert it to one of text\/markdown/ },
+    { name: "an old Word document", document: { content: Buffer.from("d0cf11e0a1b11ae1", "hex"), name: "a.doc" }, kind: "UNSUPPORTED_TYPE", message: /of the old kind, which cannot be read; convert it to one of text\/markdown/ },
     { name: "unknown binary", document: { content: Buffer.from([7, 0, 1]) }, kind: "UNSUPPORTED_TYPE", message: /unknown binary format/ },
     { name: "an unknown type", document: { content: "x", mimeType: "video/mp4" }, kind: "UNSUPPORTED_TYPE", message: /of the type video\/mp4/ },
     { name: "too many bytes", document: { content: new Uint8Array(MAX_DOCUMENT_BYTES + 1) }, kind: "TOO_LARGE", message: /limit of 67108864/ },

@@ -3,10 +3,14 @@
  * A format is one file here, one line in `formats` and one in runtime/document-types.ts.
  */
 import { DOCUMENT_TYPES, type DocumentType } from "../../../runtime/document-types.js";
+import { extractCsv } from "./csv.js";
 import { decodeText, looksBinary } from "./decode.js";
+import { extractDocx } from "./docx.js";
 import { type Extracted, ExtractionError } from "./extracted.js";
 import { extractHtml } from "./html.js";
+import { extractJson, extractJsonLines } from "./json.js";
 import { extractMarkdown } from "./markdown.js";
+import { extractPdf } from "./pdf.js";
 import { extractPlainText } from "./text.js";
 
 /** Larger documents are refused: they are held in memory while they are read. */
@@ -22,32 +26,34 @@ export interface SourceDocument {
 }
 
 interface Format extends DocumentType {
+  /** What every document of the format begins with; absent for texts. */
+  signature?: string;
   extract(content: Uint8Array | string, signal?: AbortSignal): Extracted | Promise<Extracted>;
 }
 
 const text = (content: Uint8Array | string) => (typeof content === "string" ? content : decodeText(content));
+/** A text was given for bytes: its characters cannot be what the format says. */
+const bytes = (content: Uint8Array | string) => (typeof content === "string" ? Buffer.from(content) : content);
+
+const html: Format = { ...DOCUMENT_TYPES.html, extract: (content, signal) => extractHtml(content, signal) };
+const plainText: Format = { ...DOCUMENT_TYPES.text, extract: (content) => extractPlainText(text(content)) };
 
 const formats: readonly Format[] = [
-  {
-    ...DOCUMENT_TYPES.markdown,
-    extract: (content) => extractMarkdown(text(content)),
-  },
-  {
-    ...DOCUMENT_TYPES.html,
-    extract: (content, signal) => extractHtml(content, signal),
-  },
-  {
-    ...DOCUMENT_TYPES.text,
-    extract: (content) => extractPlainText(text(content)),
-  },
+  { ...DOCUMENT_TYPES.markdown, extract: (content) => extractMarkdown(text(content)) },
+  html,
+  { ...DOCUMENT_TYPES.pdf, signature: "%PDF-", extract: (content, signal) => extractPdf(bytes(content), signal) },
+  { ...DOCUMENT_TYPES.docx, signature: "PK\x03\x04", extract: (content, signal) => extractDocx(bytes(content), signal) },
+  { ...DOCUMENT_TYPES.csv, extract: (content, signal) => extractCsv(text(content), signal) },
+  { ...DOCUMENT_TYPES.json, extract: (content) => extractJson(text(content)) },
+  { ...DOCUMENT_TYPES.jsonLines, extract: (content, signal) => extractJsonLines(text(content), signal) },
+  plainText,
 ];
-const plainText = formats[2]!;
-const html = formats[1]!;
 
 /** Files that are known for what they are not: reading them as text would fill the index with noise. */
 const signatures = [
   { name: "a PDF", bytes: "%PDF-" },
   { name: "a ZIP archive or an Office document", bytes: "PK\x03\x04" },
+  { name: "an Office document of the old kind", bytes: "\xd0\xcf\x11\xe0" },
   { name: "a gzip archive", bytes: "\x1f\x8b" },
   { name: "a PNG image", bytes: "\x89PNG" },
   { name: "a JPEG image", bytes: "\xff\xd8\xff" },
@@ -60,14 +66,14 @@ const signatures = [
  */
 export async function extract(document: SourceDocument, signal?: AbortSignal): Promise<Extracted> {
   const { content } = document;
-  const bytes = typeof content === "string" ? Buffer.byteLength(content) : content.length;
-  if (bytes > MAX_DOCUMENT_BYTES) {
+  const size = typeof content === "string" ? Buffer.byteLength(content) : content.length;
+  if (size > MAX_DOCUMENT_BYTES) {
     throw new ExtractionError(
       "TOO_LARGE",
-      `The document has ${bytes} bytes, more than the limit of ${MAX_DOCUMENT_BYTES}; split it into smaller documents.`,
+      `The document has ${size} bytes, more than the limit of ${MAX_DOCUMENT_BYTES}; split it into smaller documents.`,
     );
   }
-  if (bytes === 0) {
+  if (size === 0) {
     throw new ExtractionError("EMPTY", "The document is empty; leave it out, or check that the file was written completely.");
   }
   return formatOf(document).extract(content, signal);
@@ -81,12 +87,22 @@ export function detectType(document: SourceDocument): string {
   return formatOf(document).mimeTypes[0]!;
 }
 
-function formatOf(document: SourceDocument): Format {
-  const declared = byMimeType(document.mimeType) ?? byExtension(document.name);
-  refuseSignature(document.content, declared);
+function formatOf({ content, name, mimeType }: SourceDocument): Format {
+  const declared = byMimeType(mimeType) ?? byExtension(name);
+  const start = startOf(content);
+  if (declared === undefined) {
+    const signed = formats.find(({ signature }) => signature !== undefined && start.startsWith(signature));
+    if (signed !== undefined) return signed;
+  }
+  refuseSignature(start, declared);
   if (declared !== undefined) return declared;
-  if (typeof document.content !== "string" && looksBinary(document.content)) throw unsupported("of an unknown binary format");
-  return looksLikeHtml(document.content) ? html : plainText;
+  if (typeof content !== "string" && looksBinary(content)) throw unsupported("of an unknown binary format");
+  return looksLikeHtml(content) ? html : plainText;
+}
+
+/** The first bytes, a character each; empty for a text, which is nothing else. */
+function startOf(content: Uint8Array | string): string {
+  return typeof content === "string" ? "" : Buffer.from(content.subarray(0, 8)).toString("latin1");
 }
 
 function byMimeType(mimeType: string | undefined): Format | undefined {
@@ -103,16 +119,11 @@ function byExtension(name: string | undefined): Format | undefined {
   return formats.find(({ extensions }) => extension !== undefined && extensions.includes(extension));
 }
 
-function refuseSignature(content: Uint8Array | string, declared: Format | undefined): void {
-  if (typeof content === "string") return;
-  const start = Buffer.from(content.subarray(0, 8)).toString("latin1");
-  const signature = signatures.find(({ bytes }) => start.startsWith(bytes));
-  if (signature === undefined) return;
-  if (declared === undefined) throw unsupported(`${signature.name}`);
-  throw new ExtractionError(
-    "BINARY_CONTENT",
-    `The document is ${signature.name}, not ${declared.mimeTypes[0]}; give its true MIME type or extension.`,
-  );
+function refuseSignature(start: string, declared: Format | undefined): void {
+  const found = signatures.find(({ bytes: begin }) => start.startsWith(begin));
+  if (found === undefined || (declared?.signature !== undefined && start.startsWith(declared.signature))) return;
+  if (declared === undefined) throw unsupported(found.name);
+  throw new ExtractionError("BINARY_CONTENT", `The document is ${found.name}, not ${declared.mimeTypes[0]}; give its true MIME type or extension.`);
 }
 
 function unsupported(what: string): ExtractionError {

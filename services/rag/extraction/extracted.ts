@@ -4,11 +4,23 @@ export interface Extracted {
   text: string;
   /** Whether headings and code in the text are marked as in Markdown. */
   structure: "markdown" | "plain";
+  /** Parts that the text's own marks do not show, in its order: of a plain text. */
+  sections?: readonly Section[];
   title?: string;
   /** The type that the document was read as. */
   mimeType: string;
   /** What the document says of itself, such as a page's description or a Markdown file's front matter. */
   metadata: Record<string, unknown>;
+}
+
+/** A part of a text, from its start to the next one's. */
+export interface Section {
+  /** In UTF-16 code units. */
+  start: number;
+  /** What it stands under, the outermost first; of JSON the keys that lead to it. May be empty. */
+  path: readonly string[];
+  /** The page that it is on, from 1. */
+  page?: number;
 }
 
 export type ExtractionErrorKind =
@@ -17,7 +29,9 @@ export type ExtractionErrorKind =
   | "BINARY_CONTENT"
   | "EMPTY"
   | "TOO_LARGE"
-  | "TOO_DEEP";
+  | "TOO_DEEP"
+  | "MALFORMED"
+  | "ENCRYPTED";
 
 /** A document that no text can be got from; the message tells why and what to do about it. */
 export class ExtractionError extends Error {

@@ -1,6 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
 import { chunkWindow, cutWindows, type Window } from "../chunking/windows.js";
+import { csvRows } from "../extraction/csv.js";
 import { assertNotEmpty } from "../extraction/extracted.js";
+import { jsonLines } from "../extraction/json.js";
 import { extractMarkdown } from "../extraction/markdown.js";
 import { decodeTextStream } from "../extraction/text-stream.js";
 import type { ChunkRun, DocumentHead, JobDocument, JobLease, NewChunk, RagStore, StoredWindow, WindowedDocument } from "../store/store.js";
@@ -12,13 +14,19 @@ import { storableJson, storableText } from "./stored-json.js";
 /** Texts above this are stored window by window, in bytes. */
 export const LARGE_TEXT_BYTES = 4 * 1024 * 1024;
 
-/** The types whose documents can be read without holding all of them. */
-export const STREAMED_TYPES: ReadonlySet<string> = new Set(["text/plain", "text/markdown"]);
+/** The types whose documents can be read without holding all of them, and how their text is made of the characters of the file. */
+export const STREAMED_TYPES: ReadonlyMap<string, (pieces: AsyncGenerator<string>) => AsyncGenerator<string>> = new Map([
+  ["text/plain", (pieces) => pieces],
+  ["text/markdown", (pieces) => pieces],
+  ["text/csv", csvRows],
+  ["application/x-ndjson", jsonLines],
+]);
 
 export interface LargeTextOptions extends PrepareOptions {
   readonly store: RagStore;
   readonly lease: JobLease;
   readonly tools: IndexingTools;
+  /** One of STREAMED_TYPES. */
   readonly mimeType: string;
   /** Opens the document's bytes, from the start each time. */
   readonly open: () => AsyncIterable<Uint8Array>;
@@ -78,7 +86,8 @@ class LargeText {
     let sizeBytes = 0;
     onPhase("PARSING");
     const bytes = hashed(open(), hash, (count) => (sizeBytes += count));
-    for await (const window of cutWindows(decodeTextStream(bytes), structure)) {
+    const pieces = STREAMED_TYPES.get(mimeType)!(decodeTextStream(bytes));
+    for await (const window of cutWindows(pieces, structure)) {
       signal.throwIfAborted();
       await this.#storeWindow(structure === "markdown" ? this.#withoutFrontMatter(window) : window, structure);
     }

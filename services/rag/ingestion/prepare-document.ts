@@ -43,13 +43,18 @@ export async function prepareDocument(
   const same = unchanged(document, hash, options);
   if (same !== undefined) return same;
   options.onPhase("PARSING");
-  const { text, title, structure, mimeType, metadata } = await extract(
+  const { text, title, structure, sections = [], mimeType, metadata } = await extract(
     { content, name: document.documentId, mimeType: document.mimeType },
     options.signal,
   );
   options.onPhase("CHUNKING");
   const { chunkSize: size, chunkOverlap: overlap } = options.settings;
-  const chunks = chunkText(text, { size, overlap, structure }).map(storableChunk);
+  // Pages are no headings: a sentence may go on over them.
+  const titled = sections.filter(({ path }) => path.length > 0);
+  const chunks = chunkText(text, { size, overlap, structure, sections: titled }).map((chunk) => ({
+    ...storableChunk(chunk),
+    page: sections.findLast(({ start }) => start <= chunk.start)?.page,
+  }));
   return {
     kind: "cut",
     document: {

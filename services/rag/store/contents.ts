@@ -53,20 +53,21 @@ interface ChunkRow {
   readonly s: number;
   readonly e: number;
   readonly h: readonly string[];
+  readonly p: number | undefined;
   readonly t: string;
 }
 
 /** A chunk as the table has it. `documentKey` is the id of its document's first chunk. */
-export function chunkRow({ start, end, headingPath, text }: NewChunk, id: number, documentKey: number, ordinal: number): ChunkRow {
-  return { i: id, d: documentKey, o: ordinal, s: start, e: end, h: headingPath, t: text };
+export function chunkRow({ start, end, headingPath, page, text }: NewChunk, id: number, documentKey: number, ordinal: number): ChunkRow {
+  return { i: id, d: documentKey, o: ordinal, s: start, e: end, h: headingPath, p: page, t: text };
 }
 
 /** One statement with one JSON text: on the embedded engine faster than arrays, and fifty times faster than row by row. */
 export async function insertChunks(tx: SqlSession, collection: number, rows: readonly ChunkRow[]): Promise<void> {
   await tx.query(
-    `insert into rag.chunks (collection, id, document, ordinal, start_offset, end_offset, heading_path, text)
-     select $1, i, d, o, s, e, h, t
-     from json_to_recordset($2::json) as x(i bigint, d bigint, o int, s int, e int, h jsonb, t text)`,
+    `insert into rag.chunks (collection, id, document, ordinal, start_offset, end_offset, heading_path, page, text)
+     select $1, i, d, o, s, e, h, p, t
+     from json_to_recordset($2::json) as x(i bigint, d bigint, o int, s int, e int, h jsonb, p int, t text)`,
     [collection, JSON.stringify(rows)],
   );
 }

@@ -24,6 +24,7 @@ interface ChunkRow {
   end_offset: number;
   text: string;
   heading_path: string[];
+  page: number | null;
   document_id: string;
   source: string;
   title: string;
@@ -94,7 +95,7 @@ export function indexStore(db: SqlDatabase): IndexStore {
     },
     async readChunks(collection, ids) {
       const rows = await db.query<ChunkRow>(
-        `select c.id, c.ordinal, c.start_offset, c.end_offset, c.text, c.heading_path, d.id as document_id, d.source, d.title, d.metadata
+        `select c.id, c.ordinal, c.start_offset, c.end_offset, c.text, c.heading_path, c.page, d.id as document_id, d.source, d.title, d.metadata
          from rag.chunks c join rag.documents d on d.collection = c.collection and d.key = c.document
          where c.collection = $1 and c.id = any($2::bigint[])`,
         [collection, ids],
@@ -106,6 +107,7 @@ export function indexStore(db: SqlDatabase): IndexStore {
         end: row.end_offset,
         text: row.text,
         headingPath: row.heading_path,
+        page: row.page ?? undefined,
         document: { id: row.document_id, source: row.source, title: row.title, metadata: row.metadata },
       }));
     },

@@ -8,7 +8,7 @@ import { type JobRecord, type JobStore, LeaseLostError, type StagedDocuments } f
 /** The side of jobs that callers see; the workers' side is in job-leases.ts. */
 export type JobRequests = Pick<
   JobStore,
-  "createJob" | "stage" | "queueJob" | "findJob" | "abandonJob" | "getJob" | "listJobs" | "cancelJob" | "pruneJobs"
+  "createJob" | "stage" | "queueJob" | "findJob" | "abandonJob" | "getJob" | "listJobs" | "jobBacklog" | "cancelJob" | "pruneJobs"
 >;
 
 export function jobRequests(db: SqlDatabase): JobRequests {
@@ -80,6 +80,14 @@ export function jobRequests(db: SqlDatabase): JobRequests {
         [tenant, collection ?? null, after?.createTime ?? null, after?.id ?? null, limit],
       );
       return rows.map(toJob);
+    },
+    async jobBacklog() {
+      const [row] = await db.query<{ queued: number; running: number; oldest: Date | null }>(
+        `select count(*) filter (where state = 'QUEUED')::int as queued, count(*) filter (where state = 'RUNNING')::int as running,
+           min(create_time) filter (where state = 'QUEUED') as oldest
+         from rag.jobs where state in ('STAGING', 'QUEUED', 'RUNNING')`,
+      );
+      return { queued: row?.queued ?? 0, running: row?.running ?? 0, oldestQueued: row?.oldest ?? undefined };
     },
     async cancelJob(tenant, id, now) {
       const [row] = await db.query<JobRow>(

@@ -340,6 +340,20 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect(await store.cancelJob(collection.tenant, "none", at(13))).toBeUndefined();
       });
 
+      test("of all tenants are counted while they wait and while they are worked on", async () => {
+        const before = await store.jobBacklog();
+        const jobId = await queueJob(await newCollection(), ["a"]);
+        const waiting = await other.jobBacklog();
+        expect(waiting).toMatchObject({ queued: before.queued + 1, running: before.running });
+        expect(waiting.oldestQueued!.getTime()).toBeLessThanOrEqual(at(1).getTime());
+        const { lease } = await claim(jobId);
+        const working = await store.jobBacklog();
+        expect(working.queued + working.running).toBeLessThanOrEqual(waiting.queued + waiting.running);
+        expect(working.running).toBeGreaterThan(0);
+        await store.finishJob(lease, "SUCCEEDED", at(12));
+        expect((await store.jobBacklog()).running).toBe(working.running - 1);
+      });
+
       test("that are being staged are seen by nobody and go when their time is over", async () => {
         const collection = await newCollection();
         const id = randomUUID();

@@ -68,6 +68,7 @@ export const migrations: readonly Migration[] = [
         start_offset int not null,
         end_offset int not null,
         heading_path jsonb not null,
+        page int,
         text text not null,
         primary key (collection, id)
       )`,

@@ -118,6 +118,14 @@ export interface StagedDocuments {
   readonly parts: readonly { readonly ordinal: number; readonly part: number; readonly bytes: Uint8Array }[];
 }
 
+/** Work that is to be done. */
+export interface JobBacklog {
+  readonly queued: number;
+  readonly running: number;
+  /** When the job that waits longest was created; undefined when none waits. */
+  readonly oldestQueued: Date | undefined;
+}
+
 /** The right to work on a job. Every write of a worker proves it: a job that was taken over or cancelled takes no more writes. */
 export interface JobLease {
   readonly jobId: string;
@@ -150,6 +158,8 @@ export interface NewChunk {
   readonly end: number;
   readonly text: string;
   readonly headingPath: readonly string[];
+  /** The page that it starts on, from 1; undefined where there are no pages. */
+  readonly page?: number | undefined;
 }
 
 /** A document that was read, without its chunks. */
@@ -282,6 +292,7 @@ export interface StoredChunk {
   readonly end: number;
   readonly text: string;
   readonly headingPath: readonly string[];
+  readonly page: number | undefined;
   readonly document: Pick<DocumentRecord, "id" | "source" | "title" | "metadata">;
 }
 
@@ -337,6 +348,8 @@ export interface JobStore {
   /** Resolves to the job, and whether this call cancelled it; undefined when there is none. */
   cancelJob(tenant: string, id: string, now: Date): Promise<{ job: JobRecord; cancelled: boolean } | undefined>;
 
+  /** Jobs of all tenants that wait or are worked on. */
+  jobBacklog(): Promise<JobBacklog>;
   /** Takes the oldest job that waits or whose worker's lease has expired. */
   claimJob(owner: string, now: Date, leaseUntil: Date): Promise<ClaimedJob | undefined>;
   /** Keeps the job. Rejects with LeaseLostError when it is no longer this worker's. */

@@ -17,7 +17,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiRwoKVG9vbFJlc3VsdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmZhaWxlZBgDIAEoCBIPCgdzdW1tYXJ5GAQgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
 
 /**
  * A kind of agent that can be asked.
@@ -312,4 +312,81 @@ export type TextDelta = Message$1<"ragents.agent.v1.TextDelta"> & {
  */
 export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 6);
+
+/**
+ * The model has a tool called.
+ *
+ * @generated from message ragents.agent.v1.ToolCall
+ */
+export type ToolCall = Message$1<"ragents.agent.v1.ToolCall"> & {
+  /**
+   * Unique in the run.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Its arguments, as the model gave them.
+   *
+   * @generated from field: google.protobuf.Struct arguments = 3;
+   */
+  arguments?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ToolCall.
+ * Use `create(ToolCallSchema)` to create a new message.
+ */
+export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 7);
+
+/**
+ * A tool has answered.
+ *
+ * @generated from message ragents.agent.v1.ToolResult
+ */
+export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
+  /**
+   * The call that it answers.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Whether it failed; the model was told how.
+   *
+   * @generated from field: bool failed = 3;
+   */
+  failed: boolean;
+
+  /**
+   * What came of it, for people to read, at most about 200 characters.
+   *
+   * @generated from field: string summary = 4;
+   */
+  summary: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ToolResult.
+ * Use `create(ToolResultSchema)` to create a new message.
+ */
+export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 8);
 

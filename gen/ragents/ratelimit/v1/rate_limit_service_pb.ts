@@ -12,7 +12,7 @@ import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../google/rpc/status_pb.js";
 import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
-import type { Decision, Priority, QuotaShare } from "./ratelimit_pb.js";
+import type { BudgetAmount, BudgetStatus, Decision, Priority, QuotaShare } from "./ratelimit_pb.js";
 import { file_ragents_ratelimit_v1_ratelimit } from "./ratelimit_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/ratelimit/v1/rate_limit_service.proto.
  */
 export const file_ragents_ratelimit_v1_rate_limit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1yYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlX2xpbWl0X3NlcnZpY2UucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxImEKDENoZWNrUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSGgoEY29zdBgCIAEoBUIHukgEGgIoAUgAiAEBQgcKBV9jb3N0IkEKDUNoZWNrUmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiJUChFCYXRjaENoZWNrUmVxdWVzdBI/CgZjaGVja3MYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3RCC7pICJIBBQgBEOgHIkgKEkJhdGNoQ2hlY2tSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXN1bHQicAoLQ2hlY2tSZXN1bHQSMgoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbkgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQi2wEKDkFjcXVpcmVSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIaCgRjb3N0GAIgASgFQge6SAQaAigBSACIAQESOgoIcHJpb3JpdHkYAyABKA4yHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5Qcmlvcml0eUIIukgFggECEAESOgoIbWF4X3dhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCJAcMgBCBwoFX2Nvc3QibgoPQWNxdWlyZVJlc3BvbnNlEikKBndhaXRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCghkZWNpc2lvbhgCIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uIqgBChFMZWFzZVF1b3RhUmVxdWVzdBIpCgZob2xkZXIYASABKAlCGbpIFnIUMhJeW0EtWmEtejAtOV8tXXs4fSQSIgoIc2VxdWVuY2UYAiABKANCELpIDSILEICAgICAgIAQIAASRAoGc2hhcmVzGAMgAygLMicucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlcXVlc3RCC7pICJIBBQgBEOgHIqIBChFRdW90YVNoYXJlUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSFQoEY29zdBgCIAEoBUIHukgEGgIoABIVCgR3YW50GAMgASgFQge6SAQaAigAEhYKBWNhcnJ5GAQgASgFQge6SAQaAigAEhkKCHJldHVybmVkGAUgASgFQge6SAQaAigAIk0KEkxlYXNlUXVvdGFSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlc3VsdCJ0ChBRdW90YVNoYXJlUmVzdWx0EjEKBXNoYXJlGAEgASgLMiAucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZUgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQiPwoPR2V0TGltaXRSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJCJEChBHZXRMaW1pdFJlc3BvbnNlEjAKCGRlY2lzaW9uGAEgASgLMh4ucmFnZW50cy5yYXRlbGltaXQudjEuRGVjaXNpb24y+gMKEFJhdGVMaW1pdFNlcnZpY2USVgoFQ2hlY2sSIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3QaIy5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1Jlc3BvbnNlIgTI8xgDEmUKCkJhdGNoQ2hlY2sSJy5yYWdlbnRzLnJhdGVsaW1pdC52MS5CYXRjaENoZWNrUmVxdWVzdBooLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJhdGNoQ2hlY2tSZXNwb25zZSIEyPMYAxJcCgdBY3F1aXJlEiQucmFnZW50cy5yYXRlbGltaXQudjEuQWNxdWlyZVJlcXVlc3QaJS5yYWdlbnRzLnJhdGVsaW1pdC52MS5BY3F1aXJlUmVzcG9uc2UiBMjzGAMSZQoKTGVhc2VRdW90YRInLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkxlYXNlUXVvdGFSZXF1ZXN0GigucmFnZW50cy5yYXRlbGltaXQudjEuTGVhc2VRdW90YVJlc3BvbnNlIgTI8xgDEmIKCEdldExpbWl0EiUucmFnZW50cy5yYXRlbGltaXQudjEuR2V0TGltaXRSZXF1ZXN0GiYucmFnZW50cy5yYXRlbGltaXQudjEuR2V0TGltaXRSZXNwb25zZSIHkAIByPMYAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_ratelimit_v1_ratelimit]);
+  fileDesc("Ci1yYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlX2xpbWl0X3NlcnZpY2UucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxImEKDENoZWNrUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSGgoEY29zdBgCIAEoBUIHukgEGgIoAUgAiAEBQgcKBV9jb3N0IkEKDUNoZWNrUmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiJUChFCYXRjaENoZWNrUmVxdWVzdBI/CgZjaGVja3MYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3RCC7pICJIBBQgBEOgHIkgKEkJhdGNoQ2hlY2tSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXN1bHQicAoLQ2hlY2tSZXN1bHQSMgoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbkgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQi2wEKDkFjcXVpcmVSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIaCgRjb3N0GAIgASgFQge6SAQaAigBSACIAQESOgoIcHJpb3JpdHkYAyABKA4yHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5Qcmlvcml0eUIIukgFggECEAESOgoIbWF4X3dhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCJAcMgBCBwoFX2Nvc3QibgoPQWNxdWlyZVJlc3BvbnNlEikKBndhaXRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCghkZWNpc2lvbhgCIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uIqgBChFMZWFzZVF1b3RhUmVxdWVzdBIpCgZob2xkZXIYASABKAlCGbpIFnIUMhJeW0EtWmEtejAtOV8tXXs4fSQSIgoIc2VxdWVuY2UYAiABKANCELpIDSILEICAgICAgIAQIAASRAoGc2hhcmVzGAMgAygLMicucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlcXVlc3RCC7pICJIBBQgBEOgHIqIBChFRdW90YVNoYXJlUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSFQoEY29zdBgCIAEoBUIHukgEGgIoABIVCgR3YW50GAMgASgFQge6SAQaAigAEhYKBWNhcnJ5GAQgASgFQge6SAQaAigAEhkKCHJldHVybmVkGAUgASgFQge6SAQaAigAIk0KEkxlYXNlUXVvdGFSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlc3VsdCJ0ChBRdW90YVNoYXJlUmVzdWx0EjEKBXNoYXJlGAEgASgLMiAucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZUgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQiPwoPR2V0TGltaXRSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJCJEChBHZXRMaW1pdFJlc3BvbnNlEjAKCGRlY2lzaW9uGAEgASgLMh4ucmFnZW50cy5yYXRlbGltaXQudjEuRGVjaXNpb24i1wIKFFJlc2VydmVCdWRnZXRSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIyCgtyZXNlcnZhdGlvbhgCIAEoCUIdukgachgyFl5bQS1aYS16MC05Xy1dezE2LDY0fSQSogEKB2Ftb3VudHMYAyADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5CdWRnZXRBbW91bnRCbbpIaroBYAoYcmVzZXJ2ZV9idWRnZXQuZWFjaF9vbmNlEhptdXN0IG5hbWUgZWFjaCBidWRnZXQgb25jZRoodGhpcy5tYXAoYW1vdW50LCBhbW91bnQuYnVkZ2V0KS51bmlxdWUoKZIBBAgBEBASOAoDdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBAiAowUyAggBIkwKFVJlc2VydmVCdWRnZXRSZXNwb25zZRIzCgdidWRnZXRzGAEgAygLMiIucmFnZW50cy5yYXRlbGltaXQudjEuQnVkZ2V0U3RhdHVzIqACChhTZXR0bGVSZXNlcnZhdGlvblJlcXVlc3QSLAoDa2V5GAEgASgJQh+6SBxyGiABKIACMhNeW15ceDAwLVx4MWZceDdmXSokEjIKC3Jlc2VydmF0aW9uGAIgASgJQh26SBpyGDIWXltBLVphLXowLTlfLV17MTYsNjR9JBKhAQoEdXNlZBgDIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldEFtb3VudEJvukhsugFkChxzZXR0bGVfcmVzZXJ2YXRpb24uZWFjaF9vbmNlEhptdXN0IG5hbWUgZWFjaCBidWRnZXQgb25jZRoodGhpcy5tYXAoYW1vdW50LCBhbW91bnQuYnVkZ2V0KS51bmlxdWUoKZIBAhAQImEKGVNldHRsZVJlc2VydmF0aW9uUmVzcG9uc2USMwoHYnVkZ2V0cxgBIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldFN0YXR1cxIPCgdleHBpcmVkGAIgASgIIkEKEUdldEJ1ZGdldHNSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJCJJChJHZXRCdWRnZXRzUmVzcG9uc2USMwoHYnVkZ2V0cxgBIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldFN0YXR1czLWBgoQUmF0ZUxpbWl0U2VydmljZRJWCgVDaGVjaxIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkNoZWNrUmVxdWVzdBojLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkNoZWNrUmVzcG9uc2UiBMjzGAMSZQoKQmF0Y2hDaGVjaxInLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJhdGNoQ2hlY2tSZXF1ZXN0GigucmFnZW50cy5yYXRlbGltaXQudjEuQmF0Y2hDaGVja1Jlc3BvbnNlIgTI8xgDElwKB0FjcXVpcmUSJC5yYWdlbnRzLnJhdGVsaW1pdC52MS5BY3F1aXJlUmVxdWVzdBolLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXNwb25zZSIEyPMYAxJlCgpMZWFzZVF1b3RhEicucmFnZW50cy5yYXRlbGltaXQudjEuTGVhc2VRdW90YVJlcXVlc3QaKC5yYWdlbnRzLnJhdGVsaW1pdC52MS5MZWFzZVF1b3RhUmVzcG9uc2UiBMjzGAMSYgoIR2V0TGltaXQSJS5yYWdlbnRzLnJhdGVsaW1pdC52MS5HZXRMaW1pdFJlcXVlc3QaJi5yYWdlbnRzLnJhdGVsaW1pdC52MS5HZXRMaW1pdFJlc3BvbnNlIgeQAgHI8xgCEnEKDVJlc2VydmVCdWRnZXQSKi5yYWdlbnRzLnJhdGVsaW1pdC52MS5SZXNlcnZlQnVkZ2V0UmVxdWVzdBorLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlJlc2VydmVCdWRnZXRSZXNwb25zZSIHkAICyPMYAxJ9ChFTZXR0bGVSZXNlcnZhdGlvbhIuLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlNldHRsZVJlc2VydmF0aW9uUmVxdWVzdBovLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlNldHRsZVJlc2VydmF0aW9uUmVzcG9uc2UiB5ACAsjzGAMSaAoKR2V0QnVkZ2V0cxInLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkdldEJ1ZGdldHNSZXF1ZXN0GigucmFnZW50cy5yYXRlbGltaXQudjEuR2V0QnVkZ2V0c1Jlc3BvbnNlIgeQAgHI8xgCYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_ratelimit_v1_ratelimit]);
 
 /**
  * Asks whether one request may go on.
@@ -409,6 +409,177 @@ export const GetLimitResponseSchema: GenMessage<GetLimitResponse> = /*@__PURE__*
   messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 12);
 
 /**
+ * Asks for amounts of budgets.
+ *
+ * @generated from message ragents.ratelimit.v1.ReserveBudgetRequest
+ */
+export type ReserveBudgetRequest = Message<"ragents.ratelimit.v1.ReserveBudgetRequest"> & {
+  /**
+   * Whose budgets, 1 to 256 bytes without control characters.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * The caller's name for it, 16 to 64 letters, digits, '-' or '_', random.
+   *
+   * @generated from field: string reservation = 2;
+   */
+  reservation: string;
+
+  /**
+   * The amounts, each budget once, at most 16. Budgets that are not configured
+   * for the caller have no limit.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.BudgetAmount amounts = 3;
+   */
+  amounts: BudgetAmount[];
+
+  /**
+   * When the amounts come back if nobody settles, 1 second to 24 hours.
+   * Default 10 minutes.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 4;
+   */
+  ttl?: Duration | undefined;
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.ReserveBudgetRequest.
+ * Use `create(ReserveBudgetRequestSchema)` to create a new message.
+ */
+export const ReserveBudgetRequestSchema: GenMessage<ReserveBudgetRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 13);
+
+/**
+ * The amounts are held.
+ *
+ * @generated from message ragents.ratelimit.v1.ReserveBudgetResponse
+ */
+export type ReserveBudgetResponse = Message<"ragents.ratelimit.v1.ReserveBudgetResponse"> & {
+  /**
+   * What is left.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.BudgetStatus budgets = 1;
+   */
+  budgets: BudgetStatus[];
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.ReserveBudgetResponse.
+ * Use `create(ReserveBudgetResponseSchema)` to create a new message.
+ */
+export const ReserveBudgetResponseSchema: GenMessage<ReserveBudgetResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 14);
+
+/**
+ * Ends a reservation.
+ *
+ * @generated from message ragents.ratelimit.v1.SettleReservationRequest
+ */
+export type SettleReservationRequest = Message<"ragents.ratelimit.v1.SettleReservationRequest"> & {
+  /**
+   * Whose budgets, 1 to 256 bytes without control characters.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * The reservation.
+   *
+   * @generated from field: string reservation = 2;
+   */
+  reservation: string;
+
+  /**
+   * What was used, each budget once, at most 16; nothing of budgets that are
+   * not named.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.BudgetAmount used = 3;
+   */
+  used: BudgetAmount[];
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.SettleReservationRequest.
+ * Use `create(SettleReservationRequestSchema)` to create a new message.
+ */
+export const SettleReservationRequestSchema: GenMessage<SettleReservationRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 15);
+
+/**
+ * The reservation has ended.
+ *
+ * @generated from message ragents.ratelimit.v1.SettleReservationResponse
+ */
+export type SettleReservationResponse = Message<"ragents.ratelimit.v1.SettleReservationResponse"> & {
+  /**
+   * What is left.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.BudgetStatus budgets = 1;
+   */
+  budgets: BudgetStatus[];
+
+  /**
+   * Whether it had expired before.
+   *
+   * @generated from field: bool expired = 2;
+   */
+  expired: boolean;
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.SettleReservationResponse.
+ * Use `create(SettleReservationResponseSchema)` to create a new message.
+ */
+export const SettleReservationResponseSchema: GenMessage<SettleReservationResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 16);
+
+/**
+ * Asks about budgets.
+ *
+ * @generated from message ragents.ratelimit.v1.GetBudgetsRequest
+ */
+export type GetBudgetsRequest = Message<"ragents.ratelimit.v1.GetBudgetsRequest"> & {
+  /**
+   * Whose budgets, 1 to 256 bytes without control characters.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.GetBudgetsRequest.
+ * Use `create(GetBudgetsRequestSchema)` to create a new message.
+ */
+export const GetBudgetsRequestSchema: GenMessage<GetBudgetsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 17);
+
+/**
+ * The budgets of a key.
+ *
+ * @generated from message ragents.ratelimit.v1.GetBudgetsResponse
+ */
+export type GetBudgetsResponse = Message<"ragents.ratelimit.v1.GetBudgetsResponse"> & {
+  /**
+   * Every budget that is configured for the caller, by name.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.BudgetStatus budgets = 1;
+   */
+  budgets: BudgetStatus[];
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.GetBudgetsResponse.
+ * Use `create(GetBudgetsResponseSchema)` to create a new message.
+ */
+export const GetBudgetsResponseSchema: GenMessage<GetBudgetsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 18);
+
+/**
  * Token buckets with several windows a key (such as burst, per minute and per
  * hour), decided at once and shared by all replicas. A key belongs to the
  * caller's tenant. Its limit comes from the configuration: by the caller's
@@ -473,6 +644,41 @@ export const RateLimitService: GenService<{
     methodKind: "unary";
     input: typeof GetLimitRequestSchema;
     output: typeof GetLimitResponseSchema;
+  },
+  /**
+   * Holds amounts of budgets for work whose use is known only afterwards, such
+   * as a language model's tokens: all of them or none. A repeated call with the
+   * same reservation changes nothing. RESOURCE_EXHAUSTED with RetryInfo when a
+   * budget does not have its amount.
+   *
+   * @generated from rpc ragents.ratelimit.v1.RateLimitService.ReserveBudget
+   */
+  reserveBudget: {
+    methodKind: "unary";
+    input: typeof ReserveBudgetRequestSchema;
+    output: typeof ReserveBudgetResponseSchema;
+  },
+  /**
+   * Ends a reservation with what was used, which may be more than was held. A
+   * repeated call changes nothing. A reservation that expired gave its amounts
+   * back; what was used is still counted for an hour after. NOT_FOUND later.
+   *
+   * @generated from rpc ragents.ratelimit.v1.RateLimitService.SettleReservation
+   */
+  settleReservation: {
+    methodKind: "unary";
+    input: typeof SettleReservationRequestSchema;
+    output: typeof SettleReservationResponseSchema;
+  },
+  /**
+   * Tells what is left of a key's budgets.
+   *
+   * @generated from rpc ragents.ratelimit.v1.RateLimitService.GetBudgets
+   */
+  getBudgets: {
+    methodKind: "unary";
+    input: typeof GetBudgetsRequestSchema;
+    output: typeof GetBudgetsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_ragents_ratelimit_v1_rate_limit_service, 0);

@@ -6,6 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/ratelimit/v1/ratelimit.proto.
  */
 export const file_ragents_ratelimit_v1_ratelimit: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlbGltaXQucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxIsABCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cSEQoJdW5saW1pdGVkGAUgASgIEhAKCGRlZ3JhZGVkGAYgASgIEhMKC2ZhaWxfY2xvc2VkGAcgASgIIncKClF1b3RhU2hhcmUSDwoHZ3JhbnRlZBgBIAEoAxImCgN0dGwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoIZGVjaXNpb24YAyABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiKTAQoGV2luZG93EikKBnBlcmlvZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhINCgVsaW1pdBgCIAEoAxIQCghjYXBhY2l0eRgDIAEoAxIRCglyZW1haW5pbmcYBCABKAMSKgoHZnVsbF9pbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbip1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAESEQoNUFJJT1JJVFlfSElHSBACEhMKD1BSSU9SSVRZX05PUk1BTBADEhAKDFBSSU9SSVRZX0xPVxAEYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("CiRyYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlbGltaXQucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxIsABCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cSEQoJdW5saW1pdGVkGAUgASgIEhAKCGRlZ3JhZGVkGAYgASgIEhMKC2ZhaWxfY2xvc2VkGAcgASgIIncKClF1b3RhU2hhcmUSDwoHZ3JhbnRlZBgBIAEoAxImCgN0dGwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoIZGVjaXNpb24YAyABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiKTAQoGV2luZG93EikKBnBlcmlvZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhINCgVsaW1pdBgCIAEoAxIQCghjYXBhY2l0eRgDIAEoAxIRCglyZW1haW5pbmcYBCABKAMSKgoHZnVsbF9pbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJdCgxCdWRnZXRBbW91bnQSLQoGYnVkZ2V0GAEgASgJQh26SBpyGDIWXlthLXpdW2EtejAtOV9dezAsNjJ9JBIeCgZhbW91bnQYAiABKANCDrpICyIJGICglKWNHSgAInIKDEJ1ZGdldFN0YXR1cxIOCgZidWRnZXQYASABKAkSEAoIcmVzZXJ2ZWQYAiABKAMSEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIVChFQUklPUklUWV9DUklUSUNBTBABEhEKDVBSSU9SSVRZX0hJR0gQAhITCg9QUklPUklUWV9OT1JNQUwQAxIQCgxQUklPUklUWV9MT1cQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration]);
 
 /**
  * What was decided about one request.
@@ -167,6 +168,78 @@ export type Window = Message<"ragents.ratelimit.v1.Window"> & {
  */
 export const WindowSchema: GenMessage<Window> = /*@__PURE__*/
   messageDesc(file_ragents_ratelimit_v1_ratelimit, 2);
+
+/**
+ * An amount of one budget.
+ *
+ * @generated from message ragents.ratelimit.v1.BudgetAmount
+ */
+export type BudgetAmount = Message<"ragents.ratelimit.v1.BudgetAmount"> & {
+  /**
+   * The budget's name, such as "llm_tokens" (tokens that language models read
+   * and write) or "cost_microusd" (millionths of a US dollar).
+   *
+   * @generated from field: string budget = 1;
+   */
+  budget: string;
+
+  /**
+   * The amount in the budget's own unit, at most 10^12.
+   *
+   * @generated from field: int64 amount = 2;
+   */
+  amount: bigint;
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.BudgetAmount.
+ * Use `create(BudgetAmountSchema)` to create a new message.
+ */
+export const BudgetAmountSchema: GenMessage<BudgetAmount> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_ratelimit, 3);
+
+/**
+ * What is left of one budget.
+ *
+ * @generated from message ragents.ratelimit.v1.BudgetStatus
+ */
+export type BudgetStatus = Message<"ragents.ratelimit.v1.BudgetStatus"> & {
+  /**
+   * The budget's name.
+   *
+   * @generated from field: string budget = 1;
+   */
+  budget: string;
+
+  /**
+   * What open reservations hold of it.
+   *
+   * @generated from field: int64 reserved = 2;
+   */
+  reserved: bigint;
+
+  /**
+   * What is left, in the window that has the least.
+   *
+   * @generated from field: int64 remaining = 3;
+   */
+  remaining: bigint;
+
+  /**
+   * Every window of the budget, shortest period first. Reserved amounts count
+   * as taken.
+   *
+   * @generated from field: repeated ragents.ratelimit.v1.Window windows = 4;
+   */
+  windows: Window[];
+};
+
+/**
+ * Describes the message ragents.ratelimit.v1.BudgetStatus.
+ * Use `create(BudgetStatusSchema)` to create a new message.
+ */
+export const BudgetStatusSchema: GenMessage<BudgetStatus> = /*@__PURE__*/
+  messageDesc(file_ragents_ratelimit_v1_ratelimit, 4);
 
 /**
  * Who goes first. Inside one priority it is first come, first served.

@@ -1,0 +1,51 @@
+import { END, START, StateGraph } from "@langchain/langgraph";
+import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
+import { asksSomething } from "../asks.js";
+import { actNode } from "../nodes/act.js";
+import { answerNode } from "../nodes/answer.js";
+import { retrieveNode } from "../nodes/retrieve.js";
+import { rewriteNode } from "../nodes/rewrite.js";
+import { concludeNode, REACT_PROMPT_VERSION, thinkNode } from "../nodes/think.js";
+import { RunState, type RunStateValue } from "../state.js";
+import { searchKnowledgeBase } from "../tools/search-knowledge-base.js";
+import type { AgentDeps, AgentKind } from "./agent-kind.js";
+
+/** Times that the model may think and act before it must answer. */
+export const MAX_ROUNDS = 10;
+
+/**
+ * Thinks, acts and observes, at most 10 rounds, then finalizes. The model calls the tools; the built-in one calls none,
+ * and searches once with the question.
+ */
+export const reactAgent: AgentKind = {
+  type: "react",
+  description: "Lets the model search and use tools in up to 10 rounds until it can answer.",
+  version: `react-1 ${REACT_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  lastNode: "finalize",
+  build: (deps) => {
+    const tools = [searchKnowledgeBase(deps.rag), ...deps.tools];
+    return new StateGraph(RunState)
+      .addNode("think", thinkNode(deps, tools))
+      .addNode("act", actNode(tools))
+      .addNode("finalize", concludeNode(deps))
+      .addNode("rewrite", rewriteNode(deps))
+      .addNode("search", retrieveNode(deps))
+      .addNode("quote", answerNode(deps))
+      .addConditionalEdges(START, (state) => (thinks(deps, state) ? "think" : "rewrite"), ["think", "rewrite"])
+      .addConditionalEdges("think", ({ reply }) => (reply === null ? "act" : END), ["act", END])
+      .addConditionalEdges("act", (state) => (rounds(state) < MAX_ROUNDS ? "think" : "finalize"), ["think", "finalize"])
+      .addEdge("finalize", END)
+      .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "search" : "quote"), ["search", "quote"])
+      .addEdge("search", "quote")
+      .addEdge("quote", END)
+      .compile({ checkpointer: deps.checkpointer });
+  },
+};
+
+function thinks({ models }: AgentDeps, { settings }: RunStateValue): boolean {
+  return models.languageModel(settings.model) !== undefined;
+}
+
+function rounds({ work }: RunStateValue): number {
+  return work.filter((message) => message.type === "ai").length;
+}

@@ -1,0 +1,207 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { silentLogger } from "../../../runtime/logger.js";
+import type { Embedder } from "../../../runtime/embedding/embedder.js";
+import type { SqlDatabase } from "../../../runtime/sql/database.js";
+import { openPglite } from "../../../runtime/sql/pglite.js";
+import { Analyzer } from "../../../runtime/terms/terms.js";
+import { ManualClock } from "../../../tests/manual-clock.js";
+import { withDefaults } from "../settings.js";
+import { openSqlStore } from "../store/sql-store.js";
+import type { CollectionRecord, JobRecord, RagStore } from "../store/store.js";
+import { JobChanges } from "./job-changes.js";
+import { JobStarter } from "./start-job.js";
+import { watchJob } from "./watch-job.js";
+import { IngestionWorker } from "./worker.js";
+
+const tenant = "tenant";
+let db: SqlDatabase;
+let store: RagStore;
+let collection: CollectionRecord;
+let clock: ManualClock;
+const running: IngestionWorker[] = [];
+
+beforeAll(async () => {
+  db = await openPglite();
+  store = await openSqlStore(db);
+});
+
+afterEach(async () => {
+  await until(Promise.all(running.splice(0).map((worker) => worker.stop())));
+});
+
+afterAll(() => db.close());
+
+let made = 0;
+async function begin(): Promise<void> {
+  clock = new ManualClock(Date.UTC(2026, 0, 1) + made * 3_600_000);
+  made += 1;
+  collection = (await store.createCollection({ tenant, id: `c${made}` }, withDefaults({}), new Date(clock.now())))!;
+}
+
+/** An embedder that does `before` first, each time. */
+function embedder(before: (signal?: AbortSignal) => Promise<void> | void): Embedder {
+  return {
+    model: "static-256",
+    dimension: 256,
+    async embed(texts, signal) {
+      await before(signal);
+      return texts.map(() => new Float32Array(256).fill(1 / 16));
+    },
+  };
+}
+
+function startWorker(used: Embedder = embedder(() => {})): { worker: IngestionWorker; changes: JobChanges } {
+  const changes = new JobChanges();
+  const worker = new IngestionWorker({
+    store,
+    clock,
+    logger: silentLogger,
+    toolsFor: () => ({ embedder: used, analyzer: new Analyzer("english") }),
+    onChange: (jobId) => changes.announce(jobId),
+    onIndexed: () => {},
+  });
+  worker.start();
+  running.push(worker);
+  return { worker, changes };
+}
+
+async function queue(ids: string[]): Promise<JobRecord> {
+  const starter = new JobStarter({ store, clock, folders: [], onQueued: () => {} });
+  const documents = ids.map((id) => ({ id, text: `Text of ${id}.`, mimeType: "", metadata: {} }));
+  return starter.ingestInline(collection, documents as never, {}, "");
+}
+
+/** Lets the time pass until a promise has settled. */
+async function until<T>(promise: Promise<T>): Promise<T> {
+  let settled = false;
+  const mark = () => (settled = true);
+  promise.then(mark, mark);
+  while (!settled) {
+    await clock.advance(100);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return promise;
+}
+
+async function untilJob(id: string, condition: (job: JobRecord) => boolean): Promise<JobRecord> {
+  for (let looks = 0; looks < 2_000; looks += 1) {
+    const job = (await store.getJob(tenant, id))!;
+    if (condition(job)) return job;
+    await clock.advance(100);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return expect.fail("the job did not get there");
+}
+
+const ended = (job: JobRecord) => job.endTime !== undefined;
+const documentCount = async () => (await store.getCollection(collection))!.documentCount;
+
+describe("a worker", () => {
+  test("tries again what fails now and then", async () => {
+    await begin();
+    let calls = 0;
+    startWorker(embedder(() => {
+      calls += 1;
+      if (calls <= 3) throw new Error("the model is away");
+    }));
+    const { id } = await queue(["a", "b"]);
+    expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED", doneDocuments: 2, failedDocuments: 0 });
+    expect(calls).toBe(4);
+  });
+
+  test("comes back later to a job whose model is away for longer, and loses none of its documents", async () => {
+    await begin();
+    let away = true;
+    startWorker(embedder(() => {
+      if (away) throw new Error("the model is away");
+    }));
+    const { id } = await queue(["a"]);
+    const from = clock.now();
+    while (clock.now() < from + 8_000) await clock.advance(500).then(() => store.ping());
+    expect(await store.getJob(tenant, id)).toMatchObject({ state: "RUNNING", doneDocuments: 0 });
+    away = false;
+    expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED", doneDocuments: 1, failedDocuments: 0 });
+  });
+
+  test("gives up a job that has cost several workers, and says so", async () => {
+    await begin();
+    const { id } = await queue(["a"]);
+    for (let deaths = 0; deaths < 5; deaths += 1) {
+      await store.claimJob(`dead ${deaths}`, new Date(clock.now()), new Date(clock.now() + 1_000));
+      await clock.advance(2_000);
+    }
+    startWorker();
+    const job = await untilJob(id, ended);
+    expect(job).toMatchObject({ state: "FAILED", failedDocuments: 1, failures: [{ documentId: "a", reason: "INTERNAL" }] });
+    expect(job.failures[0]!.message).toContain("smaller jobs");
+  });
+
+  test("takes over from one that died when its lease is over, not before", async () => {
+    await begin();
+    const { id } = await queue(["a"]);
+    const dead = await store.claimJob("dead", new Date(clock.now()), new Date(clock.now() + 15_000));
+    const lease = clock.now() + 15_000;
+    startWorker();
+    while (clock.now() < lease - 1_000) await clock.advance(500).then(() => store.ping());
+    expect((await store.getJob(tenant, id))!.doneDocuments).toBe(0);
+    expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED" });
+    await expect(store.renewLease(dead!.lease, { phase: "NONE" }, new Date(clock.now()))).rejects.toThrow();
+  });
+
+  test("keeps its lease as long as it works", async () => {
+    await begin();
+    let finish = () => {};
+    const work = new Promise<void>((resolve) => (finish = resolve));
+    startWorker(embedder(() => work));
+    const { id } = await queue(["a"]);
+    await untilJob(id, ({ state }) => state === "RUNNING");
+    for (const from = clock.now(); clock.now() < from + 60_000; ) {
+      await clock.advance(1_000);
+      await store.ping();
+      expect(await store.claimJob("other", new Date(clock.now()), new Date(clock.now() + 1_000))).toBeUndefined();
+    }
+    finish();
+    expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED" });
+  });
+
+  test("stops at once when its job is cancelled, and leaves nothing of it", async () => {
+    await begin();
+    const { worker } = startWorker(embedder((signal) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)))));
+    const { id } = await queue(["a"]);
+    await untilJob(id, () => worker.phaseOf(id) === "EMBEDDING");
+    await store.cancelJob(tenant, id, new Date(clock.now()));
+    worker.abandon(id);
+    await untilJob(id, () => worker.phaseOf(id) === undefined);
+    expect(await store.getJob(tenant, id)).toMatchObject({ state: "CANCELLED", doneDocuments: 0 });
+    expect(await documentCount()).toBe(0);
+  });
+
+  test("that is stopped gives its job back, and the next goes on with it", async () => {
+    await begin();
+    const { worker } = startWorker(embedder((signal) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)))));
+    const { id } = await queue(["a"]);
+    await untilJob(id, () => worker.phaseOf(id) === "EMBEDDING");
+    await until(worker.stop());
+    expect(await store.getJob(tenant, id)).toMatchObject({ state: "RUNNING", phase: "NONE" });
+    const before = clock.now();
+    startWorker();
+    expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED" });
+    expect(clock.now() - before).toBeLessThan(10_000);
+  });
+});
+
+test("a watched job is sent as it is, after every change, and to its end", async () => {
+  await begin();
+  const { worker, changes } = startWorker();
+  const { id } = await queue(["a", "b"]);
+  const seen: JobRecord[] = [];
+  const watching = (async () => {
+    const deps = { store, changes, clock, phaseOf: (jobId: string) => worker.phaseOf(jobId) };
+    for await (const job of watchJob(deps, tenant, id, new AbortController().signal)) seen.push(job);
+  })();
+  await until(watching);
+  expect(seen[0]!.state).toBe("QUEUED");
+  expect(seen.at(-1)).toMatchObject({ state: "SUCCEEDED", doneDocuments: 2 });
+  expect(seen.some(({ state, phase }) => state === "RUNNING" && phase !== "NONE")).toBe(true);
+  expect(new Set(seen.map((job) => JSON.stringify(job))).size).toBe(seen.length);
+});

@@ -1,18 +1,13 @@
-import { Cluster } from "ioredis";
 import { afterAll, beforeAll, describe } from "vitest";
 import { silentLogger } from "../../runtime/logger.js";
-import { openRedis, type RedisClient } from "../../runtime/redis.js";
+import { openRedis } from "../../runtime/redis.js";
 import { redisFound, startRedis } from "../../tests/servers/redis.js";
 import { startRedisCluster } from "../../tests/servers/redis-cluster.js";
 import { describeCheckpointStore, SUITE_TTL_MS } from "./store.suite.js";
 import { openRedisCheckpointStore } from "./store-redis.js";
+import { clearRedis } from "./store-redis.suite.js";
 
 const found = await redisFound();
-
-async function clear(client: RedisClient): Promise<void> {
-  const masters = client instanceof Cluster ? client.nodes("master") : [client];
-  await Promise.all(masters.map((node) => node.flushdb()));
-}
 
 describe.skipIf(!found).each([
   { name: "Redis", start: () => startRedis({ own: true }) },
@@ -26,6 +21,6 @@ describe.skipIf(!found).each([
 
   describeCheckpointStore(`the checkpoint store on ${name}`, async () => {
     const client = openRedis(server.url, { logger: silentLogger });
-    return { store: openRedisCheckpointStore({ client, ttlMs: SUITE_TTL_MS }), clear: () => clear(client) };
+    return { store: openRedisCheckpointStore({ client, ttlMs: SUITE_TTL_MS }), clear: () => clearRedis(client) };
   });
 });

@@ -4,7 +4,7 @@ import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
 import { chunkIdOf } from "./messages.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
-import type { CollectionRecord } from "./store/store.js";
+import type { CollectionRecord, Viewer } from "./store/store.js";
 
 /** A question of its own leaves no room for invention. */
 const TEMPERATURE = 0;
@@ -21,8 +21,13 @@ export class Answers {
   }
 
   /** The answer of the default model, in words that cite the passages it was given. */
-  async answer(collection: CollectionRecord, question: Question, signal: AbortSignal): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
-    const { chunks } = await this.#retriever.retrieve(collection, question, signal);
+  async answer(
+    collection: CollectionRecord,
+    viewer: Viewer,
+    question: Question,
+    signal: AbortSignal,
+  ): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
+    const { chunks } = await this.#retriever.retrieve(collection, viewer, question, signal);
     const answerer = this.#models.answerer();
     const { text, citations, usage } = await wholeAnswer(
       answerer.answer({

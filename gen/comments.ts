@@ -522,6 +522,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.errors.v1.ErrorReason.ERROR_REASON_CHECKPOINT_NOT_FOUND": "No checkpoint of that id, or none at all.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_CHECKPOINT_DAMAGED": "The stored bytes of a checkpoint are damaged; earlier ones may be readable.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_THREAD_EXISTS": "The thread that a copy was to make exists.",
+  "ragents.errors.v1.ErrorReason.ERROR_REASON_CHECKPOINT_STORE_FULL": "The checkpoint service's store has no room; delete threads or give it more.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_BUCKET_EMPTY": "Not enough tokens in the bucket; google.rpc.RetryInfo says when there will be.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_COST_ABOVE_CAPACITY": "The cost is above what the bucket can ever hold: the request can never pass.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_RATE_LIMIT_UNAVAILABLE": "The rate limiter's store does not answer and the limit is fail-closed.",

@@ -20,6 +20,7 @@ import { VERSION } from "../runtime/version.js";
 import { type GatewayConfig, isLoopback, loadGatewayConfig } from "./config.js";
 import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
+import { httpMetrics } from "./http-metrics.js";
 import { comments } from "../gen/comments.js";
 import { toOpenApi } from "./openapi/document.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
@@ -66,13 +67,17 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
 
   const timeoutMs = (method: DescMethod) => timeoutOf(method, config);
   const services = [...PUBLIC_SERVICES, GatewayService];
+  const http = httpMetrics(host.metrics.registry, host.clock);
   const transcoder = createTranscoder({
     services,
     transport: (service) => transportOf(service.typeName),
     errorDomain: ERROR_DOMAIN,
     // Document ids hold slashes, which generated clients escape.
     decodeSlashes: true,
-    requestHeaders: (request) => ({ [REQUEST_ID_HEADER]: String(request.headers[REQUEST_ID_HEADER]) }),
+    requestHeaders: (request, method) => {
+      http.name(request, rpcName(method));
+      return { [REQUEST_ID_HEADER]: String(request.headers[REQUEST_ID_HEADER]) };
+    },
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
     cors: { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] },
@@ -107,13 +112,18 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
     readMaxBytes: config.RAGENTS_MAX_BODY_BYTES,
     fallback: rest as never,
   });
+  /** RPCs by the paths that Connect and gRPC-Web call them at. */
+  const rpcs = new Map(services.flatMap(({ methods }) => methods.map((method) => [`/${rpcName(method)}`, rpcName(method)])));
   // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
   const limits = { maxHeaderSize: 16 * 1024, requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
   const server = createServer(limits, (request, response) => {
     const id = requestId(request);
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);
+    http.observe(request, response);
     if (config.loopback && !isLoopback(hostName(request))) return refuseForeignHost(response);
+    const called = rpcs.get((request.url ?? "").split("?")[0]!);
+    if (called !== undefined) http.name(request, called);
     connect(request, response);
   });
   const port = await listen(server, config);
@@ -126,6 +136,10 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
       for (const { transport } of backends) transport.close();
     },
   };
+}
+
+function rpcName(method: DescMethod): string {
+  return `${method.parent.typeName}/${method.name}`;
 }
 
 function timeoutOf(method: DescMethod, config: GatewayConfig): number {

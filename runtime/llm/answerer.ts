@@ -34,6 +34,8 @@ export interface AnswerRequest {
   readonly history?: readonly BaseMessageLike[];
   /** Best first; may be empty. */
   readonly passages: readonly Passage[];
+  /** What a model worked out about the passages before; empty for nothing. */
+  readonly notes?: string;
   /** 0 to 2. */
   readonly temperature: number;
   /** The most tokens that a model may write. */

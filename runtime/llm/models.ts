@@ -6,6 +6,7 @@ import { meshError } from "../errors.js";
 import type { Answerer } from "./answerer.js";
 import { EXTRACTIVE_MODEL, extractiveAnswerer } from "./extractive/extractive-answerer.js";
 import type { LanguageModel } from "./language-model.js";
+import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
 
@@ -53,7 +54,7 @@ export function openModels(config: ModelsConfig, registry?: Registry): Models {
 /** Models from a list; the first is the default, the built-in one comes last. */
 export function modelsOf(list: readonly LanguageModel[], registry?: Registry): Models {
   const invented = registry && inventedCounter(registry);
-  const byName = new Map(list.map((model) => [model.name, model]));
+  const byName = new Map(list.map((model) => [model.name, registry === undefined ? model : measuredModel(model, registry)]));
   const names = [...byName.keys(), EXTRACTIVE_MODEL];
   const builtIn = extractiveAnswerer();
   const defaultModel = names[0] as string;

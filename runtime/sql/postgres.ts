@@ -1,4 +1,5 @@
 import pg from "pg";
+import { Gauge, type Registry } from "prom-client";
 import type { SqlDatabase, SqlSession } from "./database.js";
 
 const INT8 = 20;
@@ -11,6 +12,8 @@ export interface PostgresOptions {
   maxConnections?: number;
   /** How long to wait for a free or new connection, in milliseconds. Default 5,000. */
   connectTimeoutMs?: number;
+  /** Where the pool's connections are shown, and the name that their metrics begin with. */
+  metrics?: { registry: Registry; prefix: string };
   /** Called when an idle connection breaks; the pool opens new ones by itself. */
   onIdleError?: (error: Error) => void;
 }
@@ -29,7 +32,12 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
     types,
   });
   // Without a listener a server restart would end the process.
-  pool.on("error", (error) => options.onIdleError?.(error));
+  pool.on("error", (error) => {
+    // The pool hangs the whole connection on its error, which would go to the log with it.
+    delete (error as { client?: unknown }).client;
+    options.onIdleError?.(error);
+  });
+  if (options.metrics !== undefined) showPool(pool, options.metrics);
   let closing: Promise<void> | undefined;
 
   return {
@@ -72,6 +80,27 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
       return closing;
     },
   };
+}
+
+function showPool(pool: pg.Pool, { registry, prefix }: { registry: Registry; prefix: string }): void {
+  new Gauge({
+    name: `${prefix}_postgres_connections`,
+    help: "Connections of this replica's pool, by state: busy or idle.",
+    labelNames: ["state"],
+    registers: [registry],
+    collect() {
+      this.set({ state: "busy" }, pool.totalCount - pool.idleCount);
+      this.set({ state: "idle" }, pool.idleCount);
+    },
+  });
+  new Gauge({
+    name: `${prefix}_postgres_waiting`,
+    help: "Queries of this replica that wait for a connection.",
+    registers: [registry],
+    collect() {
+      this.set(pool.waitingCount);
+    },
+  });
 }
 
 /** pg sends a Uint8Array as JSON text unless it is a Buffer. */

@@ -41,7 +41,19 @@ export interface RunResult {
 
 /** What a run adds to its thread's state: new messages, and nothing of what the last question left. */
 export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
-  return { messages, settings: run.settings, question: "", usage: NO_USAGE, work: null, passages: [], epoch: null, reply: null };
+  return {
+    messages,
+    settings: run.settings,
+    question: "",
+    usage: NO_USAGE,
+    work: null,
+    parts: [],
+    notes: "",
+    failure: null,
+    passages: [],
+    epoch: null,
+    reply: null,
+  };
 }
 
 export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage }: RunAnswer, cached: boolean): RunResult {

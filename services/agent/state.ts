@@ -19,6 +19,12 @@ export const RunState = Annotation.Root({
   }),
   /** Tokens that the steps before the answer took. */
   usage: Annotation<Usage>,
+  /** What the question asks, one by one; empty for a simple question. */
+  parts: Annotation<string[]>,
+  /** What the model worked out before it answers; empty when it did not. */
+  notes: Annotation<string>,
+  /** The failure that the error handler has to deal with. */
+  failure: Annotation<Failure | null>,
   passages: Annotation<Passage[]>,
   /** The collection's epoch that the passages are of; null when nothing was retrieved. */
   epoch: Annotation<string | null>,
@@ -35,6 +41,15 @@ export interface RunAnswer {
   citations: readonly Citation[];
   model: string;
   usage: Usage;
+}
+
+/** A step that failed, in a form that a checkpoint can keep. */
+export interface Failure {
+  readonly node: string;
+  /** google.rpc.Status in base64. */
+  readonly status: string;
+  /** Failures in this run, this one included. */
+  readonly count: number;
 }
 
 /** A step of an agent's graph. */

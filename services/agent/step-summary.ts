@@ -3,10 +3,17 @@ import type { RunStateUpdate } from "./state.js";
 
 /** What came of a step, for people to read. */
 export function summaryOf(name: string, update: RunStateUpdate): string {
+  if (update.failure) return "Failed.";
   switch (name) {
+    case "process_input": {
+      const parts = (update.parts as string[] | undefined) ?? [];
+      return parts.length > 1 ? `Asks: ${parts.join(" ")}` : "Read the question.";
+    }
     case "rewrite":
+    case "query_rewriting":
       return `Understood as: ${String(update.question ?? "")}`;
     case "retrieve":
+    case "rag_retrieval":
     case "search":
       return `Found ${counted((update.passages as unknown[] | undefined)?.length ?? 0, "passage")}.`;
     case "think":
@@ -16,7 +23,12 @@ export function summaryOf(name: string, update: RunStateUpdate): string {
     case "answer":
     case "finalize":
     case "quote":
+    case "generate_response":
       return "Wrote the answer.";
+    case "reasoning":
+      return "Worked out what the passages say.";
+    case "handle_error":
+      return "Found a way around the failure.";
     default:
       return `Did ${name}.`;
   }

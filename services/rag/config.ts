@@ -5,6 +5,8 @@ import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.
 export interface RagConfig {
   host: string;
   port: number;
+  /** What this replica does: everything, or only one side, so that each can have its own number of replicas. */
+  role: "all" | "serve" | "ingest";
   /** pglite:[FOLDER], memory: or postgres:// */
   url: string;
   /** Most connections to PostgreSQL. */
@@ -27,6 +29,7 @@ const schema = z.object({
     .string()
     .regex(/^(pglite:.*|memory:|postgres(ql)?:\/\/.+)$/, "give pglite:FOLDER, postgres://USER@HOST/DATABASE or memory:")
     .default("pglite:"),
+  RAGENTS_RAG_ROLE: z.enum(["all", "serve", "ingest"], "give all, serve (calls) or ingest (jobs)").default("all"),
   RAGENTS_RAG_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
   RAGENTS_INGEST_ROOTS: commaList(["."]),
   RAGENTS_RAG_INDEX_MEMORY_MB: integer({ default: 1_000, min: 16, max: 1_000_000, unit: "megabytes" }),
@@ -38,6 +41,7 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
   return {
     host: values.RAGENTS_HOST,
     port: values.RAGENTS_RAG_PORT,
+    role: values.RAGENTS_RAG_ROLE,
     url: values.RAGENTS_RAG_URL,
     maxConnections: values.RAGENTS_RAG_MAX_CONNECTIONS,
     dataDir: values.RAGENTS_DATA_DIR,

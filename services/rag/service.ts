@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { Gauge } from "prom-client";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { openModels } from "../../runtime/llm/models.js";
-import type { Logger } from "../../runtime/logger.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import type { SqlDatabase } from "../../runtime/sql/database.js";
@@ -20,6 +20,7 @@ import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
 import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
+import { measuredStore } from "./store-metrics.js";
 import { openSqlStore } from "./store/sql-store.js";
 
 /**
@@ -32,9 +33,9 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const logger = host.logger.child({ service: "rag" });
   const folders = await openAllowedFolders(config.ingestRoots);
   const embedders = await openEmbedders();
-  const db = await openDatabase(config, logger, shared.sql);
+  const db = await openDatabase(config, host, shared.sql);
   try {
-    const store = await openSqlStore(db);
+    const store = measuredStore(await openSqlStore(db), metrics.registry, clock);
     const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
     const changes = new JobChanges();
     const merger = new Merger(store, logger);
@@ -52,6 +53,14 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const indexes = new LoadedIndexes(store, {
       budgetBytes: config.indexBudgetBytes,
       dimensionOf: (model) => embedderFor(embedders, model).dimension,
+    });
+    new Gauge({
+      name: "rag_index_bytes",
+      help: "Memory of the indexes that this replica has loaded.",
+      registers: [metrics.registry],
+      collect() {
+        this.set(indexes.byteLength);
+      },
     });
     const retriever = new Retriever({
       store,
@@ -77,7 +86,8 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       services: [mount(RagService, handlers)],
       interceptors: serverInterceptors({ logger, metrics, clock }),
     });
-    worker.start();
+    // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
+    if (config.role !== "serve") worker.start();
     return {
       name: "rag",
       address: server.address,
@@ -98,10 +108,14 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   }
 }
 
-async function openDatabase(config: RagConfig, logger: Logger, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
+async function openDatabase(config: RagConfig, { logger, metrics }: ServiceHost, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
   if (config.url.startsWith("postgres")) {
-    const onIdleError = (err: Error) => logger.warn("database_connection_lost", { err });
-    return openPostgres({ url: config.url, maxConnections: config.maxConnections, onIdleError });
+    return openPostgres({
+      url: config.url,
+      maxConnections: config.maxConnections,
+      metrics: { registry: metrics.registry, prefix: "rag" },
+      onIdleError: (err) => logger.warn("database_connection_lost", { service: "rag", err }),
+    });
   }
   if (config.url === "memory:") return openPglite();
   const folder = config.url.slice("pglite:".length);

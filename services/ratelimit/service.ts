@@ -12,6 +12,7 @@ import type { BudgetStore } from "./budgets/store.js";
 import { openMemoryBudgets } from "./budgets/store-memory.js";
 import { openRedisBudgets } from "./budgets/store-redis.js";
 import { loadRateLimitConfig, type RateLimitConfig } from "./config.js";
+import { decisionMetrics } from "./decision-metrics.js";
 import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
 import type { Limits } from "./limits.js";
@@ -76,7 +77,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
       mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock })),
       mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),
     ],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
   });
 
   return {

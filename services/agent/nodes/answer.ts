@@ -2,6 +2,7 @@ import type { Answer } from "../../../runtime/llm/answerer.js";
 import { EXTRACTIVE_MODEL } from "../../../runtime/llm/extractive/extractive-answerer.js";
 import { addUsage, NO_USAGE } from "../../../runtime/llm/language-model.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
+import { answerParts } from "../answer-parts.js";
 import { asksSomething } from "../asks.js";
 import { answerMessage } from "../conversation.js";
 import type { Node, NodeEvent, RunStateValue } from "../state.js";
@@ -24,7 +25,7 @@ export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock"
 }
 
 async function write(
-  { messages, question, passages, settings }: RunStateValue,
+  { messages, question, parts, notes, passages, settings }: RunStateValue,
   tell: (event: NodeEvent) => void,
   models: AgentDeps["models"],
   signal: AbortSignal | undefined,
@@ -34,15 +35,18 @@ async function write(
     return { text: SMALL_TALK_REPLY, citations: [], usage: NO_USAGE };
   }
   const said = messages.at(-1)?.text ?? question;
-  const events = models.answerer(settings.model).answer({
+  const answerer = models.answerer(settings.model);
+  const request = {
     // The built-in answerer does not read the history, which the rewritten question stands for.
     question: settings.model === EXTRACTIVE_MODEL ? question : said,
     history: messages.slice(-HISTORY_MESSAGES, -1),
     passages,
+    notes,
     temperature: settings.temperature,
     maxTokens: settings.maxTokens,
     signal,
-  });
+  };
+  const events = settings.model === EXTRACTIVE_MODEL && parts.length > 1 ? answerParts(answerer, parts, request) : answerer.answer(request);
   for (;;) {
     const step = await events.next();
     if (step.done === true) return step.value;

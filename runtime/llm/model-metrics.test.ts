@@ -1,0 +1,70 @@
+import { AIMessageChunk } from "@langchain/core/messages";
+import { Registry } from "prom-client";
+import { expect, test } from "vitest";
+import { ManualClock } from "../../tests/manual-clock.js";
+import type { LanguageModel } from "./language-model.js";
+import { measuredModel } from "./model-metrics.js";
+
+function setUp() {
+  const clock = new ManualClock();
+  const registry = new Registry();
+  const ended = { count: 0 };
+  const model: LanguageModel = {
+    name: "m",
+    async *stream({ maxTokens }) {
+      try {
+        await clock.advance(300);
+        yield "first ";
+        await clock.advance(700);
+        if (maxTokens === 1) throw new Error("the model failed");
+        yield "second";
+      } finally {
+        ended.count += 1;
+      }
+      return { message: new AIMessageChunk("first second"), text: "first second", usage: { inputTokens: 20, outputTokens: 2 } };
+    },
+  };
+  const values = async (name: string) => (await registry.getMetricsAsJSON()).find((metric) => metric.name === name)?.values ?? [];
+  const sum = async (name: string) => (await values(name)).find((value) => "metricName" in value && value.metricName === `${name}_sum`)?.value;
+  return { model: measuredModel(model, registry, clock), again: () => measuredModel(model, registry, clock), values, sum, ended };
+}
+
+const request = { messages: [], temperature: 0, maxTokens: 100 };
+
+test("passes text and reply on, and counts tokens, the first text and the whole", async () => {
+  const { model, values, sum } = setUp();
+  const stream = model.stream(request);
+  const texts: string[] = [];
+  for (;;) {
+    const step = await stream.next();
+    if (step.done === true) {
+      expect(step.value.text).toBe("first second");
+      break;
+    }
+    texts.push(step.value);
+  }
+  expect(texts).toEqual(["first ", "second"]);
+  expect(await values("llm_requests_total")).toEqual([{ labels: { model: "m", outcome: "ok" }, value: 1 }]);
+  expect(await values("llm_tokens_total")).toEqual([
+    { labels: { model: "m", direction: "input" }, value: 20 },
+    { labels: { model: "m", direction: "output" }, value: 2 },
+  ]);
+  expect(await sum("llm_first_token_seconds")).toBeCloseTo(0.3);
+  expect(await sum("llm_request_duration_seconds")).toBeCloseTo(1);
+});
+
+test("counts failures and readers that leave, in one set of metrics for all models of a registry", async () => {
+  const { model, again, values, ended } = setUp();
+  await expect(async () => {
+    for await (const _ of model.stream({ ...request, maxTokens: 1 })) void _;
+  }).rejects.toThrow("the model failed");
+  for await (const _ of again().stream(request)) {
+    void _;
+    break;
+  }
+  expect(await values("llm_requests_total")).toEqual([
+    { labels: { model: "m", outcome: "error" }, value: 1 },
+    { labels: { model: "m", outcome: "abandoned" }, value: 1 },
+  ]);
+  expect(ended.count).toBe(2);
+});

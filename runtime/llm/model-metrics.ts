@@ -1,0 +1,77 @@
+import { Counter, Histogram, type Registry } from "prom-client";
+import { type Clock, systemClock } from "../clock.js";
+import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
+
+const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
+
+/** The model, with its requests, tokens and times counted. Several services of a process share the metrics. */
+export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock): LanguageModel {
+  const metrics = metricsOf.get(registry) ?? createMetrics(registry);
+  metricsOf.set(registry, metrics);
+  const { name } = model;
+  return {
+    name,
+    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
+      const started = clock.monotonic();
+      const seconds = () => (clock.monotonic() - started) / 1000;
+      let outcome = "abandoned";
+      let silent = true;
+      const stream = model.stream(request);
+      try {
+        for (;;) {
+          const step = await stream.next();
+          if (silent) metrics.firstToken.observe({ model: name }, seconds());
+          silent = false;
+          if (step.done === true) {
+            outcome = "ok";
+            metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
+            metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
+            return step.value;
+          }
+          yield step.value;
+        }
+      } catch (error) {
+        outcome = request.signal?.aborted ? "abandoned" : "error";
+        throw error;
+      } finally {
+        // A reader that leaves ends the model's stream too.
+        await stream.return({} as ModelReply);
+        metrics.requests.inc({ model: name, outcome });
+        metrics.duration.observe({ model: name }, seconds());
+      }
+    },
+  };
+}
+
+function createMetrics(registry: Registry) {
+  const registers = [registry];
+  const buckets = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300];
+  return {
+    requests: new Counter({
+      name: "llm_requests_total",
+      help: "Requests to language models, by outcome: ok, error, or abandoned by the caller.",
+      labelNames: ["model", "outcome"],
+      registers,
+    }),
+    tokens: new Counter({
+      name: "llm_tokens_total",
+      help: "Tokens as the models counted them, by direction: input or output.",
+      labelNames: ["model", "direction"],
+      registers,
+    }),
+    firstToken: new Histogram({
+      name: "llm_first_token_seconds",
+      help: "Time from a request to the first text of the reply.",
+      labelNames: ["model"],
+      buckets,
+      registers,
+    }),
+    duration: new Histogram({
+      name: "llm_request_duration_seconds",
+      help: "Time from a request to the end of the reply.",
+      labelNames: ["model"],
+      buckets,
+      registers,
+    }),
+  };
+}

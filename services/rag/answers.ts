@@ -1,10 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
 import { chunkIdOf } from "./messages.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
-import type { CollectionRecord, Viewer } from "./store/store.js";
+import type { CollectionRecord } from "./store/store.js";
 
 /** A question of its own leaves no room for invention. */
 const TEMPERATURE = 0;

@@ -3,6 +3,7 @@ import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { invalidField } from "../../runtime/errors.js";
+import { currentViewer } from "../../runtime/identity/viewer.js";
 import type { Answers } from "./answers.js";
 import type { Embedders } from "./embedders.js";
 import {
@@ -22,7 +23,6 @@ import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessa
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
 import type { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { questionOf, type Retriever } from "./retrieval/retriever.js";
-import { currentViewer } from "./viewer.js";
 import { DEFAULT_COLLECTION, withDefaults } from "./settings.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 

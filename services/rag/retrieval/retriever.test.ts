@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { InlineDocumentSchema } from "../../../gen/ragents/rag/v1/rag_pb.js";
 import { systemClock } from "../../../runtime/clock.js";
 import { loadStaticEmbedder } from "../../../runtime/embedding/static-embedder.js";
+import type { Viewer } from "../../../runtime/identity/viewer.js";
 import { silentLogger } from "../../../runtime/logger.js";
 import type { SqlDatabase } from "../../../runtime/sql/database.js";
 import { openPglite } from "../../../runtime/sql/pglite.js";
@@ -11,7 +12,7 @@ import { JobStarter } from "../ingestion/start-job.js";
 import { IngestionWorker } from "../ingestion/worker.js";
 import { withDefaults } from "../settings.js";
 import { openSqlStore } from "../store/sql-store.js";
-import type { CollectionRecord, IndexStore, RagStore, Viewer } from "../store/store.js";
+import type { CollectionRecord, IndexStore, RagStore } from "../store/store.js";
 import { LoadedIndexes } from "./loaded-indexes.js";
 import { Retriever } from "./retriever.js";
 

@@ -3,11 +3,12 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { invalidField } from "../../../runtime/errors.js";
+import type { Viewer } from "../../../runtime/identity/viewer.js";
 import type { Analyzer } from "../../../runtime/terms/terms.js";
 import { FilterError, filterToSql, parseFilter } from "../filters.js";
 import { type Mode, modes } from "../index/fusion.js";
 import { chunkIds } from "../store/chunk-runs.js";
-import type { CollectionRecord, DocumentCondition, IndexStore, StoredChunk, Viewer } from "../store/store.js";
+import type { CollectionRecord, DocumentCondition, IndexStore, StoredChunk } from "../store/store.js";
 import type { LoadedIndexes } from "./loaded-indexes.js";
 
 export interface Question {

@@ -1,4 +1,5 @@
 import type { JsonObject } from "@bufbuild/protobuf";
+import type { Viewer } from "../../../runtime/identity/viewer.js";
 
 /** A collection as callers name it. */
 export interface CollectionRef {
@@ -30,12 +31,6 @@ export interface CollectionRecord extends CollectionRef {
   readonly createTime: Date;
   readonly updateTime: Date;
 }
-
-/**
- * Who looks: the names under which access lists may let them in, such as "user:ada" and "role:reader"; undefined sees
- * everything.
- */
-export type Viewer = readonly string[] | undefined;
 
 export interface DocumentRecord {
   readonly id: string;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Role } from "../../gen/ragents/auth/v1/access_pb.js";
-import { backgroundCall, LOCAL_IDENTITY, runInCall } from "../../runtime/call-context.js";
+import { backgroundCall, LOCAL_IDENTITY, runInCall } from "../call-context.js";
 import { currentViewer } from "./viewer.js";
 
 test.each([

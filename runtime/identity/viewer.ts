@@ -1,11 +1,16 @@
 import { Role } from "../../gen/ragents/auth/v1/access_pb.js";
-import { currentCall } from "../../runtime/call-context.js";
-import { roleName } from "../../runtime/identity/access.js";
-import type { Viewer } from "./store/store.js";
+import { currentCall } from "../call-context.js";
+import { roleName } from "./access.js";
 
 /**
- * The names under which access lists know the current caller: its user, and its role with those that the role contains.
- * Administrators see everything.
+ * Who looks: the names under which access lists may let them in, such as "user:ada" and "role:reader"; undefined sees
+ * everything.
+ */
+export type Viewer = readonly string[] | undefined;
+
+/**
+ * The current caller as access lists know it: its user, and its role with those that the role contains. Administrators see
+ * everything.
  */
 export function currentViewer(): Viewer {
   const { user, roles = [] } = currentCall()?.identity ?? {};

@@ -173,10 +173,10 @@ describe("a priority queue", () => {
     const { queue, metrics } = await start("queues: { batch: {} }");
     await queue.enqueue("a", { priority: "HIGH" });
     const page = await metrics.registry.metrics();
-    expect(page).toContain('ragents_ratelimit_queue_depth{queue="default",priority="high"} 1');
-    expect(page).toContain('ragents_ratelimit_queue_depth{queue="batch",priority="high"} 0');
-    expect(page).toMatch(/ragents_ratelimit_queue_oldest_age_seconds\{queue="default",priority="high"\} \d/);
-    expect(page).toContain('ragents_ratelimit_queue_in_flight{queue="default"} 0');
+    expect(page).toContain('ratelimit_queue_depth{queue="default",priority="high"} 1');
+    expect(page).toContain('ratelimit_queue_depth{queue="batch",priority="high"} 0');
+    expect(page).toMatch(/ratelimit_queue_oldest_age_seconds\{queue="default",priority="high"\} \d/);
+    expect(page).toContain('ratelimit_queue_in_flight{queue="default"} 0');
   });
 
   test("sends streams away when the service stops", async () => {

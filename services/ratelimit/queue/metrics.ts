@@ -21,13 +21,13 @@ export function registerQueueMetrics({ registry }: Metrics, store: QueueStore, l
       },
     });
   };
-  gauge("ragents_ratelimit_queue_depth", "Items that wait in a queue.", ["queue", "priority"], (depth, queue, { waiting }) => {
+  gauge("ratelimit_queue_depth", "Items that wait in a queue.", ["queue", "priority"], (depth, queue, { waiting }) => {
     PRIORITIES.forEach((priority, i) => depth.set({ queue, priority }, waiting[i]!.depth));
   });
-  gauge("ragents_ratelimit_queue_oldest_age_seconds", "How long the oldest waiting item has waited.", ["queue", "priority"], (age, queue, { waiting }) => {
+  gauge("ratelimit_queue_oldest_age_seconds", "How long the oldest waiting item has waited.", ["queue", "priority"], (age, queue, { waiting }) => {
     PRIORITIES.forEach((priority, i) => age.set({ queue, priority }, waiting[i]!.oldestAgeMs / 1_000));
   });
-  gauge("ragents_ratelimit_queue_in_flight", "Items that workers hold.", ["queue"], (flight, queue, { inFlight }) => {
+  gauge("ratelimit_queue_in_flight", "Items that workers hold.", ["queue"], (flight, queue, { inFlight }) => {
     flight.set({ queue }, inFlight);
   });
 }

@@ -12,6 +12,7 @@ import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_se
 import { IdentityService } from "../../gen/ragents/gateway/v1/identity_service_pb.js";
 import { JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { channelSecurity } from "../../runtime/channel-security.js";
 import { reasonOf } from "../../runtime/errors.js";
@@ -37,6 +38,7 @@ interface Ids {
   parametersHash: Uint8Array;
   limitKey: string;
   reservation: string;
+  queueItem: string;
   apiKey: string;
   fencingToken: bigint;
 }
@@ -49,12 +51,14 @@ const channel = (ids: Ids) => ({ channel: "c", version: "1", value: { encoding: 
 /** What an RPC is asked with someone's ids. */
 type Probe = (ids: Ids) => object;
 /** There is no such thing for this caller: that and nothing else is the answer. */
-const NOT_FOUND = (probe: Probe) => ({ probe, notFound: true });
+const NOT_FOUND = (probe: Probe) => ({ probe, code: "NotFound" });
+/** No tenant may do this, not even its admin. */
+const NOT_ALLOWED = (probe: Probe) => ({ probe, code: "PermissionDenied" });
 /** Answers the same to everybody who has nothing of the kind: an empty list, a miss, a new thing of the caller's own. */
-const AS_NOBODY = (probe: Probe) => ({ probe, notFound: false });
+const AS_NOBODY = (probe: Probe) => ({ probe, code: undefined });
 
 /** Every RPC of the mesh, in the order in which they are tried: what creates something comes last. */
-const WALK: Record<string, { probe: Probe; notFound: boolean }> = {
+const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.gateway.v1.GatewayService/GetHealth": AS_NOBODY(() => ({})),
   "ragents.gateway.v1.IdentityService/GetIdentity": AS_NOBODY(() => ({})),
   "ragents.gateway.v1.IdentityService/RevokeApiKey": NOT_FOUND((ids) => ({ key: ids.apiKey })),
@@ -153,6 +157,14 @@ const WALK: Record<string, { probe: Probe; notFound: boolean }> = {
     amounts: [{ budget: "llm_tokens", amount: 1n }],
   })),
 
+  "ragents.ratelimit.v1.QueueService/Cancel": NOT_FOUND((ids) => ({ queue: "default", item: ids.queueItem })),
+  "ragents.ratelimit.v1.QueueService/Dequeue": NOT_ALLOWED(() => ({ queue: "default" })),
+  "ragents.ratelimit.v1.QueueService/Ack": NOT_ALLOWED((ids) => ({ queue: "default", item: ids.queueItem, lease: "lease" })),
+  "ragents.ratelimit.v1.QueueService/Nack": NOT_ALLOWED((ids) => ({ queue: "default", item: ids.queueItem, lease: "lease" })),
+  "ragents.ratelimit.v1.QueueService/Extend": NOT_ALLOWED((ids) => ({ queue: "default", item: ids.queueItem, lease: "lease" })),
+  "ragents.ratelimit.v1.QueueService/Stats": NOT_ALLOWED(() => ({ queue: "default" })),
+  "ragents.ratelimit.v1.QueueService/Enqueue": AS_NOBODY(() => ({ queue: "default", payload: new Uint8Array(1) })),
+
   "ragents.agent.v1.AgentService/Query": AS_NOBODY((ids) => ({ query: QUESTION, threadId: ids.thread })),
   "ragents.agent.v1.AgentService/StreamQuery": AS_NOBODY((ids) => ({ query: QUESTION, threadId: ids.thread })),
   "ragents.rag.v1.RagService/CreateCollection": AS_NOBODY((ids) => ({ id: ids.collection })),
@@ -196,8 +208,11 @@ type Tenant = Awaited<ReturnType<typeof openTenant>>;
 
 const addressOf = (typeName: string) => mesh.addressOf(typeName.split(".")[1]!);
 
+/** Ids that the services give. */
+const GIVEN = ["job", "apiKey", "fencingToken", "segment", "checkpoint", "queueItem"] as const;
+
 /** Gives a tenant one of everything. */
-async function furnish(tenant: Tenant, ids: Omit<Ids, "job" | "apiKey" | "fencingToken" | "segment" | "checkpoint">): Promise<Ids> {
+async function furnish(tenant: Tenant, ids: Omit<Ids, (typeof GIVEN)[number]>): Promise<Ids> {
   const rag = tenant.client(RagService);
   await rag.createCollection({ id: ids.collection });
   const { job } = await rag.ingestDocuments({ collection: ids.collection, documents: [{ id: ids.document, text: SECRET_TEXT }] });
@@ -215,7 +230,8 @@ async function furnish(tenant: Tenant, ids: Omit<Ids, "job" | "apiKey" | "fencin
   expect(segments, "the checkpoint has no contents of its own to ask for").toBeDefined();
   const { lease } = await checkpoints.acquireThreadLease({ threadId: ids.saverThread, owner: "writer", ttl: durationFromMs(600_000) });
 
-  const all = { ...ids, job: job!.id, apiKey: tenant.keyId, fencingToken: lease!.fencingToken, checkpoint: "1f0-checkpoint", segment: segments!.slice(0, 16) };
+  const { item } = await tenant.client(QueueService).enqueue({ queue: "default", payload: Buffer.from(SECRET_TEXT), idempotencyKey: "once" });
+  const all = { ...ids, queueItem: item, job: job!.id, apiKey: tenant.keyId, fencingToken: lease!.fencingToken, checkpoint: "1f0-checkpoint", segment: segments!.slice(0, 16) };
   await tenant.client(CacheService).batchPut({ groups: [{ ...groupOf(all), items: [{ textHash: ids.textHash, value: new TextEncoder().encode("4711") }] }] });
   await tenant.client(RateLimitService).check({ key: ids.limitKey, cost: 3 });
   return all;
@@ -264,7 +280,7 @@ function neutral(text: string, ids: Ids, tenant: Tenant): string {
     .replace(/"[\d.]+s"/g, '"<duration>"')
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<uuid>")
     .replace(/ragents_\w{12}(_\w{43})?/g, "<key>")
-    .replace(/"(fencingToken|leaseToken|traceId|eventId|processingTime|seconds|uptimeSeconds)":("[^"]*"|[\d.e-]+)/g, '"$1":"<any>"');
+    .replace(/"(fencingToken|leaseToken|item|traceId|eventId|processingTime|seconds|uptimeSeconds)":("[^"]*"|[\d.e-]+)/g, '"$1":"<any>"');
 }
 
 /** All that a tenant can read of what it has. */
@@ -285,6 +301,8 @@ async function possessions(tenant: Tenant, ids: Ids): Promise<string> {
     checkpoints.getStats({}),
     tenant.client(CacheService).batchGet({ groups: [{ ...groupOf(ids), textHashes: [ids.textHash] }] }),
     limits.getBudgets({ key: ids.limitKey }),
+    // The same item, for it is still there.
+    tenant.client(QueueService).enqueue({ queue: "default", payload: Buffer.from(SECRET_TEXT), idempotencyKey: "once" }),
     tenant.client(IdentityService).listApiKeys({}),
   ]);
   const text = JSON.stringify(found, (_, value) => (typeof value === "bigint" ? String(value) : value));
@@ -331,6 +349,7 @@ describe("another tenant's ids", () => {
       limitKey: "none-user",
       reservation: "none-reservation-1",
       apiKey: "ragents_AAAAAAAAAAAA",
+      queueItem: "0nosuchitem0",
       fencingToken: ids.fencingToken,
     };
     before = await possessions(owner, ids);
@@ -345,13 +364,13 @@ describe("another tenant's ids", () => {
     expect(Object.keys(WALK).sort()).toEqual(all.sort());
   });
 
-  test.each(Object.entries(WALK))("tell nothing at %s", async (rpc, { probe, notFound }) => {
+  test.each(Object.entries(WALK))("tell nothing at %s", async (rpc, { probe, code }) => {
     const [typeName, name] = rpc.split("/");
     const method = services.find((service) => service.typeName === typeName)!.methods.find((one) => one.name === name)!;
     const real = await learned(stranger, method, probe(ids), ids);
     const invented = await learned(nobody, method, probe(madeUp), madeUp);
     expect(real.replaceAll("globex", "<tenant>")).toBe(invented.replaceAll("nobody", "<tenant>"));
-    if (notFound) expect(real).toMatch(/^\[\["NotFound",/);
+    if (code !== undefined) expect(real).toMatch(new RegExp(`^\\[\\["${code}",`));
     else expect(real).not.toMatch(/^\[\["(Unauthenticated|PermissionDenied|InvalidArgument|Internal|Unavailable|Unimplemented)"/);
     expect(real).not.toMatch(/4711|acme/);
   });

@@ -115,6 +115,13 @@ describe("a mesh with an admin key", () => {
     expect((await mesh.rest("DELETE", `/v1/keys/${own.id}`, undefined, bearer(admin.secret))).body.id).toBe(own.id);
   });
 
+  test("keeps the server's folders for the tenant whose they are", async () => {
+    const ingest = (key: string) => mesh.rest("POST", "/v1/collections/default/documents:ingest", { path: "LICENSE" }, bearer(key));
+    const foreign = await ingest(writer.secret);
+    expect([foreign.status, JSON.stringify(foreign.body.details)]).toEqual([400, expect.stringContaining("PATH_NOT_ALLOWED")]);
+    expect((await ingest(ADMIN_KEY)).status).toBe(200);
+  });
+
   test("refuses a revoked key from the next call on", async () => {
     const key = await makeKey(mesh, ADMIN_KEY, { tenant: "acme", roles: ["reader"] });
     const call = () => mesh.rest("GET", "/agents", undefined, bearer(key.secret));

@@ -4,7 +4,7 @@ import type { RunSettings } from "./settings.js";
 import type { RunAnswer } from "./state.js";
 
 /** An answer that may be given again: what it cost is not part of it. */
-export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model"> {
+export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model" | "analysis"> {
   /** What threads with this answer grow from; null when it could not be stored. */
   readonly seed: string | null;
 }
@@ -14,7 +14,7 @@ const FORMAT = 1;
 
 /** What an answer to a question without history depends on, besides the question and the tenant. */
 export function answerScope(kind: AgentKind, settings: RunSettings, epoch: bigint): CacheScope {
-  const { collection, model, topK, mode, filters, temperature, maxTokens } = settings;
+  const { collection, model, topK, mode, filters, temperature, maxTokens, logicalLlm } = settings;
   const parameters = JSON.stringify({
     format: FORMAT,
     agent: kind.type,
@@ -24,6 +24,7 @@ export function answerScope(kind: AgentKind, settings: RunSettings, epoch: bigin
     filters: canonical(filters),
     temperature,
     maxTokens,
+    logicalLlm,
   });
   return { collection, epoch, model, parameters };
 }
@@ -33,8 +34,8 @@ export function answerKey(question: string): string {
   return question.trim().replace(/\s+/g, " ");
 }
 
-export function encodeAnswer({ text, citations, model, seed }: StoredAnswer): Uint8Array {
-  return Buffer.from(JSON.stringify({ text, citations, model, seed }));
+export function encodeAnswer({ text, citations, model, analysis, seed }: StoredAnswer): Uint8Array {
+  return Buffer.from(JSON.stringify({ text, citations, model, analysis, seed }));
 }
 
 export function decodeAnswer(value: Uint8Array): StoredAnswer {

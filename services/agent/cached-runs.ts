@@ -66,8 +66,8 @@ export class CachedRuns {
   }
 
   /** The answer as it is cached; its seed is stored by then, while the first who asked reads the answer already. */
-  async #withSeed(run: Run, { response: text, citations, model }: RunResult): Promise<StoredAnswer> {
-    const answer = { text, citations, model };
+  async #withSeed(run: Run, { response: text, citations, model, analysis }: RunResult): Promise<StoredAnswer> {
+    const answer = { text, citations, model, analysis };
     const seed = newSeed();
     return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
       () => ({ ...answer, seed }),
@@ -95,9 +95,9 @@ export class CachedRuns {
   /** Makes a thread that holds question and answer. */
   async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
     const { clock } = this.#deps;
-    const { text, citations, model } = answer;
+    const { text, citations, model, analysis = null } = answer;
     const messages = [userMessage(run.question, clock), answerMessage(answer, clock)];
-    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, usage: NO_USAGE } };
+    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, analysis, usage: NO_USAGE } };
     await run.graph.updateState({ configurable: { thread_id: threadId } }, update, run.kind.lastNode);
   }
 }

@@ -13,7 +13,7 @@ export function retrievePartsNode({ rag }: Pick<AgentDeps, "rag">): Node {
 }
 
 /** The first of each list, then the second of each, without repetitions. */
-function inTurns(lists: readonly Passage[][]): Passage[] {
+export function inTurns(lists: readonly Passage[][]): Passage[] {
   const taken = new Map<string, Passage>();
   for (let rank = 0; lists.some((list) => rank < list.length); rank += 1) {
     for (const list of lists) {

@@ -54,6 +54,7 @@ export interface GrpcTransport extends Transport {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024;
+const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
 
 /**
  * Opens a lazily connected transport: round robin over all addresses of the
@@ -69,6 +70,8 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.max_receive_message_length": maxBytes,
     "grpc.max_send_message_length": maxBytes,
     "grpc.keepalive_time_ms": 30_000,
+    // HTTP/2's default of 64 KiB makes a larger response wait for the receiver's word several times.
+    "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW_BYTES,
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.dns_min_time_between_resolutions_ms": 5_000,

@@ -1,12 +1,15 @@
 import { createClient, type Transport } from "@connectrpc/connect";
-import { CacheService, type PutState } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import { LRUCache } from "lru-cache";
+import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
-import { CacheCalls, createCacheBreaker, type ServiceKey } from "./cache-calls.js";
-import { type CacheKind, type CacheScope, ScopeResolver, sha256 } from "./cache-key.js";
-import { fill } from "./fill.js";
-import { withPatience } from "./patience.js";
+import type { Metrics } from "../../runtime/metrics.js";
+import { createCacheBreaker } from "./breaker.js";
+import type { CacheKind, CacheScope } from "./cache-key.js";
+import { exposeCounts, noCounts } from "./client-metrics.js";
+import { LocalMemory } from "./local-memory.js";
+import { TenantCache } from "./tenant-cache.js";
 
 export interface PutOptions {
   /** How long the value lives, in milliseconds. Default: the kind's own time. */
@@ -53,74 +56,54 @@ export interface CacheClientOptions {
   localBytes?: number;
   /** How long getOrCompute waits for a value that another process makes, in milliseconds. Default 30,000. */
   maxWaitMs?: number;
+  /** Shows ragents_cache_client_lookups_total. */
+  metrics?: Metrics;
   clock?: Clock;
 }
 
 const DEFAULT_ADDRESS = "127.0.0.1:9101";
-/** Values larger than this are not worth a cache's room; the service refuses them, in bytes. */
-const MAX_VALUE_BYTES = 1024 * 1024;
+const DEFAULT_LOCAL_BYTES = 64 * 1024 * 1024;
+/** Each tenant in use has a stream of its own to the service. */
+const MAX_TENANTS = 256;
 
 /** A client of the cache service. It connects when it is first used. */
 export function createCacheClient(options: CacheClientOptions = {}): CacheClient {
-  const patienceMs = options.patienceMs ?? 50;
-  const maxWaitMs = options.maxWaitMs ?? 30_000;
-  const clock = options.clock ?? systemClock;
+  const localBytes = options.localBytes ?? DEFAULT_LOCAL_BYTES;
   const own =
     options.transport === undefined
       ? createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [CacheService] })
       : undefined;
-  const client = createClient(CacheService, (options.transport ?? own)!);
-  const breaker = createCacheBreaker();
-  const scopes = new ScopeResolver();
-  const tenants = new Map<string, CacheCalls>();
+  const counts = noCounts();
+  if (options.metrics !== undefined) exposeCounts(options.metrics.registry, counts);
+  const shared = {
+    client: createClient(CacheService, (options.transport ?? own)!),
+    breaker: createCacheBreaker(),
+    memory: localBytes > 0 ? new LocalMemory(localBytes) : undefined,
+    counts,
+    patienceMs: options.patienceMs ?? 50,
+    maxWaitMs: options.maxWaitMs ?? 30_000,
+    clock: options.clock ?? systemClock,
+  };
+  const tenants = new LRUCache<string, TenantCache>({ max: MAX_TENANTS, dispose: (tenant) => tenant.close() });
 
-  function callsOfTenant(): CacheCalls {
+  /** The cache of the current call's tenant; outside of a call the service says whose it is. */
+  function ofTenant(): TenantCache {
     const identity = currentCall()?.identity;
-    const name = identity === undefined ? "" : `:${identity.tenant}`;
-    let calls = tenants.get(name);
-    if (calls === undefined) {
-      calls = new CacheCalls({ client, patienceMs }, breaker);
-      tenants.set(name, calls);
-    }
-    calls.identity = identity;
-    return calls;
-  }
-
-  function keyOf(kind: CacheKind, scope: CacheScope, text: string): ServiceKey | undefined {
-    const resolved = scopes.resolve(kind, scope);
-    return resolved && { scope: resolved, hash: sha256(text), text };
-  }
-
-  async function store(calls: CacheCalls, key: ServiceKey, value: Uint8Array, put: PutOptions & { leaseToken?: string }): Promise<void> {
-    if (value.length > MAX_VALUE_BYTES) return;
-    const stored: Promise<PutState> = calls.store(key, value, put);
-    await withPatience(stored, patienceMs).catch(() => {});
+    const name = identity?.tenant ?? "";
+    let tenant = tenants.get(name);
+    if (tenant === undefined) tenants.set(name, (tenant = new TenantCache(shared)));
+    tenant.identity = identity;
+    return tenant;
   }
 
   return {
-    async get(kind, scope, text) {
-      const key = keyOf(kind, scope, text);
-      if (key === undefined) return undefined;
-      const found = await callsOfTenant().find(key, false).catch(() => undefined);
-      return found?.state === "hit" ? found.value : undefined;
+    get: (kind, scope, text) => ofTenant().get(kind, scope, text),
+    put: (kind, scope, text, value, put = {}) => ofTenant().put(kind, scope, text, value, put),
+    getOrCompute: (kind, scope, text, compute, put = {}) => ofTenant().getOrCompute(kind, scope, text, compute, put),
+    close() {
+      const reports = [...tenants.values()].map((tenant) => tenant.flush());
+      tenants.clear();
+      void Promise.all(reports).then(() => own?.close());
     },
-    async put(kind, scope, text, value, put = {}) {
-      const key = keyOf(kind, scope, text);
-      if (key !== undefined) await store(callsOfTenant(), key, value, put);
-    },
-    async getOrCompute(kind, scope, text, compute, put = {}) {
-      const key = keyOf(kind, scope, text);
-      if (key === undefined) return { value: await compute(), cached: false };
-      const calls = callsOfTenant();
-      return fill({
-        key,
-        calls,
-        clock,
-        maxWaitMs,
-        compute,
-        store: (value, leaseToken) => store(calls, key, value, leaseToken === undefined ? put : { ...put, leaseToken }),
-      });
-    },
-    close: () => own?.close(),
   };
 }

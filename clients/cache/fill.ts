@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.js";
 import { hasCode } from "../../runtime/errors.js";
 import type { CacheCalls, Lease, ServiceKey } from "./cache-calls.js";
 import type { Filled } from "./cache-client.js";
+import type { Found } from "./lookup-batcher.js";
 
 export interface FillOptions {
   key: ServiceKey;
@@ -10,9 +11,11 @@ export interface FillOptions {
   clock: Clock;
   /** How long to wait for another process's value, in milliseconds. */
   maxWaitMs: number;
+  /** Looks for the value, and for a lease where there is none. */
+  find: () => Promise<Found>;
   compute: () => Promise<Uint8Array>;
-  /** Stores a value that was made here; never rejects. */
-  store: (value: Uint8Array, leaseToken?: string) => Promise<void>;
+  /** Stores a value that was made here; whether it is stored. Never rejects. */
+  store: (value: Uint8Array, leaseToken?: string) => Promise<boolean>;
 }
 
 /** Waits between two looks for another process's value, in milliseconds: short at first, for values made quickly. */
@@ -23,11 +26,11 @@ const EXTEND_AFTER = 1 / 3;
 
 /** Finds a value, or makes it under a lease that keeps every other process from making it too. */
 export async function fill(options: FillOptions): Promise<Filled> {
-  const { key, calls, clock, compute, store } = options;
+  const { clock, find, compute, store } = options;
   const deadline = clock.monotonic() + options.maxWaitMs;
   for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(LAST_LOOK_MS, pauseMs * 1.5)) {
-    const found = await calls.find(key, true).catch(() => undefined);
-    switch (found?.state) {
+    const found = await find();
+    switch (found.state) {
       case "hit":
         return { value: found.value, cached: true };
       case "leased":
@@ -48,17 +51,16 @@ export async function fill(options: FillOptions): Promise<Filled> {
 async function computeUnderLease({ key, calls, clock, compute, store }: FillOptions, lease: Lease): Promise<Uint8Array> {
   const done = new AbortController();
   void keepLease({ key, calls, clock }, lease, done.signal);
-  let value: Uint8Array;
+  let stored = false;
   try {
-    value = await compute();
-  } catch (error) {
-    calls.release(key, lease).catch(() => {});
-    throw error;
+    const value = await compute();
+    stored = await store(value, lease.token);
+    return value;
   } finally {
     done.abort();
+    // Others must not wait for a value that does not come.
+    if (!stored) calls.release(key, lease).catch(() => {});
   }
-  await store(value, lease.token);
-  return value;
 }
 
 /** Extends the lease until `done`. A holder that dies stops doing so, and another caller takes over. */

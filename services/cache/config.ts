@@ -25,7 +25,7 @@ const schema = z.object({
   RAGENTS_CACHE_PORT: port(9101),
   RAGENTS_CACHE_URL: z
     .string()
-    .regex(/^(memory:|rediss?(\+cluster)?:\/\/.+)$/, "give memory:, redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT")
+    .regex(/^(memory:$|rediss?(\+cluster)?:\/\/.+)$/, "give memory:, redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT")
     .default("memory:"),
   RAGENTS_CACHE_MAX_BYTES: integer({ default: 1_000_000_000, min: 1_000_000, max: 1e12, unit: "bytes" }),
   RAGENTS_CACHE_EMBEDDING_TTL_S: seconds(24 * HOUR_S),

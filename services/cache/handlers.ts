@@ -9,10 +9,14 @@ import { meshError } from "../../runtime/errors.js";
 import { compress } from "./compression.js";
 import type { CacheConfig } from "./config.js";
 import { entryScope } from "./entry-scope.js";
+import { inOrder } from "./in-order.js";
 import { lookUp } from "./lookup.js";
 import { statsResponse } from "./stats.js";
 import type { CacheStore, PutOutcome } from "./store.js";
 import type { WatchHub } from "./watch.js";
+
+/** Requests of one stream that are worked on at the same time. */
+const LOOKUPS_AT_ONCE = 16;
 
 const PUT_STATES: Record<PutOutcome, PutState> = {
   stored: PutState.STORED,
@@ -31,6 +35,11 @@ export function cacheHandlers({ store, watchers, config }: CacheHandlerOptions):
   return {
     async batchGet(request) {
       return { lookups: await fromStore(lookUp(store, currentTenant(), request.groups, config.leaseMs)) };
+    },
+    async *streamGet(requests) {
+      const tenant = currentTenant();
+      const answers = inOrder(requests, LOOKUPS_AT_ONCE, ({ groups }) => fromStore(lookUp(store, tenant, groups, config.leaseMs)));
+      for await (const lookups of answers) yield { lookups };
     },
     async batchPut(request) {
       const tenant = currentTenant();

@@ -1,11 +1,9 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type LookupGroup, type LookupSchema, LookupState } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import { type LookupGroup, type Lookups, LookupsSchema, LookupState } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { decompress } from "./compression.js";
 import { entryScope } from "./entry-scope.js";
 import type { CacheStore, GetGroup, StoreLookup, UsageCounts } from "./store.js";
-
-type LookupInit = MessageInitShape<typeof LookupSchema>;
 
 /** Values of one response together; messages are limited to 4 MiB. A value has at most 1 MiB, so one always fits. */
 const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
@@ -16,46 +14,72 @@ export async function lookUp(
   tenant: string,
   groups: readonly LookupGroup[],
   leaseMs: number,
-): Promise<LookupInit[]> {
+): Promise<Lookups> {
   const asked: GetGroup[] = groups.map(({ kind, scope, textHashes, takeLeases }) => ({
     scope: entryScope(tenant, kind, scope!),
     hashes: textHashes,
     ...(takeLeases && { leaseMs }),
   }));
   const found = await store.get(asked);
-  const lookups: LookupInit[] = [];
+  const lookups = create(LookupsSchema, {});
   let room = MAX_RESPONSE_BYTES;
   for (const [i, { scope }] of asked.entries()) {
     const counts: Pick<UsageCounts, "hits" | "misses"> = { hits: 0, misses: 0 };
     for (const result of found[i]!) {
-      const lookup = await toLookup(result, leaseMs);
-      const bytes = lookup.value?.length ?? 0;
-      if (bytes > room) {
-        lookups.push({ state: LookupState.DEFERRED });
-        continue;
+      if (result.state === "hit") {
+        // Awaiting what is not deflated would cost each lookup a turn.
+        const value = result.value.deflated ? await decompress(result.value) : result.value.bytes;
+        room -= addHit(lookups, value, result.ttlMs, room, counts);
+      } else {
+        addMissing(lookups, result, counts);
       }
-      room -= bytes;
-      lookups.push(lookup);
-      if (lookup.state === LookupState.HIT) counts.hits += 1;
-      else if (lookup.state !== LookupState.FILLING) counts.misses += 1;
     }
     store.count(tenant, scope.kind, counts);
   }
+  if (lookups.leaseTokens.length > 0) lookups.leaseTtl = durationFromMs(leaseMs);
   return lookups;
 }
 
-async function toLookup(result: StoreLookup, leaseMs: number): Promise<LookupInit> {
+/** Returns the room that the value takes. */
+function addHit(
+  lookups: Lookups,
+  value: Uint8Array | undefined,
+  ttlMs: number,
+  room: number,
+  counts: Pick<UsageCounts, "hits" | "misses">,
+): number {
+  if (value === undefined) {
+    lookups.states.push(LookupState.MISS);
+    counts.misses += 1;
+    return 0;
+  }
+  if (value.length > room) {
+    lookups.states.push(LookupState.DEFERRED);
+    return 0;
+  }
+  lookups.states.push(LookupState.HIT);
+  lookups.values.push(value);
+  lookups.ttlsMs.push(Math.floor(ttlMs));
+  counts.hits += 1;
+  return value.length;
+}
+
+function addMissing(
+  lookups: Lookups,
+  result: Exclude<StoreLookup, { state: "hit" }>,
+  counts: Pick<UsageCounts, "hits" | "misses">,
+): void {
+  // A lookup that finds another one at work asks again: it counts when it has its answer.
+  if (result.state !== "filling") counts.misses += 1;
   switch (result.state) {
-    case "hit": {
-      const value = result.value.deflated ? await decompress(result.value) : result.value.bytes;
-      if (value === undefined) return { state: LookupState.MISS };
-      return { state: LookupState.HIT, value, ttl: durationFromMs(Math.floor(result.ttlMs)) };
-    }
     case "leased":
-      return { state: LookupState.LEASED, leaseToken: result.token, leaseTtl: durationFromMs(leaseMs) };
+      lookups.states.push(LookupState.LEASED);
+      lookups.leaseTokens.push(result.token);
+      break;
     case "filling":
-      return { state: LookupState.FILLING };
+      lookups.states.push(LookupState.FILLING);
+      break;
     case "miss":
-      return { state: LookupState.MISS };
+      lookups.states.push(LookupState.MISS);
   }
 }

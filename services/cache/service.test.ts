@@ -1,7 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CacheKind } from "../../gen/ragents/cache/v1/cache_pb.js";
-import { CacheService, LookupState, PutState, type WatchInvalidationsResponse } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import { CacheService, LookupState, PutState, StreamGetRequestSchema, type WatchInvalidationsResponse } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { BadRequestSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { systemClock } from "../../runtime/clock.js";
 import { reasonOf } from "../../runtime/errors.js";
@@ -40,14 +41,9 @@ describe("the cache service", () => {
         { kind: CacheKind.ANSWER, scope, textHashes: [hash(1)] },
       ],
     });
-    expect(lookups.map(({ state, value }) => [state, ...value])).toEqual([
-      [LookupState.HIT, 2],
-      [LookupState.MISS],
-      [LookupState.HIT, 1],
-      [LookupState.MISS],
-    ]);
-    expect(lookups[0]?.ttl?.seconds).toBeGreaterThan(3_500n);
-    expect(lookups[0]?.ttl?.seconds).toBeLessThanOrEqual(3_600n);
+    expect(lookups?.states).toEqual([LookupState.HIT, LookupState.MISS, LookupState.HIT, LookupState.MISS]);
+    expect(lookups?.values.map(([byte]) => byte)).toEqual([2, 1]);
+    expect(lookups?.ttlsMs.every((ttlMs) => ttlMs > 3_500_000 && ttlMs <= 3_600_000)).toBe(true);
   });
 
   test("gives each kind its own time to live, and each value its writer's", async () => {
@@ -59,8 +55,8 @@ describe("the cache service", () => {
     const { lookups } = await client.batchGet({
       groups: [...kinds.map((one) => ({ kind: one, scope, textHashes: [hash(1)] })), { kind, scope, textHashes: [hash(2)] }],
     });
-    const hours = lookups.map(({ ttl }) => Math.round(Number(ttl?.seconds) + (ttl?.nanos ?? 0) / 1e9));
-    expect(hours).toEqual([24 * 3_600, 7, 2 * 3_600, 3_600, 90]);
+    const seconds = lookups?.ttlsMs.map((ttlMs) => Math.round(ttlMs / 1_000));
+    expect(seconds).toEqual([24 * 3_600, 7, 2 * 3_600, 3_600, 90]);
   });
 
   test("compresses large texts and gives them back as they were", async () => {
@@ -69,7 +65,7 @@ describe("the cache service", () => {
     const items = [{ textHash: hash(1), value }];
     await client.batchPut({ groups: [kind, CacheKind.EMBEDDING].map((one) => ({ kind: one, scope, items })) });
     const { lookups } = await client.batchGet({ groups: [{ kind, scope, textHashes: [hash(1)] }] });
-    expect(Buffer.compare(lookups[0]!.value, value)).toBe(0);
+    expect(Buffer.compare(lookups!.values[0]!, value)).toBe(0);
     const { byKind } = await client.getStats({});
     expect(Number(byKind["retrieval"]!.bytes)).toBeLessThan(value.length / 2);
     expect(Number(byKind["embedding"]!.bytes)).toBeGreaterThan(value.length);
@@ -81,10 +77,9 @@ describe("the cache service", () => {
     const hashes = [1, 2, 3, 4, 5].map(hash);
     for (const textHash of hashes) await client.batchPut({ groups: [{ kind, scope, items: [{ textHash, value }] }] });
     const { lookups } = await client.batchGet({ groups: [{ kind, scope, textHashes: hashes }] });
-    expect(lookups.map(({ state }) => state)).toEqual([
-      ...[1, 2, 3].map(() => LookupState.HIT),
-      ...[4, 5].map(() => LookupState.DEFERRED),
-    ]);
+    const { HIT, DEFERRED } = LookupState;
+    expect(lookups?.states).toEqual([HIT, HIT, HIT, DEFERRED, DEFERRED]);
+    expect(lookups?.values).toHaveLength(3);
     expect(await client.getStats({})).toMatchObject({ hits: 3n, misses: 0n });
   });
 
@@ -109,16 +104,42 @@ describe("the cache service", () => {
   test("gives the lease on a missing value to one caller, and refuses to extend a lost one", async () => {
     const { client } = await start();
     const ask = () => client.batchGet({ groups: [{ kind, scope, textHashes: [hash(1)], takeLeases: true }] });
-    const [first, second] = [(await ask()).lookups[0]!, (await ask()).lookups[0]!];
-    expect([first.state, second.state]).toEqual([LookupState.LEASED, LookupState.FILLING]);
-    const lease = { kind, scope, textHash: hash(1), leaseToken: first.leaseToken };
+    const [first, second] = [await ask(), await ask()];
+    expect([first.lookups?.states, second.lookups?.states]).toEqual([[LookupState.LEASED], [LookupState.FILLING]]);
+    expect([first.lookups?.leaseTokens.length, second.lookups?.leaseTokens.length]).toEqual([1, 0]);
+    expect(first.lookups?.leaseTtl).toMatchObject({ seconds: 5n });
+    const lease = { kind, scope, textHash: hash(1), leaseToken: first.lookups!.leaseTokens[0]! };
     expect((await client.extendLease(lease)).leaseTtl).toMatchObject({ seconds: 5n });
     await client.invalidate({ selector: { collection: "docs" } });
     const error = await failureOf(client.extendLease(lease));
     expect([error.code, reasonOf(error)]).toEqual([Code.FailedPrecondition, "CACHE_LEASE_LOST"]);
-    const items = [{ textHash: hash(1), value: Uint8Array.of(1), leaseToken: first.leaseToken }];
+    const items = [{ textHash: hash(1), value: Uint8Array.of(1), leaseToken: lease.leaseToken }];
     expect((await client.batchPut({ groups: [{ kind, scope, items }] })).states).toEqual([PutState.LEASE_LOST]);
     await client.releaseLease(lease);
+  });
+
+  test("answers lookups on a stream, in the order in which they were sent", async () => {
+    const { client } = await start();
+    const bytes = Array.from({ length: 40 }, (_, i) => i);
+    const items = bytes.map((byte) => ({ textHash: hash(byte), value: Uint8Array.of(byte) }));
+    await client.batchPut({ groups: [{ kind, scope, items }] });
+    async function* requests() {
+      for (const byte of bytes) yield create(StreamGetRequestSchema, { groups: [{ kind, scope, textHashes: [hash(byte)] }] });
+    }
+    const got: (number | undefined)[] = [];
+    for await (const { lookups } of client.streamGet(requests())) got.push(lookups?.values[0]?.[0]);
+    expect(got).toEqual(bytes);
+  });
+
+  test("ends a stream of lookups at a request that breaks a limit", async () => {
+    const { client } = await start();
+    async function* requests() {
+      yield create(StreamGetRequestSchema, { groups: [{ kind, scope, textHashes: [hash(1)] }] });
+      yield create(StreamGetRequestSchema, { groups: [{ kind, scope, textHashes: [] }] });
+    }
+    const answers = client.streamGet(requests())[Symbol.asyncIterator]();
+    expect((await answers.next()).value?.lookups?.states).toEqual([LookupState.MISS]);
+    expect((await failureOf(answers.next())).code).toBe(Code.InvalidArgument);
   });
 
   test("tells watchers what changes, at once and first that it is alive", async () => {

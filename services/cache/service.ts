@@ -1,11 +1,15 @@
 import { measuredStore } from "./store-metrics.js";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import type { Logger } from "../../runtime/logger.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
-import { loadCacheConfig } from "./config.js";
+import { type CacheConfig, loadCacheConfig } from "./config.js";
 import { cacheHandlers } from "./handlers.js";
+import type { CacheStore } from "./store.js";
 import { openMemoryStore } from "./store-memory.js";
+import { openRedisStore } from "./store-redis.js";
 import { WatchHub } from "./watch.js";
 
 /** How often the store is swept, in milliseconds. */
@@ -15,7 +19,7 @@ const SWEEP_INTERVAL_MS = 5_000;
 export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadCacheConfig(env);
   const logger = host.logger.child({ service: "cache" });
-  const store = openMemoryStore({ maxBytes: config.maxBytes, clock: host.clock });
+  const store = await openStore(config, host.clock, logger);
   const watchers = new WatchHub({ store, clock: host.clock });
   const server = await startGrpcServer({
     host: config.host,
@@ -42,4 +46,9 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
       await store.close();
     },
   };
+}
+
+async function openStore(config: CacheConfig, clock: Clock, logger: Logger): Promise<CacheStore> {
+  if (config.url === "memory:") return openMemoryStore({ maxBytes: config.maxBytes, clock });
+  return openRedisStore({ url: config.url, clock, logger });
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { CacheKind, CacheSelector } from "../../gen/ragents/cache/v1/cache_pb.js";
+import { toBuffer } from "../../runtime/grpc-metadata.js";
 import type { Clock } from "../../runtime/clock.js";
 import { ChangeFeed } from "./changes.js";
 import { selects } from "./entry-scope.js";
@@ -198,6 +199,6 @@ function sizeOf(entry: Entry): number {
 }
 
 function hashKey(hash: Uint8Array): string {
-  return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).toString("latin1");
+  return toBuffer(hash).toString("latin1");
 }
 

@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { CacheKind, type CacheScope, CacheScopeSchema, CacheSelectorSchema } from "../../gen/ragents/cache/v1/cache_pb.js";
 import { entryScope } from "./entry-scope.js";
+import { emptyStats } from "./stats.js";
 import type { CacheChange, CacheStore, EntryScope, PutEntry, PutOutcome, StoreLookup } from "./store.js";
 
 /** A store under test. */
@@ -59,6 +60,7 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
     const valueOf = (lookup: StoreLookup) =>
       lookup.state === "hit" ? Buffer.from(lookup.value.bytes).toString() : lookup.state;
     const read = async (from: EntryScope, text: string, at = store) => valueOf(await get(from, text, { from: at }));
+    const statsOf = async (of: CacheStore, kind = CacheKind.ANSWER) => (await of.stats(tenant)).get(kind) ?? emptyStats();
     const tokenOf = (lookup: StoreLookup) => (lookup.state === "leased" ? lookup.token : expect.fail(`no lease: ${lookup.state}`));
 
     /** Lets time pass until `look` gives `wanted`. */
@@ -129,7 +131,7 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
       await put(scope(), "q", "old");
       await put(scope(), "q", "new and longer");
       expect(await read(scope(), "q", other)).toBe("new and longer");
-      expect((await store.stats(tenant)).get(CacheKind.ANSWER)).toMatchObject({ entries: 1 });
+      expect(await statsOf(store)).toMatchObject({ entries: 1 });
     });
 
     test("forgets a value when its time is over, and counts that once", async () => {
@@ -139,7 +141,7 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
       await eventually(() => read(scope(), "q", other), "miss", SHORT_MS);
       const counted = async () => {
         await store.sweep();
-        const { entries, expirations, evictions } = (await store.stats(tenant)).get(CacheKind.ANSWER)!;
+        const { entries, expirations, evictions } = await statsOf(store);
         return { entries, expirations, evictions };
       };
       await eventually(counted, { entries: 1, expirations: 1, evictions: 0 }, 0);
@@ -150,17 +152,17 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
       await put(scope(), "a", "x".repeat(1_000));
       await put(scope(), "b", "x".repeat(3_000));
       await put(scope({}, CacheKind.EMBEDDING), "a", "x".repeat(100));
-      const before = await other.stats(tenant);
-      expect(before.get(CacheKind.ANSWER)).toMatchObject({ entries: 2 });
-      expect(before.get(CacheKind.ANSWER)!.bytes).toBeGreaterThanOrEqual(4_000);
-      expect(before.get(CacheKind.ANSWER)!.bytes).toBeLessThan(6_000);
-      expect(before.get(CacheKind.EMBEDDING)).toMatchObject({ entries: 1 });
+      const before = await statsOf(other);
+      expect(before.entries).toBe(2);
+      expect(before.bytes).toBeGreaterThanOrEqual(4_000);
+      expect(before.bytes).toBeLessThan(6_000);
+      expect(await statsOf(other, CacheKind.EMBEDDING)).toMatchObject({ entries: 1 });
       await put(scope(), "b", "y");
-      const shrunk = (await other.stats(tenant)).get(CacheKind.ANSWER)!;
+      const shrunk = await statsOf(other);
       expect(shrunk.entries).toBe(2);
       expect(shrunk.bytes).toBeLessThan(3_000);
       expect(await store.remove(tenant, create(CacheSelectorSchema, {}))).toBe(3);
-      expect((await other.stats(tenant)).get(CacheKind.ANSWER)).toMatchObject({ entries: 0, bytes: 0 });
+      expect(await statsOf(other)).toMatchObject({ entries: 0, bytes: 0 });
     });
 
     test("counts what all replicas were asked, apart for each tenant and kind", async () => {
@@ -169,9 +171,8 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
       other.count(tenant, CacheKind.EMBEDDING, { misses: 5 });
       other.count(`${tenant}-other`, CacheKind.ANSWER, { hits: 100 });
       const counts = async () => {
-        const all = await store.stats(tenant);
-        const { hits, misses, localHits, similarHits } = all.get(CacheKind.ANSWER)!;
-        return [hits, misses, localHits, similarHits, all.get(CacheKind.EMBEDDING)?.misses];
+        const { hits, misses, localHits, similarHits } = await statsOf(store);
+        return [hits, misses, localHits, similarHits, (await statsOf(store, CacheKind.EMBEDDING)).misses];
       };
       await eventually(counts, [5, 1, 1, 1, 5], 0);
     });
@@ -227,7 +228,7 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
         }));
         await store.put([{ scope: scope(), items }]);
         expect(await other.remove(tenant, selector({ collection: "docs" }))).toBe(1_500);
-        expect((await store.stats(tenant)).get(CacheKind.ANSWER)).toMatchObject({ entries: 0, bytes: 0, evictions: 0, expirations: 0 });
+        expect(await statsOf(store)).toMatchObject({ entries: 0, bytes: 0, evictions: 0, expirations: 0 });
         await put(scope(), "q", "again");
         expect(await read(scope(), "q", other)).toBe("again");
       });

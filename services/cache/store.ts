@@ -90,6 +90,7 @@ export interface CacheStore {
   remove(tenant: string, selector: CacheSelector): Promise<number>;
   /** Adds to what is counted; may be written with a short delay. */
   count(tenant: string, kind: CacheKind, counts: Partial<UsageCounts>): void;
+  /** By kind; kinds that were never used may be absent. */
   stats(tenant: string): Promise<Map<CacheKind, KindStats>>;
   /** Tells every change from the moment this resolves; resolves to a function that ends it. */
   watch(tenant: string, listener: ChangeListener): Promise<() => void>;

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/cache/v1/cache_service.proto.
  */
 export const file_ragents_cache_v1_cache_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL2NhY2hlL3YxL2NhY2hlX3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuY2FjaGUudjEiTQoPQmF0Y2hHZXRSZXF1ZXN0EjoKBmdyb3VwcxgBIAMoCzIdLnJhZ2VudHMuY2FjaGUudjEuTG9va3VwR3JvdXBCC7pICJIBBQgBEIACIvgCCgtMb29rdXBHcm91cBI1CgRraW5kGAEgASgOMhsucmFnZW50cy5jYWNoZS52MS5DYWNoZUtpbmRCCrpIB4IBBBABIAASMwoFc2NvcGUYAiABKAsyHC5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlU2NvcGVCBrpIA8gBARImCgt0ZXh0X2hhc2hlcxgDIAMoDEIRukgOkgELCAEQgAQiBHoCaCASHwoFdGV4dHMYBCADKAlCELpIDZIBChCABCIFcgMogCASEwoLdGFrZV9sZWFzZXMYBSABKAg6ngG6SJoBGpcBChJsb29rdXBfZ3JvdXAudGV4dHMSPHRleHRzIG11c3QgYmUgZW1wdHkgb3IgaGF2ZSBvbmUgaXRlbSBmb3IgZWFjaCBvZiB0ZXh0X2hhc2hlcxpDc2l6ZSh0aGlzLnRleHRzKSA9PSAwIHx8IHNpemUodGhpcy50ZXh0cykgPT0gc2l6ZSh0aGlzLnRleHRfaGFzaGVzKSI9ChBCYXRjaEdldFJlc3BvbnNlEikKB2xvb2t1cHMYASADKAsyGC5yYWdlbnRzLmNhY2hlLnYxLkxvb2t1cCLBAQoGTG9va3VwEiwKBXN0YXRlGAEgASgOMh0ucmFnZW50cy5jYWNoZS52MS5Mb29rdXBTdGF0ZRINCgV2YWx1ZRgCIAEoDBImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLbGVhc2VfdG9rZW4YBCABKAkSLAoJbGVhc2VfdHRsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB3NpbWlsYXIYBiABKAgiSgoPQmF0Y2hQdXRSZXF1ZXN0EjcKBmdyb3VwcxgBIAMoCzIaLnJhZ2VudHMuY2FjaGUudjEuUHV0R3JvdXBCC7pICJIBBQgBEIACIq0BCghQdXRHcm91cBI1CgRraW5kGAEgASgOMhsucmFnZW50cy5jYWNoZS52MS5DYWNoZUtpbmRCCrpIB4IBBBABIAASMwoFc2NvcGUYAiABKAsyHC5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlU2NvcGVCBrpIA8gBARI1CgVpdGVtcxgDIAMoCzIZLnJhZ2VudHMuY2FjaGUudjEuUHV0SXRlbUILukgIkgEFCAEQgAQisgEKB1B1dEl0ZW0SGgoJdGV4dF9oYXNoGAEgASgMQge6SAR6AmggEhgKBXZhbHVlGAIgASgMQgm6SAZ6BBiAgEASOwoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhO6SBCqAQ0iBQiAmp4BMgQQwIQ9EhwKC2xlYXNlX3Rva2VuGAQgASgJQge6SARyAihAEhYKBHRleHQYBSABKAlCCLpIBXIDKIAgIj4KEEJhdGNoUHV0UmVzcG9uc2USKgoGc3RhdGVzGAEgAygOMhoucmFnZW50cy5jYWNoZS52MS5QdXRTdGF0ZSK8AQoSRXh0ZW5kTGVhc2VSZXF1ZXN0EjUKBGtpbmQYASABKA4yGy5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlS2luZEIKukgHggEEEAEgABIzCgVzY29wZRgCIAEoCzIcLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVTY29wZUIGukgDyAEBEhoKCXRleHRfaGFzaBgDIAEoDEIHukgEegJoIBIeCgtsZWFzZV90b2tlbhgEIAEoCUIJukgGcgQgAShAIkMKE0V4dGVuZExlYXNlUmVzcG9uc2USLAoJbGVhc2VfdHRsGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIr0BChNSZWxlYXNlTGVhc2VSZXF1ZXN0EjUKBGtpbmQYASABKA4yGy5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlS2luZEIKukgHggEEEAEgABIzCgVzY29wZRgCIAEoCzIcLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVTY29wZUIGukgDyAEBEhoKCXRleHRfaGFzaBgDIAEoDEIHukgEegJoIBIeCgtsZWFzZV90b2tlbhgEIAEoCUIJukgGcgQgAShAIhYKFFJlbGVhc2VMZWFzZVJlc3BvbnNlIroCChFJbnZhbGlkYXRlUmVxdWVzdBKkAgoIc2VsZWN0b3IYASABKAsyHy5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlU2VsZWN0b3JC8AG6SOgBugHhAQobaW52YWxpZGF0ZV9yZXF1ZXN0LnNlbGVjdG9yElFnaXZlIGtpbmRzLCBjb2xsZWN0aW9uLCBlcG9jaCwgbW9kZWwgb3IgcGFyYW1ldGVyc19oYXNoOyBDbGVhciByZW1vdmVzIGV2ZXJ5dGhpbmcab3NpemUodGhpcy5raW5kcykgPiAwIHx8IGhhcyh0aGlzLmNvbGxlY3Rpb24pIHx8IGhhcyh0aGlzLmVwb2NoKSB8fCBoYXModGhpcy5tb2RlbCkgfHwgaGFzKHRoaXMucGFyYW1ldGVyc19oYXNoKcgBAcjzGAEiJQoSSW52YWxpZGF0ZVJlc3BvbnNlEg8KB3JlbW92ZWQYASABKAMiiwEKDENsZWFyUmVxdWVzdBJDCgVraW5kcxgBIAMoDjIbLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVLaW5kQhe6SBCSAQ0QBBgBIgeCAQQQASAAyPMYARInCgpjb2xsZWN0aW9uGAIgASgJQg66SAdyBSABKIAByPMYAUgAiAEBQg0KC19jb2xsZWN0aW9uIiAKDUNsZWFyUmVzcG9uc2USDwoHcmVtb3ZlZBgBIAEoAyIRCg9HZXRTdGF0c1JlcXVlc3Qi2AIKEEdldFN0YXRzUmVzcG9uc2USDAoEaGl0cxgBIAEoAxIOCgZtaXNzZXMYAiABKAMSEAoIaGl0X3JhdGUYAyABKAESEAoIcmVxdWVzdHMYBCABKAMSEgoKbG9jYWxfaGl0cxgFIAEoAxIUCgxzaW1pbGFyX2hpdHMYBiABKAMSDwoHZW50cmllcxgHIAEoAxINCgVieXRlcxgIIAEoAxIRCglldmljdGlvbnMYCSABKAMSEwoLZXhwaXJhdGlvbnMYCiABKAMSPwoHYnlfa2luZBgLIAMoCzIuLnJhZ2VudHMuY2FjaGUudjEuR2V0U3RhdHNSZXNwb25zZS5CeUtpbmRFbnRyeRpPCgtCeUtpbmRFbnRyeRILCgNrZXkYASABKAkSLwoFdmFsdWUYAiABKAsyIC5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlS2luZFN0YXRzOgI4ASJPChZSZXBvcnRMb2NhbEhpdHNSZXF1ZXN0EjUKBGhpdHMYASADKAsyGy5yYWdlbnRzLmNhY2hlLnYxLkxvY2FsSGl0c0IKukgHkgEECAEQBCJgCglMb2NhbEhpdHMSNQoEa2luZBgBIAEoDjIbLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVLaW5kQgq6SAeCAQQQASAAEhwKBWNvdW50GAIgASgDQg26SAoiCBiAlOvcAygBIhkKF1JlcG9ydExvY2FsSGl0c1Jlc3BvbnNlIhsKGVdhdGNoSW52YWxpZGF0aW9uc1JlcXVlc3QixgEKGldhdGNoSW52YWxpZGF0aW9uc1Jlc3BvbnNlEjAKCWhlYXJ0YmVhdBgBIAEoCzIbLnJhZ2VudHMuY2FjaGUudjEuSGVhcnRiZWF0SAASNgoLaW52YWxpZGF0ZWQYAiABKAsyHy5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlU2VsZWN0b3JIABI1CghyZXBsYWNlZBgDIAEoCzIhLnJhZ2VudHMuY2FjaGUudjEuUmVwbGFjZWRFbnRyaWVzSABCBwoFZXZlbnQiCwoJSGVhcnRiZWF0In4KD1JlcGxhY2VkRW50cmllcxIpCgRraW5kGAEgASgOMhsucmFnZW50cy5jYWNoZS52MS5DYWNoZUtpbmQSKwoFc2NvcGUYAiABKAsyHC5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlU2NvcGUSEwoLdGV4dF9oYXNoZXMYAyADKAwqpgEKC0xvb2t1cFN0YXRlEhwKGExPT0tVUF9TVEFURV9VTlNQRUNJRklFRBAAEhQKEExPT0tVUF9TVEFURV9ISVQQARIVChFMT09LVVBfU1RBVEVfTUlTUxACEhcKE0xPT0tVUF9TVEFURV9MRUFTRUQQAxIYChRMT09LVVBfU1RBVEVfRklMTElORxAEEhkKFUxPT0tVUF9TVEFURV9ERUZFUlJFRBAFKmwKCFB1dFN0YXRlEhkKFVBVVF9TVEFURV9VTlNQRUNJRklFRBAAEhQKEFBVVF9TVEFURV9TVE9SRUQQARIYChRQVVRfU1RBVEVfTEVBU0VfTE9TVBACEhUKEVBVVF9TVEFURV9OT19ST09NEAMy0gcKDENhY2hlU2VydmljZRJXCghCYXRjaEdldBIhLnJhZ2VudHMuY2FjaGUudjEuQmF0Y2hHZXRSZXF1ZXN0GiIucmFnZW50cy5jYWNoZS52MS5CYXRjaEdldFJlc3BvbnNlIgTI8xgDElcKCEJhdGNoUHV0EiEucmFnZW50cy5jYWNoZS52MS5CYXRjaFB1dFJlcXVlc3QaIi5yYWdlbnRzLmNhY2hlLnYxLkJhdGNoUHV0UmVzcG9uc2UiBMjzGAMSYwoLRXh0ZW5kTGVhc2USJC5yYWdlbnRzLmNhY2hlLnYxLkV4dGVuZExlYXNlUmVxdWVzdBolLnJhZ2VudHMuY2FjaGUudjEuRXh0ZW5kTGVhc2VSZXNwb25zZSIHkAICyPMYAxJmCgxSZWxlYXNlTGVhc2USJS5yYWdlbnRzLmNhY2hlLnYxLlJlbGVhc2VMZWFzZVJlcXVlc3QaJi5yYWdlbnRzLmNhY2hlLnYxLlJlbGVhc2VMZWFzZVJlc3BvbnNlIgeQAgLI8xgDEn8KCkludmFsaWRhdGUSIy5yYWdlbnRzLmNhY2hlLnYxLkludmFsaWRhdGVSZXF1ZXN0GiQucmFnZW50cy5jYWNoZS52MS5JbnZhbGlkYXRlUmVzcG9uc2UiJpACAsjzGASC0+STAhk6ASoiFC92MS9jYWNoZTppbnZhbGlkYXRlEmgKBUNsZWFyEh4ucmFnZW50cy5jYWNoZS52MS5DbGVhclJlcXVlc3QaHy5yYWdlbnRzLmNhY2hlLnYxLkNsZWFyUmVzcG9uc2UiHpACAsjzGASC0+STAhE6ASoiDC9jYWNoZS9jbGVhchJuCghHZXRTdGF0cxIhLnJhZ2VudHMuY2FjaGUudjEuR2V0U3RhdHNSZXF1ZXN0GiIucmFnZW50cy5jYWNoZS52MS5HZXRTdGF0c1Jlc3BvbnNlIhuQAgHI8xgCgtPkkwIOEgwvY2FjaGUvc3RhdHMSbAoPUmVwb3J0TG9jYWxIaXRzEigucmFnZW50cy5jYWNoZS52MS5SZXBvcnRMb2NhbEhpdHNSZXF1ZXN0GikucmFnZW50cy5jYWNoZS52MS5SZXBvcnRMb2NhbEhpdHNSZXNwb25zZSIEyPMYAxJ6ChJXYXRjaEludmFsaWRhdGlvbnMSKy5yYWdlbnRzLmNhY2hlLnYxLldhdGNoSW52YWxpZGF0aW9uc1JlcXVlc3QaLC5yYWdlbnRzLmNhY2hlLnYxLldhdGNoSW52YWxpZGF0aW9uc1Jlc3BvbnNlIgeQAgHI8xgCMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_ragents_auth_v1_access, file_ragents_cache_v1_cache]);
+  fileDesc("CiRyYWdlbnRzL2NhY2hlL3YxL2NhY2hlX3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuY2FjaGUudjEiTQoPQmF0Y2hHZXRSZXF1ZXN0EjoKBmdyb3VwcxgBIAMoCzIdLnJhZ2VudHMuY2FjaGUudjEuTG9va3VwR3JvdXBCC7pICJIBBQgBEIACIvgCCgtMb29rdXBHcm91cBI1CgRraW5kGAEgASgOMhsucmFnZW50cy5jYWNoZS52MS5DYWNoZUtpbmRCCrpIB4IBBBABIAASMwoFc2NvcGUYAiABKAsyHC5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlU2NvcGVCBrpIA8gBARImCgt0ZXh0X2hhc2hlcxgDIAMoDEIRukgOkgELCAEQgAQiBHoCaCASHwoFdGV4dHMYBCADKAlCELpIDZIBChCABCIFcgMogCASEwoLdGFrZV9sZWFzZXMYBSABKAg6ngG6SJoBGpcBChJsb29rdXBfZ3JvdXAudGV4dHMSPHRleHRzIG11c3QgYmUgZW1wdHkgb3IgaGF2ZSBvbmUgaXRlbSBmb3IgZWFjaCBvZiB0ZXh0X2hhc2hlcxpDc2l6ZSh0aGlzLnRleHRzKSA9PSAwIHx8IHNpemUodGhpcy50ZXh0cykgPT0gc2l6ZSh0aGlzLnRleHRfaGFzaGVzKSI+ChBCYXRjaEdldFJlc3BvbnNlEioKB2xvb2t1cHMYASABKAsyGS5yYWdlbnRzLmNhY2hlLnYxLkxvb2t1cHMinQEKB0xvb2t1cHMSLQoGc3RhdGVzGAEgAygOMh0ucmFnZW50cy5jYWNoZS52MS5Mb29rdXBTdGF0ZRIOCgZ2YWx1ZXMYAiADKAwSDwoHdHRsc19tcxgDIAMoDRIUCgxsZWFzZV90b2tlbnMYBCADKAkSLAoJbGVhc2VfdHRsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk4KEFN0cmVhbUdldFJlcXVlc3QSOgoGZ3JvdXBzGAEgAygLMh0ucmFnZW50cy5jYWNoZS52MS5Mb29rdXBHcm91cEILukgIkgEFCAEQgAIiPwoRU3RyZWFtR2V0UmVzcG9uc2USKgoHbG9va3VwcxgBIAEoCzIZLnJhZ2VudHMuY2FjaGUudjEuTG9va3VwcyJKCg9CYXRjaFB1dFJlcXVlc3QSNwoGZ3JvdXBzGAEgAygLMhoucmFnZW50cy5jYWNoZS52MS5QdXRHcm91cEILukgIkgEFCAEQgAIirQEKCFB1dEdyb3VwEjUKBGtpbmQYASABKA4yGy5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlS2luZEIKukgHggEEEAEgABIzCgVzY29wZRgCIAEoCzIcLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVTY29wZUIGukgDyAEBEjUKBWl0ZW1zGAMgAygLMhkucmFnZW50cy5jYWNoZS52MS5QdXRJdGVtQgu6SAiSAQUIARCABCKyAQoHUHV0SXRlbRIaCgl0ZXh0X2hhc2gYASABKAxCB7pIBHoCaCASGAoFdmFsdWUYAiABKAxCCbpIBnoEGICAQBI7CgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CE7pIEKoBDSIFCICangEyBBDAhD0SHAoLbGVhc2VfdG9rZW4YBCABKAlCB7pIBHICKEASFgoEdGV4dBgFIAEoCUIIukgFcgMogCAiPgoQQmF0Y2hQdXRSZXNwb25zZRIqCgZzdGF0ZXMYASADKA4yGi5yYWdlbnRzLmNhY2hlLnYxLlB1dFN0YXRlIrwBChJFeHRlbmRMZWFzZVJlcXVlc3QSNQoEa2luZBgBIAEoDjIbLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVLaW5kQgq6SAeCAQQQASAAEjMKBXNjb3BlGAIgASgLMhwucmFnZW50cy5jYWNoZS52MS5DYWNoZVNjb3BlQga6SAPIAQESGgoJdGV4dF9oYXNoGAMgASgMQge6SAR6AmggEh4KC2xlYXNlX3Rva2VuGAQgASgJQgm6SAZyBCABKEAiQwoTRXh0ZW5kTGVhc2VSZXNwb25zZRIsCglsZWFzZV90dGwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ivQEKE1JlbGVhc2VMZWFzZVJlcXVlc3QSNQoEa2luZBgBIAEoDjIbLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVLaW5kQgq6SAeCAQQQASAAEjMKBXNjb3BlGAIgASgLMhwucmFnZW50cy5jYWNoZS52MS5DYWNoZVNjb3BlQga6SAPIAQESGgoJdGV4dF9oYXNoGAMgASgMQge6SAR6AmggEh4KC2xlYXNlX3Rva2VuGAQgASgJQgm6SAZyBCABKEAiFgoUUmVsZWFzZUxlYXNlUmVzcG9uc2UiugIKEUludmFsaWRhdGVSZXF1ZXN0EqQCCghzZWxlY3RvchgBIAEoCzIfLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVTZWxlY3RvckLwAbpI6AG6AeEBChtpbnZhbGlkYXRlX3JlcXVlc3Quc2VsZWN0b3ISUWdpdmUga2luZHMsIGNvbGxlY3Rpb24sIGVwb2NoLCBtb2RlbCBvciBwYXJhbWV0ZXJzX2hhc2g7IENsZWFyIHJlbW92ZXMgZXZlcnl0aGluZxpvc2l6ZSh0aGlzLmtpbmRzKSA+IDAgfHwgaGFzKHRoaXMuY29sbGVjdGlvbikgfHwgaGFzKHRoaXMuZXBvY2gpIHx8IGhhcyh0aGlzLm1vZGVsKSB8fCBoYXModGhpcy5wYXJhbWV0ZXJzX2hhc2gpyAEByPMYASIlChJJbnZhbGlkYXRlUmVzcG9uc2USDwoHcmVtb3ZlZBgBIAEoAyKLAQoMQ2xlYXJSZXF1ZXN0EkMKBWtpbmRzGAEgAygOMhsucmFnZW50cy5jYWNoZS52MS5DYWNoZUtpbmRCF7pIEJIBDRAEGAEiB4IBBBABIADI8xgBEicKCmNvbGxlY3Rpb24YAiABKAlCDrpIB3IFIAEogAHI8xgBSACIAQFCDQoLX2NvbGxlY3Rpb24iIAoNQ2xlYXJSZXNwb25zZRIPCgdyZW1vdmVkGAEgASgDIhEKD0dldFN0YXRzUmVxdWVzdCLYAgoQR2V0U3RhdHNSZXNwb25zZRIMCgRoaXRzGAEgASgDEg4KBm1pc3NlcxgCIAEoAxIQCghoaXRfcmF0ZRgDIAEoARIQCghyZXF1ZXN0cxgEIAEoAxISCgpsb2NhbF9oaXRzGAUgASgDEhQKDHNpbWlsYXJfaGl0cxgGIAEoAxIPCgdlbnRyaWVzGAcgASgDEg0KBWJ5dGVzGAggASgDEhEKCWV2aWN0aW9ucxgJIAEoAxITCgtleHBpcmF0aW9ucxgKIAEoAxI/CgdieV9raW5kGAsgAygLMi4ucmFnZW50cy5jYWNoZS52MS5HZXRTdGF0c1Jlc3BvbnNlLkJ5S2luZEVudHJ5Gk8KC0J5S2luZEVudHJ5EgsKA2tleRgBIAEoCRIvCgV2YWx1ZRgCIAEoCzIgLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVLaW5kU3RhdHM6AjgBIk8KFlJlcG9ydExvY2FsSGl0c1JlcXVlc3QSNQoEaGl0cxgBIAMoCzIbLnJhZ2VudHMuY2FjaGUudjEuTG9jYWxIaXRzQgq6SAeSAQQIARAEImAKCUxvY2FsSGl0cxI1CgRraW5kGAEgASgOMhsucmFnZW50cy5jYWNoZS52MS5DYWNoZUtpbmRCCrpIB4IBBBABIAASHAoFY291bnQYAiABKANCDbpICiIIGICU69wDKAEiGQoXUmVwb3J0TG9jYWxIaXRzUmVzcG9uc2UiGwoZV2F0Y2hJbnZhbGlkYXRpb25zUmVxdWVzdCLGAQoaV2F0Y2hJbnZhbGlkYXRpb25zUmVzcG9uc2USMAoJaGVhcnRiZWF0GAEgASgLMhsucmFnZW50cy5jYWNoZS52MS5IZWFydGJlYXRIABI2CgtpbnZhbGlkYXRlZBgCIAEoCzIfLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVTZWxlY3RvckgAEjUKCHJlcGxhY2VkGAMgASgLMiEucmFnZW50cy5jYWNoZS52MS5SZXBsYWNlZEVudHJpZXNIAEIHCgVldmVudCILCglIZWFydGJlYXQifgoPUmVwbGFjZWRFbnRyaWVzEikKBGtpbmQYASABKA4yGy5yYWdlbnRzLmNhY2hlLnYxLkNhY2hlS2luZBIrCgVzY29wZRgCIAEoCzIcLnJhZ2VudHMuY2FjaGUudjEuQ2FjaGVTY29wZRITCgt0ZXh0X2hhc2hlcxgDIAMoDCrEAQoLTG9va3VwU3RhdGUSHAoYTE9PS1VQX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQTE9PS1VQX1NUQVRFX0hJVBABEhUKEUxPT0tVUF9TVEFURV9NSVNTEAISFwoTTE9PS1VQX1NUQVRFX0xFQVNFRBADEhgKFExPT0tVUF9TVEFURV9GSUxMSU5HEAQSGQoVTE9PS1VQX1NUQVRFX0RFRkVSUkVEEAUSHAoYTE9PS1VQX1NUQVRFX1NJTUlMQVJfSElUEAYqbAoIUHV0U3RhdGUSGQoVUFVUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQUFVUX1NUQVRFX1NUT1JFRBABEhgKFFBVVF9TVEFURV9MRUFTRV9MT1NUEAISFQoRUFVUX1NUQVRFX05PX1JPT00QAzKyCAoMQ2FjaGVTZXJ2aWNlElcKCEJhdGNoR2V0EiEucmFnZW50cy5jYWNoZS52MS5CYXRjaEdldFJlcXVlc3QaIi5yYWdlbnRzLmNhY2hlLnYxLkJhdGNoR2V0UmVzcG9uc2UiBMjzGAMSXgoJU3RyZWFtR2V0EiIucmFnZW50cy5jYWNoZS52MS5TdHJlYW1HZXRSZXF1ZXN0GiMucmFnZW50cy5jYWNoZS52MS5TdHJlYW1HZXRSZXNwb25zZSIEyPMYAygBMAESVwoIQmF0Y2hQdXQSIS5yYWdlbnRzLmNhY2hlLnYxLkJhdGNoUHV0UmVxdWVzdBoiLnJhZ2VudHMuY2FjaGUudjEuQmF0Y2hQdXRSZXNwb25zZSIEyPMYAxJjCgtFeHRlbmRMZWFzZRIkLnJhZ2VudHMuY2FjaGUudjEuRXh0ZW5kTGVhc2VSZXF1ZXN0GiUucmFnZW50cy5jYWNoZS52MS5FeHRlbmRMZWFzZVJlc3BvbnNlIgeQAgLI8xgDEmYKDFJlbGVhc2VMZWFzZRIlLnJhZ2VudHMuY2FjaGUudjEuUmVsZWFzZUxlYXNlUmVxdWVzdBomLnJhZ2VudHMuY2FjaGUudjEuUmVsZWFzZUxlYXNlUmVzcG9uc2UiB5ACAsjzGAMSfwoKSW52YWxpZGF0ZRIjLnJhZ2VudHMuY2FjaGUudjEuSW52YWxpZGF0ZVJlcXVlc3QaJC5yYWdlbnRzLmNhY2hlLnYxLkludmFsaWRhdGVSZXNwb25zZSImkAICyPMYBILT5JMCGToBKiIUL3YxL2NhY2hlOmludmFsaWRhdGUSaAoFQ2xlYXISHi5yYWdlbnRzLmNhY2hlLnYxLkNsZWFyUmVxdWVzdBofLnJhZ2VudHMuY2FjaGUudjEuQ2xlYXJSZXNwb25zZSIekAICyPMYBILT5JMCEToBKiIML2NhY2hlL2NsZWFyEm4KCEdldFN0YXRzEiEucmFnZW50cy5jYWNoZS52MS5HZXRTdGF0c1JlcXVlc3QaIi5yYWdlbnRzLmNhY2hlLnYxLkdldFN0YXRzUmVzcG9uc2UiG5ACAcjzGAKC0+STAg4SDC9jYWNoZS9zdGF0cxJsCg9SZXBvcnRMb2NhbEhpdHMSKC5yYWdlbnRzLmNhY2hlLnYxLlJlcG9ydExvY2FsSGl0c1JlcXVlc3QaKS5yYWdlbnRzLmNhY2hlLnYxLlJlcG9ydExvY2FsSGl0c1Jlc3BvbnNlIgTI8xgDEnoKEldhdGNoSW52YWxpZGF0aW9ucxIrLnJhZ2VudHMuY2FjaGUudjEuV2F0Y2hJbnZhbGlkYXRpb25zUmVxdWVzdBosLnJhZ2VudHMuY2FjaGUudjEuV2F0Y2hJbnZhbGlkYXRpb25zUmVzcG9uc2UiB5ACAcjzGAIwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_ragents_auth_v1_access, file_ragents_cache_v1_cache]);
 
 /**
  * Asks for entries.
@@ -101,11 +101,11 @@ export const LookupGroupSchema: GenMessage<LookupGroup> = /*@__PURE__*/
  */
 export type BatchGetResponse = Message<"ragents.cache.v1.BatchGetResponse"> & {
   /**
-   * One for each hash, in the order of the groups and of the hashes in them.
+   * The outcomes.
    *
-   * @generated from field: repeated ragents.cache.v1.Lookup lookups = 1;
+   * @generated from field: ragents.cache.v1.Lookups lookups = 1;
    */
-  lookups: Lookup[];
+  lookups?: Lookups | undefined;
 };
 
 /**
@@ -116,60 +116,97 @@ export const BatchGetResponseSchema: GenMessage<BatchGetResponse> = /*@__PURE__*
   messageDesc(file_ragents_cache_v1_cache_service, 2);
 
 /**
- * The outcome of one lookup.
+ * The outcomes of lookups, by column: a message for each lookup would take
+ * more of a hit's time than all else.
  *
- * @generated from message ragents.cache.v1.Lookup
+ * @generated from message ragents.cache.v1.Lookups
  */
-export type Lookup = Message<"ragents.cache.v1.Lookup"> & {
+export type Lookups = Message<"ragents.cache.v1.Lookups"> & {
   /**
-   * What was found.
+   * What was found: one for each hash, in the order of the groups and of the
+   * hashes in them.
    *
-   * @generated from field: ragents.cache.v1.LookupState state = 1;
+   * @generated from field: repeated ragents.cache.v1.LookupState states = 1;
    */
-  state: LookupState;
+  states: LookupState[];
 
   /**
-   * The value, when the state is HIT.
+   * The values: one for each HIT and SIMILAR_HIT, in the order of the states.
    *
-   * @generated from field: bytes value = 2;
+   * @generated from field: repeated bytes values = 2;
    */
-  value: Uint8Array;
+  values: Uint8Array[];
 
   /**
-   * How long the value lives on, when the state is HIT.
+   * How long each of the values lives on, in milliseconds.
    *
-   * @generated from field: google.protobuf.Duration ttl = 3;
+   * @generated from field: repeated uint32 ttls_ms = 3;
    */
-  ttl?: Duration | undefined;
+  ttlsMs: number[];
 
   /**
-   * The lease to name in BatchPut, when the state is LEASED.
+   * The lease to name in BatchPut: one for each LEASED, in the order of the states.
    *
-   * @generated from field: string lease_token = 4;
+   * @generated from field: repeated string lease_tokens = 4;
    */
-  leaseToken: string;
+  leaseTokens: string[];
 
   /**
-   * How long the lease lasts unless it is extended, when the state is LEASED.
+   * How long these leases last unless they are extended.
    *
    * @generated from field: google.protobuf.Duration lease_ttl = 5;
    */
   leaseTtl?: Duration | undefined;
-
-  /**
-   * Whether the value answers an equivalent question, not this very text.
-   *
-   * @generated from field: bool similar = 6;
-   */
-  similar: boolean;
 };
 
 /**
- * Describes the message ragents.cache.v1.Lookup.
- * Use `create(LookupSchema)` to create a new message.
+ * Describes the message ragents.cache.v1.Lookups.
+ * Use `create(LookupsSchema)` to create a new message.
  */
-export const LookupSchema: GenMessage<Lookup> = /*@__PURE__*/
+export const LookupsSchema: GenMessage<Lookups> = /*@__PURE__*/
   messageDesc(file_ragents_cache_v1_cache_service, 3);
+
+/**
+ * Asks for entries, on a stream.
+ *
+ * @generated from message ragents.cache.v1.StreamGetRequest
+ */
+export type StreamGetRequest = Message<"ragents.cache.v1.StreamGetRequest"> & {
+  /**
+   * Lookups, grouped by kind and scope. 1 to 256 groups.
+   *
+   * @generated from field: repeated ragents.cache.v1.LookupGroup groups = 1;
+   */
+  groups: LookupGroup[];
+};
+
+/**
+ * Describes the message ragents.cache.v1.StreamGetRequest.
+ * Use `create(StreamGetRequestSchema)` to create a new message.
+ */
+export const StreamGetRequestSchema: GenMessage<StreamGetRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_cache_v1_cache_service, 4);
+
+/**
+ * The entries that were found.
+ *
+ * @generated from message ragents.cache.v1.StreamGetResponse
+ */
+export type StreamGetResponse = Message<"ragents.cache.v1.StreamGetResponse"> & {
+  /**
+   * The outcomes.
+   *
+   * @generated from field: ragents.cache.v1.Lookups lookups = 1;
+   */
+  lookups?: Lookups | undefined;
+};
+
+/**
+ * Describes the message ragents.cache.v1.StreamGetResponse.
+ * Use `create(StreamGetResponseSchema)` to create a new message.
+ */
+export const StreamGetResponseSchema: GenMessage<StreamGetResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_cache_v1_cache_service, 5);
 
 /**
  * Stores entries.
@@ -191,7 +228,7 @@ export type BatchPutRequest = Message<"ragents.cache.v1.BatchPutRequest"> & {
  * Use `create(BatchPutRequestSchema)` to create a new message.
  */
 export const BatchPutRequestSchema: GenMessage<BatchPutRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 4);
+  messageDesc(file_ragents_cache_v1_cache_service, 6);
 
 /**
  * Entries of one scope.
@@ -226,7 +263,7 @@ export type PutGroup = Message<"ragents.cache.v1.PutGroup"> & {
  * Use `create(PutGroupSchema)` to create a new message.
  */
 export const PutGroupSchema: GenMessage<PutGroup> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 5);
+  messageDesc(file_ragents_cache_v1_cache_service, 7);
 
 /**
  * One entry to store.
@@ -278,7 +315,7 @@ export type PutItem = Message<"ragents.cache.v1.PutItem"> & {
  * Use `create(PutItemSchema)` to create a new message.
  */
 export const PutItemSchema: GenMessage<PutItem> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 6);
+  messageDesc(file_ragents_cache_v1_cache_service, 8);
 
 /**
  * What became of the entries.
@@ -299,7 +336,7 @@ export type BatchPutResponse = Message<"ragents.cache.v1.BatchPutResponse"> & {
  * Use `create(BatchPutResponseSchema)` to create a new message.
  */
 export const BatchPutResponseSchema: GenMessage<BatchPutResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 7);
+  messageDesc(file_ragents_cache_v1_cache_service, 9);
 
 /**
  * Names a lease.
@@ -341,7 +378,7 @@ export type ExtendLeaseRequest = Message<"ragents.cache.v1.ExtendLeaseRequest"> 
  * Use `create(ExtendLeaseRequestSchema)` to create a new message.
  */
 export const ExtendLeaseRequestSchema: GenMessage<ExtendLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 8);
+  messageDesc(file_ragents_cache_v1_cache_service, 10);
 
 /**
  * The lease goes on.
@@ -362,7 +399,7 @@ export type ExtendLeaseResponse = Message<"ragents.cache.v1.ExtendLeaseResponse"
  * Use `create(ExtendLeaseResponseSchema)` to create a new message.
  */
 export const ExtendLeaseResponseSchema: GenMessage<ExtendLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 9);
+  messageDesc(file_ragents_cache_v1_cache_service, 11);
 
 /**
  * Names a lease to give back.
@@ -404,7 +441,7 @@ export type ReleaseLeaseRequest = Message<"ragents.cache.v1.ReleaseLeaseRequest"
  * Use `create(ReleaseLeaseRequestSchema)` to create a new message.
  */
 export const ReleaseLeaseRequestSchema: GenMessage<ReleaseLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 10);
+  messageDesc(file_ragents_cache_v1_cache_service, 12);
 
 /**
  * The lease has ended.
@@ -419,7 +456,7 @@ export type ReleaseLeaseResponse = Message<"ragents.cache.v1.ReleaseLeaseRespons
  * Use `create(ReleaseLeaseResponseSchema)` to create a new message.
  */
 export const ReleaseLeaseResponseSchema: GenMessage<ReleaseLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 11);
+  messageDesc(file_ragents_cache_v1_cache_service, 13);
 
 /**
  * Names the entries to remove.
@@ -440,7 +477,7 @@ export type InvalidateRequest = Message<"ragents.cache.v1.InvalidateRequest"> & 
  * Use `create(InvalidateRequestSchema)` to create a new message.
  */
 export const InvalidateRequestSchema: GenMessage<InvalidateRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 12);
+  messageDesc(file_ragents_cache_v1_cache_service, 14);
 
 /**
  * The entries are gone.
@@ -461,7 +498,7 @@ export type InvalidateResponse = Message<"ragents.cache.v1.InvalidateResponse"> 
  * Use `create(InvalidateResponseSchema)` to create a new message.
  */
 export const InvalidateResponseSchema: GenMessage<InvalidateResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 13);
+  messageDesc(file_ragents_cache_v1_cache_service, 15);
 
 /**
  * Names the entries to remove: all of the tenant's, unless it is narrowed.
@@ -489,7 +526,7 @@ export type ClearRequest = Message<"ragents.cache.v1.ClearRequest"> & {
  * Use `create(ClearRequestSchema)` to create a new message.
  */
 export const ClearRequestSchema: GenMessage<ClearRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 14);
+  messageDesc(file_ragents_cache_v1_cache_service, 16);
 
 /**
  * The entries are gone.
@@ -510,7 +547,7 @@ export type ClearResponse = Message<"ragents.cache.v1.ClearResponse"> & {
  * Use `create(ClearResponseSchema)` to create a new message.
  */
 export const ClearResponseSchema: GenMessage<ClearResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 15);
+  messageDesc(file_ragents_cache_v1_cache_service, 17);
 
 /**
  * Asks for the statistics.
@@ -525,7 +562,7 @@ export type GetStatsRequest = Message<"ragents.cache.v1.GetStatsRequest"> & {
  * Use `create(GetStatsRequestSchema)` to create a new message.
  */
 export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 16);
+  messageDesc(file_ragents_cache_v1_cache_service, 18);
 
 /**
  * The tenant's statistics, of all kinds together and of each.
@@ -616,7 +653,7 @@ export type GetStatsResponse = Message<"ragents.cache.v1.GetStatsResponse"> & {
  * Use `create(GetStatsResponseSchema)` to create a new message.
  */
 export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 17);
+  messageDesc(file_ragents_cache_v1_cache_service, 19);
 
 /**
  * Hits that a caller's own memory answered since its last report.
@@ -637,7 +674,7 @@ export type ReportLocalHitsRequest = Message<"ragents.cache.v1.ReportLocalHitsRe
  * Use `create(ReportLocalHitsRequestSchema)` to create a new message.
  */
 export const ReportLocalHitsRequestSchema: GenMessage<ReportLocalHitsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 18);
+  messageDesc(file_ragents_cache_v1_cache_service, 20);
 
 /**
  * Hits of one kind.
@@ -665,7 +702,7 @@ export type LocalHits = Message<"ragents.cache.v1.LocalHits"> & {
  * Use `create(LocalHitsSchema)` to create a new message.
  */
 export const LocalHitsSchema: GenMessage<LocalHits> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 19);
+  messageDesc(file_ragents_cache_v1_cache_service, 21);
 
 /**
  * The hits are counted.
@@ -680,7 +717,7 @@ export type ReportLocalHitsResponse = Message<"ragents.cache.v1.ReportLocalHitsR
  * Use `create(ReportLocalHitsResponseSchema)` to create a new message.
  */
 export const ReportLocalHitsResponseSchema: GenMessage<ReportLocalHitsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 20);
+  messageDesc(file_ragents_cache_v1_cache_service, 22);
 
 /**
  * Asks to be told what changes in the caller's tenant.
@@ -695,7 +732,7 @@ export type WatchInvalidationsRequest = Message<"ragents.cache.v1.WatchInvalidat
  * Use `create(WatchInvalidationsRequestSchema)` to create a new message.
  */
 export const WatchInvalidationsRequestSchema: GenMessage<WatchInvalidationsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 21);
+  messageDesc(file_ragents_cache_v1_cache_service, 23);
 
 /**
  * A change, or a sign of life.
@@ -741,7 +778,7 @@ export type WatchInvalidationsResponse = Message<"ragents.cache.v1.WatchInvalida
  * Use `create(WatchInvalidationsResponseSchema)` to create a new message.
  */
 export const WatchInvalidationsResponseSchema: GenMessage<WatchInvalidationsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 22);
+  messageDesc(file_ragents_cache_v1_cache_service, 24);
 
 /**
  * A sign of life.
@@ -756,7 +793,7 @@ export type Heartbeat = Message<"ragents.cache.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 23);
+  messageDesc(file_ragents_cache_v1_cache_service, 25);
 
 /**
  * Entries of one scope that have other values now.
@@ -791,7 +828,7 @@ export type ReplacedEntries = Message<"ragents.cache.v1.ReplacedEntries"> & {
  * Use `create(ReplacedEntriesSchema)` to create a new message.
  */
 export const ReplacedEntriesSchema: GenMessage<ReplacedEntries> = /*@__PURE__*/
-  messageDesc(file_ragents_cache_v1_cache_service, 24);
+  messageDesc(file_ragents_cache_v1_cache_service, 26);
 
 /**
  * What a lookup found.
@@ -840,6 +877,13 @@ export enum LookupState {
    * @generated from enum value: LOOKUP_STATE_DEFERRED = 5;
    */
   DEFERRED = 5,
+
+  /**
+   * The answer to an equivalent question.
+   *
+   * @generated from enum value: LOOKUP_STATE_SIMILAR_HIT = 6;
+   */
+  SIMILAR_HIT = 6,
 }
 
 /**
@@ -908,6 +952,18 @@ export const CacheService: GenService<{
     methodKind: "unary";
     input: typeof BatchGetRequestSchema;
     output: typeof BatchGetResponseSchema;
+  },
+  /**
+   * The same over one stream, each response in the order of the requests: most
+   * of a small call's cost is the call. A request that breaks a limit, or a
+   * store that fails, ends the stream.
+   *
+   * @generated from rpc ragents.cache.v1.CacheService.StreamGet
+   */
+  streamGet: {
+    methodKind: "bidi_streaming";
+    input: typeof StreamGetRequestSchema;
+    output: typeof StreamGetResponseSchema;
   },
   /**
    * Stores many entries, replacing older ones.

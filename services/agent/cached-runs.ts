@@ -46,15 +46,19 @@ export class CachedRuns {
   /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
   async *#answerAt(run: Run, epoch: bigint, isNamed: boolean): AsyncGenerator<RunEvent> {
     const events = new Channel<RunEvent>();
+    // What another model stood in with is not what the next one asks for.
+    let mayStore = true;
     const compute = async () => {
       for await (const event of this.#runAgent(run)) {
         events.push(event);
-        if ("result" in event) return encodeAnswer(await this.#withSeed(run, event.result));
+        if (!("result" in event)) continue;
+        mayStore = event.result.model === run.settings.model;
+        return encodeAnswer(await this.#withSeed(run, event.result));
       }
       throw new Error("the run ended without a result");
     };
     this.#deps.cache
-      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, epoch), answerKey(run.question), compute)
+      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, epoch), answerKey(run.question), compute, { mayStore: () => mayStore })
       .then(async ({ value, cached }) => {
         if (cached) for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
       })

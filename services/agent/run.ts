@@ -54,7 +54,6 @@ export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
     notes: "",
     failure: null,
     passages: [],
-    epoch: null,
     reply: null,
   };
 }

@@ -29,8 +29,6 @@ export const RunState = Annotation.Root({
   /** The failure that the error handler has to deal with. */
   failure: Annotation<Failure | null>,
   passages: Annotation<Passage[]>,
-  /** The collection's epoch that the passages are of; null when nothing was retrieved. */
-  epoch: Annotation<string | null>,
   /** The answer to the last question; null until it is written. */
   reply: Annotation<RunAnswer | null>,
 });

@@ -24,7 +24,7 @@ export class Answers {
   async answer(collection: CollectionRecord, question: Question, signal: AbortSignal): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
     const { chunks } = await this.#retriever.retrieve(collection, question, signal);
     const answerer = this.#models.answerer();
-    const { text, citations, usage } = await wholeAnswer(
+    const { text, citations, usage, model } = await wholeAnswer(
       answerer.answer({
         question: question.query,
         passages: chunks.map(toPassage),
@@ -40,7 +40,7 @@ export class Answers {
         const page = pages.get(citation.chunkId);
         return { ...citation, ...(page !== undefined && { page }) };
       }),
-      model: answerer.model,
+      model,
       usage: {
         inputTokens: BigInt(usage.inputTokens),
         outputTokens: BigInt(usage.outputTokens),

@@ -9,7 +9,7 @@ const agentType = "logical";
 
 beforeAll(async () => {
   double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3" });
+  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0" });
   const documents = [
     { id: "pump.md", text: "# Pump P-7\n\nThe pump P-7 stops when the pressure is above 3 bar.", metadata: { kind: "pump" } },
     { id: "valve.md", text: "# Valve V-2\n\nThe valve V-2 stops when the pressure is below 1 bar.", metadata: { kind: "valve" } },
@@ -34,7 +34,8 @@ describe("the logical agent", () => {
     expect(steps.map(({ name }) => name)).toEqual(["rewrite", "analyse", "search", "answer"]);
     expect(result?.response).toContain("below 1 bar");
     expect(result?.metadata?.citations.map(({ documentId }) => documentId)).toEqual(["valve.md"]);
-    expect(result?.logicalAnalysis).toMatchObject({ domain: "general", optimizedQuery: "pressure stops", clarification: undefined });
+    expect(result?.logicalAnalysis).toMatchObject({ domain: "general", optimizedQuery: "pressure stops" });
+    expect(result?.logicalAnalysis?.clarification).toBeUndefined();
     expect(result?.logicalAnalysis?.tokenReduction).toBeGreaterThan(0.2);
     expect(result?.logicalAnalysis?.constraints.every(({ satisfied }) => satisfied)).toBe(true);
     const again = await mesh.agent.query({ query, agentType, configOverrides: extractive });

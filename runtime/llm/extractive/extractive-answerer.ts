@@ -33,7 +33,7 @@ export function extractiveAnswerer(): Answerer {
       const spans = joinNeighbours(chooseSentences(candidates));
       if (spans.length === 0) {
         yield { text: NOT_ANSWERED };
-        return { text: NOT_ANSWERED, citations: [], usage: NO_USAGE };
+        return { text: NOT_ANSWERED, citations: [], usage: NO_USAGE, model: EXTRACTIVE_MODEL };
       }
       const citations: Citation[] = [];
       let text = "";
@@ -45,7 +45,7 @@ export function extractiveAnswerer(): Answerer {
         yield { text: piece };
         yield { citation };
       }
-      return { text, citations, usage: NO_USAGE };
+      return { text, citations, usage: NO_USAGE, model: EXTRACTIVE_MODEL };
     },
   };
 }

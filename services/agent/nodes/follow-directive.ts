@@ -22,7 +22,7 @@ export function followDirectiveNode({ rag }: Pick<AgentDeps, "rag">): Node {
     };
     const queries = tokenReduction > WORTH_ALONE ? [directive.queryText] : [directive.queryText, question];
     const found = await Promise.all([...new Set(queries)].map((query) => retrieve(rag, query, own, signal)));
-    return { passages: inTurns(found.map(({ passages }) => passages)).slice(0, settings.topK), epoch: found[0]?.epoch ?? null };
+    return { passages: inTurns(found).slice(0, settings.topK) };
   };
 }
 

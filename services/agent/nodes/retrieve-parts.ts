@@ -8,7 +8,7 @@ export function retrievePartsNode({ rag }: Pick<AgentDeps, "rag">): Node {
   return async ({ question, parts, settings }, { signal }) => {
     const queries = [question, ...parts.filter((part) => part !== question)];
     const found = await Promise.all(queries.map((query) => retrieve(rag, query, settings, signal)));
-    return { passages: inTurns(found.map(({ passages }) => passages)), epoch: found[0]?.epoch ?? null };
+    return { passages: inTurns(found) };
   };
 }
 

@@ -18,7 +18,7 @@ import { startCheckpointService } from "../services/checkpoint/service.js";
 import { startRagService } from "../services/rag/service.js";
 import { startRateLimitService } from "../services/ratelimit/service.js";
 import { banner } from "./banner.js";
-import { openDataFolder } from "./data-folder.js";
+import { openDataFolder } from "../runtime/data-folder.js";
 
 const schema = z.object({
   RAGENTS_DATA_DIR: z.string().default(".ragents"),

@@ -11,6 +11,8 @@ export interface UploadSource {
   mimeType?: string;
   /** Metadata to filter by. */
   metadata?: JsonObject;
+  /** Who may read it, such as "user:ada" or "role:writer"; the upload's when absent. */
+  readers?: string[];
   /** All of it, or a stream of it that is opened when its turn comes. */
   content: Uint8Array | (() => AsyncIterable<Uint8Array>);
 }
@@ -21,6 +23,10 @@ export interface UploadOptions {
   idempotencyKey?: string;
   /** Metadata given to every file. */
   metadata?: JsonObject;
+  /** Who may read the files; everyone of the tenant when absent. */
+  readers?: string[];
+  /** Documents whose ids begin with this and are not in the upload are removed: mostly the folder's name and "/". */
+  syncPrefix?: string;
   /** Called as bytes are handed to the connection, with their number so far. */
   onProgress?: (sentBytes: number) => void;
   signal?: AbortSignal;
@@ -47,12 +53,12 @@ export async function uploadFiles(
 
 async function* messages(
   files: Iterable<UploadSource> | AsyncIterable<UploadSource>,
-  { collection, idempotencyKey = "", metadata, onProgress }: Omit<UploadOptions, "signal" | "timeoutMs">,
+  { collection, idempotencyKey = "", metadata, readers = [], syncPrefix = "", onProgress }: Omit<UploadOptions, "signal" | "timeoutMs">,
 ): AsyncGenerator<UploadMessage> {
   let sent = 0;
-  yield { part: { case: "header", value: { collection, idempotencyKey, ...(metadata && { metadata }) } } };
-  for await (const { documentId, mimeType = "", metadata: own, content } of files) {
-    yield { part: { case: "file", value: { documentId, mimeType, ...(own && { metadata: own }) } } };
+  yield { part: { case: "header", value: { collection, idempotencyKey, readers, syncPrefix, ...(metadata && { metadata }) } } };
+  for await (const { documentId, mimeType = "", metadata: own, readers: ownReaders = [], content } of files) {
+    yield { part: { case: "file", value: { documentId, mimeType, readers: ownReaders, ...(own && { metadata: own }) } } };
     for await (const bytes of typeof content === "function" ? content() : [content]) {
       for (let at = 0; at < bytes.length; at += MESSAGE_BYTES) {
         const value = bytes.subarray(at, at + MESSAGE_BYTES);

@@ -32,7 +32,11 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
     types,
   });
   // Without a listener a server restart would end the process.
-  pool.on("error", (error) => options.onIdleError?.(error));
+  pool.on("error", (error) => {
+    // The pool hangs the whole connection on its error, which would go to the log with it.
+    delete (error as { client?: unknown }).client;
+    options.onIdleError?.(error);
+  });
   if (options.metrics !== undefined) showPool(pool, options.metrics);
   let closing: Promise<void> | undefined;
 

@@ -1,5 +1,7 @@
 import type { CacheScope } from "../../clients/cache/index.js";
+import { currentViewer } from "../../runtime/identity/viewer.js";
 import type { AgentKind } from "./agents/agent-kind.js";
+import type { Knowledge } from "./epochs.js";
 import type { RunSettings } from "./settings.js";
 import type { RunAnswer } from "./state.js";
 
@@ -12,8 +14,8 @@ export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "mo
 /** Changes with the form of what is stored. */
 const FORMAT = 1;
 
-/** What an answer to a question without history depends on, besides the question and the tenant. */
-export function answerScope(kind: AgentKind, settings: RunSettings, epoch: bigint): CacheScope {
+/** What an answer to the current caller's question without history depends on, besides the question and the tenant. */
+export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, restricted }: Knowledge): CacheScope {
   const { collection, model, topK, mode, filters, temperature, maxTokens, logicalLlm } = settings;
   const parameters = JSON.stringify({
     format: FORMAT,
@@ -25,6 +27,8 @@ export function answerScope(kind: AgentKind, settings: RunSettings, epoch: bigin
     temperature,
     maxTokens,
     logicalLlm,
+    // Documents that one may read must not speak through the answers of another.
+    ...(restricted && { viewer: currentViewer() ?? "all" }),
   });
   return { collection, epoch, model, parameters };
 }

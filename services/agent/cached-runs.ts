@@ -1,10 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import { runBeyondCall } from "../../runtime/call-context.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
 import { Channel } from "./channel.js";
 import { answerMessage, userMessage } from "./conversation.js";
-import { Epochs } from "./epochs.js";
+import { Epochs, type Knowledge } from "./epochs.js";
 import { beginning, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
 import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
 import type { Threads } from "./threads.js";
@@ -28,23 +29,23 @@ export class CachedRuns {
 
   /** @param isNamed whether the caller chose the thread's id. */
   async *answer(run: Run, isNamed: boolean): AsyncGenerator<RunEvent> {
-    const epoch = this.#epochs.current(run.settings.collection);
-    const early = await this.#lookUpEarly(run, epoch);
+    const knowledge = this.#epochs.current(run.settings.collection);
+    const early = await this.#lookUpEarly(run, knowledge);
     if (early !== undefined) yield* await this.#repeat(run, early, isNamed);
-    else yield* this.#answerAt(run, await epoch, isNamed);
+    else yield* this.#answerAt(run, await knowledge, isNamed);
   }
 
   /** Looks the answer up as if the collection had not changed, while it is asked whether it has. */
-  async #lookUpEarly(run: Run, epoch: Promise<bigint>): Promise<StoredAnswer | undefined> {
+  async #lookUpEarly(run: Run, knowledge: Promise<Knowledge>): Promise<StoredAnswer | undefined> {
     const supposed = this.#epochs.lastKnown(run.settings.collection);
     if (supposed === undefined) return undefined;
     const lookup = this.#deps.cache.get("ANSWER", answerScope(run.kind, run.settings, supposed), answerKey(run.question));
-    const [value, actual] = await Promise.all([lookup, epoch]);
-    return value !== undefined && actual === supposed ? decodeAnswer(value) : undefined;
+    const [value, actual] = await Promise.all([lookup, knowledge]);
+    return value !== undefined && isDeepStrictEqual(actual, supposed) ? decodeAnswer(value) : undefined;
   }
 
   /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
-  async *#answerAt(run: Run, epoch: bigint, isNamed: boolean): AsyncGenerator<RunEvent> {
+  async *#answerAt(run: Run, knowledge: Knowledge, isNamed: boolean): AsyncGenerator<RunEvent> {
     const events = new Channel<RunEvent>();
     // What another model stood in with is not what the next one asks for.
     let mayStore = true;
@@ -58,7 +59,7 @@ export class CachedRuns {
       throw new Error("the run ended without a result");
     };
     this.#deps.cache
-      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, epoch), answerKey(run.question), compute, { mayStore: () => mayStore })
+      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, knowledge), answerKey(run.question), compute, { mayStore: () => mayStore })
       .then(async ({ value, cached }) => {
         if (cached) for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
       })

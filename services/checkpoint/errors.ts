@@ -86,3 +86,13 @@ export function storeUnavailable(cause: unknown): ConnectError {
     { cause, retryAfterMs: 1000 },
   );
 }
+
+/** Redis refuses writes because its memory is full. */
+export function storeFull(cause: unknown): ConnectError {
+  return meshError(
+    Code.ResourceExhausted,
+    ErrorReason.CHECKPOINT_STORE_FULL,
+    "The checkpoint service's store is full; delete threads, or give it more memory.",
+    { cause },
+  );
+}

@@ -1,18 +1,25 @@
-import { join } from "node:path";
 import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { openRedis } from "../../runtime/redis.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
-import type { SqlDatabase } from "../../runtime/sql/database.js";
+import { isUnreachable, type SqlDatabase } from "../../runtime/sql/database.js";
+import { openEmbeddedDatabase } from "../../runtime/sql/embedded.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
 import { Cleaning } from "./cleaning.js";
 import { type CheckpointConfig, loadCheckpointConfig } from "./config.js";
 import { checkpointHandlers } from "./handlers.js";
+import { requireDurableRedis } from "./redis/durability.js";
 import { SegmentReader } from "./segment-reader.js";
 import { measuredStore } from "./store-metrics.js";
 import type { CheckpointStore } from "./store.js";
+import { openRedisCheckpointStore } from "./store-redis.js";
 import { openSqlCheckpointStore } from "./store-sql.js";
+
+/** Long enough for a large put, short enough to be told about. */
+const REDIS_TIMEOUT_MS = 5_000;
 
 /**
  * Starts the checkpoint service on the store that RAGENTS_CHECKPOINT_URL names;
@@ -68,16 +75,38 @@ export async function startCheckpointService(
 }
 
 async function openStore(config: CheckpointConfig, host: ServiceHost, shared: SqlDatabase | undefined): Promise<CheckpointStore> {
+  if (config.url.startsWith("redis")) return openOnRedis(config, host);
   const db = await openDatabase(config, host, shared);
   try {
-    return await openSqlCheckpointStore(db, config.ttlMs === undefined ? {} : { ttlMs: config.ttlMs });
+    return await openSqlCheckpointStore(db, config);
   } catch (error) {
     await db.close();
-    throw error;
+    if (!isUnreachable(error)) throw error;
+    throw new ConfigError(`The checkpoint service cannot reach the database that RAGENTS_CHECKPOINT_URL names: ${messageOf(error)}`);
   }
 }
 
-async function openDatabase(config: CheckpointConfig, { logger, metrics }: ServiceHost, shared: SqlDatabase | undefined): Promise<SqlDatabase> {
+async function openOnRedis(config: CheckpointConfig, host: ServiceHost): Promise<CheckpointStore> {
+  const client = openRedis(config.url, {
+    logger: host.logger.child({ service: "checkpoint" }),
+    name: "ragents-checkpoint",
+    commandTimeoutMs: REDIS_TIMEOUT_MS,
+  });
+  try {
+    if (config.redisDurable) await requireDurableRedis(client);
+    return openRedisCheckpointStore({ client, ttlMs: config.ttlMs });
+  } catch (error) {
+    client.disconnect();
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`The checkpoint service cannot reach the Redis that RAGENTS_CHECKPOINT_URL names: ${messageOf(error)}`);
+  }
+}
+
+async function openDatabase(
+  config: CheckpointConfig,
+  { logger, metrics }: ServiceHost,
+  shared: SqlDatabase | undefined,
+): Promise<SqlDatabase> {
   if (config.url.startsWith("postgres")) {
     return openPostgres({
       url: config.url,
@@ -88,8 +117,12 @@ async function openDatabase(config: CheckpointConfig, { logger, metrics }: Servi
   }
   if (config.url === "memory:") return openPglite();
   const folder = config.url.slice("pglite:".length);
-  if (folder !== "") return openPglite(folder);
+  if (folder !== "") return openEmbeddedDatabase(folder);
   // Shared: its owner closes it.
   if (shared !== undefined) return { ...shared, close: async () => {} };
-  return openPglite(join(config.dataDir, "postgres"));
+  return openEmbeddedDatabase(config.dataDir);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
 import { chunkIdOf } from "./messages.js";
@@ -21,8 +22,13 @@ export class Answers {
   }
 
   /** The answer of the default model, in words that cite the passages it was given. */
-  async answer(collection: CollectionRecord, question: Question, signal: AbortSignal): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
-    const { chunks } = await this.#retriever.retrieve(collection, question, signal);
+  async answer(
+    collection: CollectionRecord,
+    viewer: Viewer,
+    question: Question,
+    signal: AbortSignal,
+  ): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
+    const { chunks } = await this.#retriever.retrieve(collection, viewer, question, signal);
     const answerer = this.#models.answerer();
     const { text, citations, usage, model } = await wholeAnswer(
       answerer.answer({

@@ -3,6 +3,7 @@ import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { invalidField } from "../../runtime/errors.js";
+import { currentViewer } from "../../runtime/identity/viewer.js";
 import type { Answers } from "./answers.js";
 import type { Embedders } from "./embedders.js";
 import {
@@ -73,11 +74,9 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
       return {};
     },
 
-    async ingestDocuments({ collection: id, path, documents, metadata = {}, idempotencyKey }) {
-      const collection = await collectionOf(id);
-      const job = await (path === ""
-        ? starter.ingestInline(collection, documents, metadata, idempotencyKey)
-        : starter.ingestPath(collection, path, metadata, idempotencyKey));
+    async ingestDocuments({ collection: id, path, documents, metadata = {}, readers, idempotencyKey, sync }) {
+      const request = { collection: await collectionOf(id), metadata, readers, idempotencyKey };
+      const job = await (path === "" ? starter.ingestInline(request, documents) : starter.ingestPath(request, path, sync));
       return { job: toJobMessage(job) };
     },
     async uploadDocuments(requests, { signal }) {
@@ -85,8 +84,9 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
       const first = await messages.next();
       if (first.done === true || first.value.part.case !== "header") throw invalidField("header", "must be the first message");
       const header = first.value.part.value;
-      const collection = await collectionOf(header.collection);
-      const job = await starter.ingestUpload(collection, header, { [Symbol.asyncIterator]: () => messages }, signal);
+      const { metadata = {}, readers, idempotencyKey, syncPrefix } = header;
+      const request = { collection: await collectionOf(header.collection), metadata, readers, idempotencyKey };
+      const job = await starter.ingestUpload(request, syncPrefix, { [Symbol.asyncIterator]: () => messages }, signal);
       return { job: toJobMessage(job) };
     },
     async getJob({ job: id }) {
@@ -121,30 +121,30 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     async listDocuments(request) {
       const { uid, id } = await collectionOf(request.collection);
       const page = pageOf(request, isId);
-      const { items, nextPageToken } = takePage(await store.listDocuments(uid, page), page.limit, (document) => document.id);
+      const { items, nextPageToken } = takePage(await store.listDocuments(uid, currentViewer(), page), page.limit, (document) => document.id);
       return { documents: items.map((document) => toDocumentMessage(document, id)), nextPageToken };
     },
     async getDocument({ collection: collectionId, document: id }) {
       const collection = await collectionOf(collectionId);
-      const document = await store.getDocument(collection.uid, id);
+      const document = await store.getDocument(collection.uid, currentViewer(), id);
       if (document === undefined) throw documentNotFound(id);
       return { document: toDocumentMessage(document, collection.id) };
     },
     async deleteDocument({ collection: collectionId, document: id }) {
       const { uid } = await collectionOf(collectionId);
-      if (!(await store.deleteDocument(uid, id, now()))) throw documentNotFound(id);
+      if (!(await store.deleteDocument(uid, currentViewer(), id, now()))) throw documentNotFound(id);
       merger.consider(uid);
       return {};
     },
 
     async retrieve(request, { signal }) {
       const collection = await collectionOf(request.collection);
-      const { chunks, epoch } = await retriever.retrieve(collection, questionOf(request), signal);
+      const { chunks, epoch } = await retriever.retrieve(collection, currentViewer(), questionOf(request), signal);
       return { hits: chunks.map(toHitMessage), epoch: BigInt(epoch) };
     },
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);
-      return answers.answer(collection, questionOf(request), signal);
+      return answers.answer(collection, currentViewer(), questionOf(request), signal);
     },
   };
 }

@@ -20,6 +20,7 @@ export function toCollectionMessage(collection: CollectionRecord): MessageInitSh
     documentCount: BigInt(collection.documentCount),
     chunkCount: BigInt(collection.chunkCount),
     textBytes: BigInt(collection.textBytes),
+    restrictedDocumentCount: BigInt(collection.restrictedCount),
     createTime: timestampFromDate(collection.createTime),
     updateTime: timestampFromDate(collection.updateTime),
   };
@@ -38,6 +39,7 @@ export function fromSettingsMessage(settings: CollectionSettingsMessage | undefi
 export function toDocumentMessage(document: DocumentRecord, collection: string): MessageInitShape<typeof DocumentSchema> {
   return {
     ...document,
+    readers: [...document.readers],
     collection,
     sizeBytes: BigInt(document.sizeBytes),
     createTime: timestampFromDate(document.createTime),
@@ -56,6 +58,7 @@ export function toJobMessage(job: JobRecord, phase: JobRecord["phase"] = job.pha
     skippedDocuments: BigInt(job.skippedDocuments),
     failedDocuments: BigInt(job.failedDocuments),
     ignoredFiles: BigInt(job.ignoredFiles),
+    removedDocuments: BigInt(job.removedDocuments),
     chunks: BigInt(job.chunks),
     totalBytes: BigInt(job.totalBytes),
     doneBytes: BigInt(job.doneBytes),

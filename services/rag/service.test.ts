@@ -266,6 +266,54 @@ describe("a path of the server", () => {
   });
 });
 
+describe("a source that is to be kept in step with", () => {
+  const idsOf = async (collection: string) => (await client.listDocuments({ collection })).documents.map(({ id }) => id);
+
+  test("takes documents with it whose files are gone from its folder", async () => {
+    const collection = await newCollection();
+    await write({ "step/a.txt": "apples", "step/sub/b.txt": "pears", "other/c.txt": "plums" });
+    await ingestPath(collection, "step");
+    await ingestPath(collection, "other");
+    await rm(join(root, "step/sub"), { recursive: true });
+    expect(await ingestPath(collection, "step")).toMatchObject({ removedDocuments: 0n, skippedDocuments: 1n });
+    const { job } = await client.ingestDocuments({ collection, path: "step", sync: true });
+    expect(await ended(job)).toMatchObject({ state: JobState.SUCCEEDED, removedDocuments: 1n, skippedDocuments: 1n });
+    expect(await idsOf(collection)).toEqual(["other/c.txt", "step/a.txt"]);
+    expect(await idsFound(collection, "pears")).toEqual([]);
+  });
+
+  test("takes documents with it that an upload does not hold", async () => {
+    const collection = await newCollection();
+    await ingest(collection, { "up/a.txt": "apples", "up/b.txt": "pears", "c.txt": "plums" });
+    const job = await uploadFiles(client, [{ documentId: "up/a.txt", content: Buffer.from("apples") }], { collection, syncPrefix: "up/" });
+    expect(await ended(job)).toMatchObject({ removedDocuments: 1n });
+    expect(await idsOf(collection)).toEqual(["c.txt", "up/a.txt"]);
+  });
+
+  test("is a folder", async () => {
+    await write({ "step/a.txt": "apples" });
+    for (const request of [{ path: "step/a.txt" }, { documents: [{ id: "a", text: "x" }] }]) {
+      const error = await failure(client.ingestDocuments({ collection: "default", ...request, sync: true }));
+      expect(error.code).toBe(Code.InvalidArgument);
+      expect(error.rawMessage).toContain("sync");
+    }
+  });
+});
+
+test("documents tell who may read them, by themselves or by their job", async () => {
+  const collection = await newCollection();
+  const documents = [{ id: "a", text: "apples", readers: ["user:bob", "user:ada", "user:bob"] }, { id: "b", text: "pears" }];
+  await ended((await client.ingestDocuments({ collection, documents, readers: ["role:writer"] })).job);
+  const found = (await client.listDocuments({ collection })).documents;
+  expect(found.map(({ id, readers }) => [id, readers])).toEqual([["a", ["user:ada", "user:bob"]], ["b", ["role:writer"]]]);
+  expect((await client.getCollection({ collection })).collection!.restrictedDocumentCount).toBe(2n);
+  const again = [{ ...documents[0]!, readers: [] }, documents[1]!];
+  expect(await ended((await client.ingestDocuments({ collection, documents: again })).job)).toMatchObject({ chunks: 0n, skippedDocuments: 0n });
+  expect((await client.getCollection({ collection })).collection!.restrictedDocumentCount).toBe(0n);
+  const error = await failure(client.ingestDocuments({ collection, documents: [{ id: "a", text: "x", readers: ["ada"] }] }));
+  expect(error.rawMessage).toContain("documents[0].readers[0]");
+});
+
 describe("an upload", () => {
   test("of streams and bytes becomes a job", async () => {
     const collection = await newCollection();

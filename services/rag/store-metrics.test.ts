@@ -12,7 +12,7 @@ test("shows the jobs that wait and for how long, and nothing of them when the st
   const store = measuredStore(await openSqlStore(db), registry, clock);
   const value = async (name: string) => (await registry.getMetricsAsJSON()).find((metric) => metric.name === name)?.values;
   const collection = (await store.getCollection({ tenant: "local", id: "default" }))!;
-  await store.createJob({ id: "job", collection, metadata: {} }, new Date(clock.now()), new Date(clock.now() + 60_000));
+  await store.createJob({ id: "job", collection, metadata: {}, readers: [] }, new Date(clock.now()), new Date(clock.now() + 60_000));
   expect(await value("rag_jobs_queued")).toMatchObject([{ value: 0 }]);
   await store.queueJob("job", "", new Date(0));
   await clock.advance(90_000);

@@ -66,14 +66,20 @@ export async function resolveAllowed(folders: readonly AllowedFolder[], given: s
   return { root: folder.path, target, idPrefix: folder.idPrefix };
 }
 
+/** What the ids of all documents of a folder begin with. Throws INVALID_ARGUMENT for a path that is no folder. */
+export async function folderPrefix(path: AllowedPath): Promise<string> {
+  if (!(await stat(path.target)).isDirectory()) throw invalidField("sync", "needs the path of a folder");
+  return path.target === path.root ? path.idPrefix : `${idOf(path, path.target)}/`;
+}
+
 /**
  * The files of an allowed path, in the order of their names. A file that was named itself comes whatever its type; of a folder
  * those that can be read as documents, without what is hidden and without links that lead out of the allowed folder.
- * `onIgnored` is called for each file of another type.
+ * `onIgnored` is called for each file of another type. A folder that cannot be read comes as a file whose id ends in "/".
+ * Throws when the path itself is there no more.
  */
 export async function* findFiles(path: AllowedPath, onIgnored: () => void): AsyncGenerator<FoundFile> {
-  const found = await stat(path.target).catch(() => undefined);
-  if (found === undefined) return;
+  const found = await stat(path.target);
   if (found.isDirectory()) yield* walk(path, { place: path.target, real: path.target }, new Set([path.target]), onIgnored);
   else if (found.isFile()) yield foundFile(path, path.target, path.target, found.size);
 }
@@ -85,8 +91,14 @@ interface Folder {
 }
 
 async function* walk(path: AllowedPath, folder: Folder, visited: Set<string>, onIgnored: () => void): AsyncGenerator<FoundFile> {
-  // A folder that vanished or may not be read has no documents for us.
-  const entries = await readdir(folder.real, { withFileTypes: true }).catch((): Dirent[] => []);
+  let entries: Dirent[];
+  try {
+    entries = await readdir(folder.real, { withFileTypes: true });
+  } catch {
+    // As a document that fails it is told to the caller, and what stood below it is not taken for removed.
+    yield { file: folder.real, documentId: `${idOf(path, folder.place)}/`, sizeBytes: 0 };
+    return;
+  }
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const entry of entries) {
     if (isHidden(entry.name) || PASSED_OVER.has(entry.name)) continue;
@@ -108,7 +120,11 @@ async function* walk(path: AllowedPath, folder: Folder, visited: Set<string>, on
 }
 
 function foundFile(path: AllowedPath, place: string, file: string, sizeBytes: number): FoundFile {
-  return { file, documentId: path.idPrefix + relative(path.root, place).split(sep).join("/"), sizeBytes };
+  return { file, documentId: idOf(path, place), sizeBytes };
+}
+
+function idOf(path: AllowedPath, place: string): string {
+  return path.idPrefix + relative(path.root, place).split(sep).join("/");
 }
 
 function isHidden(name: string): boolean {

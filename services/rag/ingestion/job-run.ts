@@ -33,6 +33,8 @@ const BATCH_CHARACTERS = 4_000_000;
 const BATCH_DOCUMENTS = 500;
 /** Documents of a job looked up at once. */
 const PAGE = 500;
+/** Documents removed in one transaction. */
+const REMOVED_AT_ONCE = 500;
 /** Workers that a job may cost before it is given up: what kills one kills the next. */
 const MAX_FRUITLESS_ATTEMPTS = 5;
 
@@ -92,6 +94,7 @@ export class JobRun {
       batch = new Batch();
     }
     if (!batch.isEmpty) await this.#commit(batch);
+    await this.#removeMissing();
     const job = await store.getJob(this.#claimed.job.tenant, lease.jobId);
     if (job === undefined) throw new LeaseLostError("the job is gone");
     const allFailed = job.failedDocuments > 0 && job.failedDocuments === job.totalDocuments;
@@ -130,11 +133,11 @@ export class JobRun {
 
   async #prepare({ document, version }: { document: JobDocument; version: DocumentVersion | undefined }): Promise<Outcome> {
     const { logger } = this.#deps;
-    const { lease, collection, metadata } = this.#claimed;
+    const { lease, collection, metadata, readers } = this.#claimed;
     const options: PrepareOptions = {
       settings: collection.settings,
       version,
-      jobMetadata: metadata,
+      ofAll: { metadata, readers },
       signal: this.#signal,
       onPhase: (phase) => this.#enter(phase),
     };
@@ -193,6 +196,17 @@ export class JobRun {
     onIndexed(lease.collection);
   }
 
+  /** Removes what the job's source has no more, if it is to be in step with it. */
+  async #removeMissing(): Promise<void> {
+    const { store, clock, onChange, onIndexed } = this.#deps;
+    const { lease, syncPrefix } = this.#claimed;
+    if (syncPrefix === undefined) return;
+    while ((await this.#retry(() => store.removeMissing(lease, REMOVED_AT_ONCE, new Date(clock.now())))) > 0) {
+      onChange(lease.jobId);
+      onIndexed(lease.collection);
+    }
+  }
+
   #enter(phase: JobPhase): void {
     if (this.phase === phase) return;
     this.phase = phase;
@@ -244,7 +258,7 @@ class Batch {
         this.done.skipped.push(ordinal);
         return;
       case "metadata":
-        this.done.metadataChanges.push({ ordinal, id, givenMetadata: outcome.givenMetadata });
+        this.done.metadataChanges.push({ ordinal, id, ...outcome.given });
         return;
       case "failed":
         this.done.failed.push({ ordinal, failure: outcome.failure });
@@ -278,7 +292,7 @@ function checkId(id: string): void {
 }
 
 function toJobDocument({ file, documentId, sizeBytes }: FoundFile, ordinal: number): JobDocument {
-  return { ordinal, documentId, source: documentId, mimeType: "", metadata: {}, sizeBytes, file };
+  return { ordinal, documentId, source: documentId, mimeType: "", metadata: {}, readers: [], sizeBytes, file };
 }
 
 function unforeseen(documentId: string): DocumentFailure {

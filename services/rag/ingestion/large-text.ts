@@ -8,7 +8,7 @@ import { decodeTextStream } from "../extraction/text-stream.js";
 import type { ChunkRun, DocumentHead, JobDocument, JobLease, NewChunk, RagStore, StoredWindow, WindowedDocument } from "../store/store.js";
 import type { IndexingTools } from "./index-batch.js";
 import { indexChunks } from "./index-batch.js";
-import { givenMetadata, type PrepareOptions, storableChunk, type Unchanged, unchanged } from "./prepare-document.js";
+import { givenOf, type PrepareOptions, storableChunk, type Unchanged, unchanged } from "./prepare-document.js";
 import { storableJson, storableText } from "./stored-json.js";
 
 /** Texts above this are stored window by window, in bytes. */
@@ -80,7 +80,7 @@ class LargeText {
   }
 
   async store(): Promise<WindowedDocument> {
-    const { mimeType, open, signal, onPhase, jobMetadata } = this.#options;
+    const { mimeType, open, signal, onPhase, ofAll } = this.#options;
     const structure = mimeType === "text/markdown" ? "markdown" : "plain";
     const hash = createHash("sha256");
     let sizeBytes = 0;
@@ -100,7 +100,7 @@ class LargeText {
       title: storableText(this.#title),
       mimeType,
       foundMetadata: this.#foundMetadata,
-      givenMetadata: givenMetadata(this.#document, jobMetadata),
+      ...givenOf(this.#document, ofAll),
       contentHash: hash.digest("hex"),
       sizeBytes,
       textBytes: this.#textBytes,

@@ -2,17 +2,24 @@ import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "@bufbuild/protobuf";
 import { chunkText } from "../chunking/chunker.js";
 import { extract } from "../extraction/extract.js";
-import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewChunk, NewDocument } from "../store/store.js";
+import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewChunk, NewDocument, NewJob } from "../store/store.js";
 import { storableJson, storableText } from "./stored-json.js";
 
 /** A document that was read and cut: all that a batch needs but vectors and chunk ids. */
 export type CutDocument = Omit<NewDocument, "firstChunkId" | "vectors">;
 
+/** What callers say of a document. */
+export interface Given {
+  readonly givenMetadata: JsonObject;
+  /** Sorted, each once. */
+  readonly readers: readonly string[];
+}
+
 /** A document whose bytes are as they were. */
 export type Unchanged =
   | { readonly kind: "unchanged" }
   /** What the caller says of it is not as it was. */
-  | { readonly kind: "metadata"; readonly givenMetadata: JsonObject };
+  | { readonly kind: "metadata"; readonly given: Given };
 
 export type Prepared = Unchanged | { readonly kind: "cut"; readonly document: CutDocument };
 
@@ -20,18 +27,19 @@ export interface PrepareOptions {
   readonly settings: CollectionSettings;
   /** What is in the collection under the document's id. */
   readonly version: DocumentVersion | undefined;
-  /** Metadata of the whole job, below the document's own. */
-  readonly jobMetadata: JsonObject;
+  /** What was said of all documents of the job. */
+  readonly ofAll: Pick<NewJob, "metadata" | "readers">;
   readonly signal: AbortSignal;
   readonly onPhase: (phase: JobPhase) => void;
 }
 
 /** Whether the document has to be read again: undefined if so. */
-export function unchanged(document: JobDocument, hash: string, { version, jobMetadata }: PrepareOptions): Unchanged | undefined {
+export function unchanged(document: JobDocument, hash: string, { version, ofAll }: PrepareOptions): Unchanged | undefined {
   if (version === undefined || version.contentHash !== hash) return undefined;
   if (document.mimeType !== "" && document.mimeType !== version.mimeType) return undefined;
-  const given = givenMetadata(document, jobMetadata);
-  return isDeepStrictEqual(given, version.givenMetadata) ? { kind: "unchanged" } : { kind: "metadata", givenMetadata: given };
+  const given = givenOf(document, ofAll);
+  const { givenMetadata, readers } = version;
+  return isDeepStrictEqual(given, { givenMetadata, readers }) ? { kind: "unchanged" } : { kind: "metadata", given };
 }
 
 /** Reads a document that is in memory and cuts it into chunks. Throws ExtractionError. */
@@ -64,7 +72,7 @@ export async function prepareDocument(
       title: storableText(title ?? ""),
       mimeType,
       foundMetadata: storableJson(metadata as JsonObject),
-      givenMetadata: givenMetadata(document, options.jobMetadata),
+      ...givenOf(document, options.ofAll),
       contentHash: hash,
       sizeBytes: content.length,
       textBytes: Buffer.byteLength(text),
@@ -73,9 +81,10 @@ export async function prepareDocument(
   };
 }
 
-/** What the caller says of a document: of it alone, above what was said of all. */
-export function givenMetadata(document: JobDocument, jobMetadata: JsonObject): JsonObject {
-  return storableJson({ ...jobMetadata, ...document.metadata });
+/** What was said of a document alone, above what was said of all. */
+export function givenOf(document: JobDocument, ofAll: Pick<NewJob, "metadata" | "readers">): Given {
+  const readers = document.readers.length > 0 ? document.readers : ofAll.readers;
+  return { givenMetadata: storableJson({ ...ofAll.metadata, ...document.metadata }), readers: [...new Set(readers)].sort() };
 }
 
 /** A chunk as PostgreSQL takes it. */

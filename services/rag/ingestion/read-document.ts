@@ -38,6 +38,7 @@ async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(readFailure);
   try {
     const stat = await file.stat();
+    if (stat.isDirectory()) throw unreadable("folder");
     if (!stat.isFile()) throw gone();
     if (stat.size > MAX_DOCUMENT_BYTES) throw tooLarge(stat.size);
     let total = 0;
@@ -56,10 +57,12 @@ async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
 
 function readFailure(error: NodeJS.ErrnoException): never {
   if (error.code === "ENOENT" || error.code === "ELOOP") throw gone();
-  if (error.code === "EACCES" || error.code === "EPERM") {
-    throw new DocumentError(ErrorReason.UNREADABLE_DOCUMENT, "The server may not read the file; change its permissions.", { cause: error });
-  }
+  if (error.code === "EACCES" || error.code === "EPERM") throw unreadable("file", error);
   throw error;
+}
+
+function unreadable(what: "file" | "folder", cause?: unknown): DocumentError {
+  return new DocumentError(ErrorReason.UNREADABLE_DOCUMENT, `The server may not read the ${what}; change its permissions.`, { cause });
 }
 
 function gone(): DocumentError {

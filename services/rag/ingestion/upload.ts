@@ -35,7 +35,7 @@ export class Upload {
   }
 
   /** Begins the next file. */
-  async startFile({ documentId, mimeType, metadata }: Pick<UploadFile, "documentId" | "mimeType" | "metadata">): Promise<void> {
+  async startFile({ documentId, mimeType, metadata, readers }: Pick<UploadFile, "documentId" | "mimeType" | "metadata" | "readers">): Promise<void> {
     this.#endFile();
     if (this.#ids.has(documentId)) throw duplicateDocument("file.document_id", documentId);
     if (this.#ids.size === MAX_UPLOAD_FILES) {
@@ -43,7 +43,7 @@ export class Upload {
     }
     const ordinal = this.#ids.size;
     this.#ids.add(documentId);
-    this.#staged.documents.push({ ordinal, documentId, source: documentId, mimeType, metadata: storableJson(metadata ?? {}), sizeBytes: 0 });
+    this.#staged.documents.push({ ordinal, documentId, source: documentId, mimeType, metadata: storableJson(metadata ?? {}), readers, sizeBytes: 0 });
     this.#open = { ordinal, parts: 0, bytes: 0, pending: [], pendingBytes: 0 };
     if (this.#staged.documents.length >= FLUSH_FILES) await this.#flush();
   }

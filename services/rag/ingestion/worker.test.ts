@@ -1,4 +1,6 @@
+import { create } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { InlineDocumentSchema } from "../../../gen/ragents/rag/v1/rag_pb.js";
 import { silentLogger } from "../../../runtime/logger.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import type { SqlDatabase } from "../../../runtime/sql/database.js";
@@ -67,8 +69,8 @@ function startWorker(used: Embedder = embedder(() => {})): { worker: IngestionWo
 
 async function queue(ids: string[]): Promise<JobRecord> {
   const starter = new JobStarter({ store, clock, folders: [], onQueued: () => {} });
-  const documents = ids.map((id) => ({ id, text: `Text of ${id}.`, mimeType: "", metadata: {} }));
-  return starter.ingestInline(collection, documents as never, {}, "");
+  const documents = ids.map((id) => create(InlineDocumentSchema, { id, text: `Text of ${id}.` }));
+  return starter.ingestInline({ collection, metadata: {}, readers: [], idempotencyKey: "" }, documents);
 }
 
 /** Lets the time pass until a promise has settled. */

@@ -3,6 +3,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { invalidField } from "../../../runtime/errors.js";
+import type { Viewer } from "../../../runtime/identity/viewer.js";
 import type { Analyzer } from "../../../runtime/terms/terms.js";
 import { FilterError, filterToSql, parseFilter } from "../filters.js";
 import { type Mode, modes } from "../index/fusion.js";
@@ -37,6 +38,7 @@ export interface RetrieverDependencies {
   readonly analyzerFor: (language: CollectionRecord["settings"]["language"]) => Analyzer;
 }
 
+const EVERYTHING: DocumentCondition = { text: "true", parameters: [] };
 /** Chunk ids of remembered filters, all together. */
 const MAX_REMEMBERED_IDS = 1_000_000;
 /** A deletion between search and reading the texts costs one more search; more in a row are not waited for. */
@@ -46,7 +48,7 @@ const DEFAULT_TOP_K = 5;
 /** Finds the passages of a collection that answer a question. */
 export class Retriever {
   readonly #deps: RetrieverDependencies;
-  /** What a filter allowed at an epoch; the epoch is part of the key, so it is never out of date. */
+  /** What a filter allowed a viewer at an epoch; the epoch is part of the key, so it is never out of date. */
   readonly #allowed = new LRUCache<string, ReadonlySet<number>>({
     maxSize: MAX_REMEMBERED_IDS,
     sizeCalculation: (ids) => ids.size + 1,
@@ -56,19 +58,24 @@ export class Retriever {
     this.#deps = deps;
   }
 
-  /** Answers from all that was committed before the call. Throws INVALID_ARGUMENT for a filter that cannot be understood. */
-  async retrieve(collection: CollectionRecord, question: Question, signal?: AbortSignal): Promise<Retrieval> {
-    const condition = conditionOf(question.filters);
+  /**
+   * Answers from all that was committed before the call and that the viewer may read. Throws INVALID_ARGUMENT for a filter that
+   * cannot be understood.
+   */
+  async retrieve(collection: CollectionRecord, viewer: Viewer, question: Question, signal?: AbortSignal): Promise<Retrieval> {
+    const filter = conditionOf(question.filters);
     const terms = question.mode === "semantic" ? [] : this.#deps.analyzerFor(collection.settings.language).terms(question.query);
     const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query, signal);
     for (let attempt = 1; ; attempt += 1) {
       const index = await this.#deps.indexes.open(collection);
       const { epoch } = index;
-      const allow = condition && (await this.#allowedBy(condition, collection, epoch));
+      // A document may have become restricted since the collection was read: readChunks withholds it, and the next try leaves it out.
+      const mayHide = viewer !== undefined && (collection.restrictedCount > 0 || attempt > 1);
+      const allow = mayHide || filter ? await this.#allowedTo(viewer, collection, filter ?? EVERYTHING, epoch) : undefined;
       // Reading the filter took a turn of the event loop: the index may have moved on.
       if (index.epoch !== epoch) continue;
       const hits = index.searcher.search({ terms, vector, mode: question.mode, k: question.topK, allow });
-      const chunks = await this.#deps.store.readChunks(collection.uid, hits.map(({ chunkId }) => chunkId));
+      const chunks = await this.#deps.store.readChunks(collection.uid, viewer, hits.map(({ chunkId }) => chunkId));
       if (chunks.length < hits.length && attempt < MAX_TRIES) {
         await index.refresh();
         continue;
@@ -89,11 +96,11 @@ export class Retriever {
     return vector;
   }
 
-  async #allowedBy(condition: DocumentCondition, { uid }: CollectionRecord, epoch: number): Promise<ReadonlySet<number>> {
-    const key = JSON.stringify([uid, epoch, condition.text, condition.parameters]);
+  async #allowedTo(viewer: Viewer, { uid }: CollectionRecord, condition: DocumentCondition, epoch: number): Promise<ReadonlySet<number>> {
+    const key = JSON.stringify([uid, epoch, viewer, condition.text, condition.parameters]);
     const known = this.#allowed.get(key);
     if (known !== undefined) return known;
-    const ids = new Set(chunkIds(await this.#deps.store.allowedChunks(uid, condition)));
+    const ids = new Set(chunkIds(await this.#deps.store.allowedChunks(uid, viewer, condition)));
     this.#allowed.set(key, ids);
     return ids;
   }

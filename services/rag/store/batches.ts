@@ -1,10 +1,11 @@
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { countChunks } from "./chunk-runs.js";
 import { chunkRow, insertChunks, insertDocuments, insertSegment, insertVectors } from "./contents.js";
+import { countChanges } from "./counting.js";
 import { lockForWriting } from "./locks.js";
-import { type ReplacedDocument, removeContents } from "./removal.js";
+import { REPLACED_COLUMNS, type ReplacedDocument, removeContents } from "./removal.js";
 import { JOB_COLUMNS, type JobRow, toJob } from "./rows.js";
-import { type JobBatch, type JobLease, type JobRecord, type JobStore, MAX_KEPT_FAILURES, type WindowedDocument } from "./store.js";
+import { type JobBatch, type JobLease, type JobRecord, type JobStore, MAX_KEPT_FAILURES, type MetadataChange, type WindowedDocument } from "./store.js";
 import { removeWindows, showWindows } from "./windows.js";
 
 export function batchStore(db: SqlDatabase): Pick<JobStore, "commitBatch"> {
@@ -25,7 +26,7 @@ async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now
   ];
   const replaced = await tx.query<ReplacedDocument>(
     `delete from rag.documents where collection = $1 and id = any($2::text[])
-     returning id, run_firsts, run_counts, chunk_count, text_bytes, create_time`,
+     returning ${REPLACED_COLUMNS}`,
     [collection, added.map(({ id }) => id)],
   );
   await removeContents(tx, collection, replaced);
@@ -39,44 +40,23 @@ async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now
   }
   if (batch.segment !== undefined) await insertSegment(tx, collection, batch.segment);
   await showWindows(tx, lease.jobId, (batch.windowed ?? []).map(({ ordinal }) => ordinal));
-  const changed = await changeMetadata(tx, collection, batch.metadataChanges, now);
-  if (added.length + changed > 0) await count(tx, collection, added, replaced, now);
+  await changeMetadata(tx, collection, batch.metadataChanges, now);
+  if (added.length + batch.metadataChanges.length > 0) await countChanges(tx, collection, { added, removed: replaced, now });
   return advanceJob(tx, lease.jobId, batch, added, finished);
 }
 
-async function changeMetadata(
-  tx: SqlSession,
-  collection: number,
-  changes: JobBatch["metadataChanges"],
-  now: Date,
-): Promise<number> {
-  if (changes.length === 0) return 0;
-  const rows = await tx.query(
-    `update rag.documents d set given_metadata = x.given, metadata = d.found_metadata || x.given, update_time = $3
-     from json_to_recordset($2::json) as x(id text, given jsonb) where d.collection = $1 and d.id = x.id returning 1`,
-    [collection, JSON.stringify(changes.map(({ id, givenMetadata }) => ({ id, given: givenMetadata }))), now],
-  );
-  return rows.length;
-}
-
-async function count(
-  tx: SqlSession,
-  collection: number,
-  added: readonly WindowedDocument[],
-  removed: readonly ReplacedDocument[],
-  now: Date,
-): Promise<void> {
-  const sum = <T>(items: readonly T[], of: (item: T) => number) => items.reduce((total, item) => total + of(item), 0);
+async function changeMetadata(tx: SqlSession, collection: number, changes: readonly MetadataChange[], now: Date): Promise<void> {
+  if (changes.length === 0) return;
   await tx.query(
-    `update rag.collections set epoch = epoch + 1, document_count = document_count + $2, chunk_count = chunk_count + $3,
-       text_bytes = text_bytes + $4, update_time = $5 where uid = $1`,
-    [
-      collection,
-      added.length - removed.length,
-      sum(added, ({ runs }) => countChunks(runs)) - sum(removed, (document) => document.chunk_count),
-      sum(added, ({ textBytes }) => textBytes) - sum(removed, (document) => document.text_bytes),
-      now,
-    ],
+    `update rag.documents d set given_metadata = x.given, metadata = d.found_metadata || x.given, readers = x.readers, update_time = $3
+     from json_to_recordset($2::json) as x(id text, given jsonb, readers text[]) where d.collection = $1 and d.id = x.id`,
+    [collection, JSON.stringify(changes.map(({ id, givenMetadata, readers }) => ({ id, given: givenMetadata, readers }))), now],
+  );
+  // An access list may have come or gone.
+  await tx.query(
+    `update rag.collections set restricted_count = (select count(*) from rag.documents where collection = $1 and readers <> '{}')
+     where uid = $1`,
+    [collection],
   );
 }
 

@@ -15,11 +15,11 @@ export async function insertDocuments(
 ): Promise<void> {
   await tx.query(
     `insert into rag.documents (collection, id, key, source, title, mime_type, found_metadata, given_metadata, metadata,
-       content_hash, size_bytes, text_bytes, chunk_count, run_firsts, run_counts, create_time, update_time)
-     select $1, id, run_firsts[1], source, title, mime_type, found, given, found || given, content_hash, size_bytes, text_bytes,
+       readers, content_hash, size_bytes, text_bytes, chunk_count, run_firsts, run_counts, create_time, update_time)
+     select $1, id, run_firsts[1], source, title, mime_type, found, given, found || given, readers, content_hash, size_bytes, text_bytes,
        chunk_count, run_firsts, run_counts, create_time, $3
      from json_to_recordset($2::json) as x(id text, source text, title text, mime_type text, found jsonb, given jsonb,
-       content_hash text, size_bytes bigint, text_bytes bigint, chunk_count int, run_firsts bigint[], run_counts int[],
+       readers text[], content_hash text, size_bytes bigint, text_bytes bigint, chunk_count int, run_firsts bigint[], run_counts int[],
        create_time timestamptz)`,
     [
       collection,
@@ -31,6 +31,7 @@ export async function insertDocuments(
           mime_type: document.mimeType,
           found: document.foundMetadata,
           given: document.givenMetadata,
+          readers: document.readers,
           content_hash: document.contentHash,
           size_bytes: document.sizeBytes,
           text_bytes: document.textBytes,

@@ -2,6 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { idsOfSetBits, toRuns } from "./chunk-runs.js";
 import { insertSegment } from "./contents.js";
+import { mayRead } from "./readers.js";
 import { bury, dropSegments, runsOf } from "./removal.js";
 import type { IndexStore, SegmentMerge } from "./store.js";
 
@@ -93,12 +94,12 @@ export function indexStore(db: SqlDatabase): IndexStore {
       );
       return rows.map((row) => ({ firstChunk: row.first_chunk, count: row.chunk_count, bytes: row.data }));
     },
-    async readChunks(collection, ids) {
+    async readChunks(collection, viewer, ids) {
       const rows = await db.query<ChunkRow>(
         `select c.id, c.ordinal, c.start_offset, c.end_offset, c.text, c.heading_path, c.page, d.id as document_id, d.source, d.title, d.metadata
          from rag.chunks c join rag.documents d on d.collection = c.collection and d.key = c.document
-         where c.collection = $1 and c.id = any($2::bigint[])`,
-        [collection, ids],
+         where c.collection = $1 and c.id = any($2::bigint[]) and ${mayRead("$3")}`,
+        [collection, ids, viewer ?? null],
       );
       return rows.map((row) => ({
         id: row.id,
@@ -111,11 +112,12 @@ export function indexStore(db: SqlDatabase): IndexStore {
         document: { id: row.document_id, source: row.source, title: row.title, metadata: row.metadata },
       }));
     },
-    async allowedChunks(collection, condition) {
+    async allowedChunks(collection, viewer, condition) {
+      const [ofCollection, ofViewer] = [1, 2].map((place) => `$${condition.parameters.length + place}`);
       const rows = await db.query<{ first: number; count: number }>(
         `select run.first, run.count from rag.documents, unnest(run_firsts, run_counts) as run(first, count)
-         where collection = $${condition.parameters.length + 1} and (${condition.text}) order by run.first`,
-        [...condition.parameters, collection],
+         where collection = ${ofCollection} and ${mayRead(ofViewer!)} and (${condition.text}) order by run.first`,
+        [...condition.parameters, collection, viewer ?? null],
       );
       return rows;
     },

@@ -18,6 +18,8 @@ interface ClaimedRow extends JobRow {
   attempt: number;
   path: NonNullable<NewJob["path"]> | null;
   metadata: JsonObject;
+  readers: string[];
+  sync_prefix: string | null;
   enumerated: boolean;
   fruitless_attempts: number;
 }
@@ -28,6 +30,7 @@ interface JobDocumentRow {
   source: string;
   mime_type: string;
   metadata: JsonObject;
+  readers: string[];
   size_bytes: number;
   file: string | null;
 }
@@ -42,7 +45,7 @@ export function jobWork(db: SqlDatabase): JobWork {
            select id from rag.jobs
            where state = 'QUEUED' or (state = 'RUNNING' and (lease_until is null or lease_until < $2))
            order by create_time, id limit 1 for update skip locked)
-         returning ${JOB_COLUMNS}, collection, attempt, path, metadata, enumerated, fruitless_attempts`,
+         returning ${JOB_COLUMNS}, collection, attempt, path, metadata, readers, sync_prefix, enumerated, fruitless_attempts`,
         [owner, now, leaseUntil],
       );
       if (row === undefined) return undefined;
@@ -54,6 +57,8 @@ export function jobWork(db: SqlDatabase): JobWork {
         collection: toCollection(collection),
         path: row.path ?? undefined,
         metadata: row.metadata,
+        readers: row.readers,
+        syncPrefix: row.sync_prefix ?? undefined,
         enumerated: row.enumerated,
         fruitlessAttempts: row.fruitless_attempts - 1,
       };
@@ -93,7 +98,7 @@ export function jobWork(db: SqlDatabase): JobWork {
       }),
     async waitingDocuments(jobId, { after = -1, limit }) {
       const rows = await db.query<JobDocumentRow>(
-        `select ordinal, document_id, source, mime_type, metadata, size_bytes, file from rag.job_documents
+        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file from rag.job_documents
          where job = $1 and waiting and ordinal > $2 order by ordinal limit $3`,
         [jobId, after, limit],
       );
@@ -103,6 +108,7 @@ export function jobWork(db: SqlDatabase): JobWork {
         source: row.source,
         mimeType: row.mime_type,
         metadata: row.metadata,
+        readers: row.readers,
         sizeBytes: row.size_bytes,
         file: row.file ?? undefined,
       }));

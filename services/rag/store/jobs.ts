@@ -1,9 +1,8 @@
-import type { JsonObject } from "@bufbuild/protobuf";
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { sqlState, UNIQUE_VIOLATION } from "../../../runtime/sql/database.js";
 import { JOB_COLUMNS, type JobRow, toJob } from "./rows.js";
 import { removeAllWindows } from "./windows.js";
-import { type JobRecord, type JobStore, LeaseLostError, type StagedDocuments } from "./store.js";
+import { type JobDocument, type JobRecord, type JobStore, LeaseLostError, type StagedDocuments } from "./store.js";
 
 /** The side of jobs that callers see; the workers' side is in job-leases.ts. */
 export type JobRequests = Pick<
@@ -32,8 +31,9 @@ export function jobRequests(db: SqlDatabase): JobRequests {
   return {
     async createJob(job, now, leaseUntil) {
       await db.query(
-        `insert into rag.jobs (id, tenant, collection, collection_id, state, path, metadata, enumerated, lease_until, create_time)
-         values ($1, $2, $3, $4, 'STAGING', $5, $6, $7, $8, $9)`,
+        `insert into rag.jobs (id, tenant, collection, collection_id, state, path, metadata, readers, sync_prefix, enumerated,
+           lease_until, create_time)
+         values ($1, $2, $3, $4, 'STAGING', $5, $6, $7, $8, $9, $10, $11)`,
         [
           job.id,
           job.collection.tenant,
@@ -41,6 +41,8 @@ export function jobRequests(db: SqlDatabase): JobRequests {
           job.collection.id,
           job.path === undefined ? null : JSON.stringify(job.path),
           JSON.stringify(job.metadata),
+          job.readers,
+          job.syncPrefix ?? null,
           job.path === undefined,
           leaseUntil,
           now,
@@ -137,12 +139,13 @@ async function stage(tx: SqlSession, jobId: string, { documents, parts }: Staged
 export async function insertJobDocuments(
   tx: SqlSession,
   jobId: string,
-  documents: readonly { ordinal: number; documentId: string; source: string; mimeType: string; metadata: JsonObject; sizeBytes: number; file: string | undefined }[],
+  documents: readonly JobDocument[],
 ): Promise<void> {
   await tx.query(
-    `insert into rag.job_documents (job, ordinal, document_id, source, mime_type, metadata, size_bytes, file)
-     select $1, ordinal, document_id, source, mime_type, metadata, size_bytes, file
-     from json_to_recordset($2::json) as x(ordinal int, document_id text, source text, mime_type text, metadata jsonb, size_bytes bigint, file text)`,
+    `insert into rag.job_documents (job, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file)
+     select $1, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file
+     from json_to_recordset($2::json) as x(ordinal int, document_id text, source text, mime_type text, metadata jsonb,
+       readers text[], size_bytes bigint, file text)`,
     [
       jobId,
       JSON.stringify(
@@ -152,6 +155,7 @@ export async function insertJobDocuments(
           source: document.source,
           mime_type: document.mimeType,
           metadata: document.metadata,
+          readers: document.readers,
           size_bytes: document.sizeBytes,
           file: document.file ?? null,
         })),

@@ -38,8 +38,8 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
 
     async function queueJob(collection: CollectionRecord, ids: readonly string[], { now = at(1), key = "" } = {}): Promise<string> {
       const id = randomUUID();
-      await store.createJob({ id, collection, metadata: {} }, now, new Date(now.getTime() + 60_000));
-      const documents = ids.map((documentId, ordinal) => ({ ordinal, documentId, source: documentId, mimeType: "", metadata: {}, sizeBytes: 0 }));
+      await store.createJob({ id, collection, metadata: {}, readers: [] }, now, new Date(now.getTime() + 60_000));
+      const documents = ids.map((documentId, ordinal) => ({ ordinal, documentId, source: documentId, mimeType: "", metadata: {}, readers: [], sizeBytes: 0 }));
       await store.stage(id, { documents, parts: ids.map((_, ordinal) => ({ ordinal, part: 0, bytes: Buffer.from("0123456789") })) }, new Date(now.getTime() + 60_000));
       return (await store.queueJob(id, key, longAgo)).id;
     }
@@ -64,6 +64,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         mimeType: "text/plain",
         foundMetadata: {},
         givenMetadata: {},
+        readers: [],
         contentHash: `hash of ${texts.join()}`,
         sizeBytes: 10,
         textBytes: texts.join("").length,
@@ -104,7 +105,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
           if (((bits[place >> 3] ?? 0) & (1 << (place & 7))) === 0) ids.push(chunkId);
         });
       }
-      const chunks = await other.readChunks(collection.uid, ids);
+      const chunks = await other.readChunks(collection.uid, undefined, ids);
       expect(chunks).toHaveLength(ids.length);
       return chunks.map(({ text }) => text).sort();
     }
@@ -148,7 +149,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect(await store.getJob(collection.tenant, waiting)).toBeUndefined();
         const again = await store.createCollection(collection, withDefaults({}), at(20));
         expect(again!.epoch).toBeGreaterThan(epoch);
-        expect(await store.listDocuments(again!.uid, { limit: 9 })).toEqual([]);
+        expect(await store.listDocuments(again!.uid, undefined, { limit: 9 })).toEqual([]);
       });
     });
 
@@ -159,8 +160,8 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect(await visibleTexts(collection)).toEqual(["four", "one two", "three"]);
         expect(await fresh(collection)).toMatchObject({ epoch: 1, documentCount: 2, chunkCount: 3, textBytes: 16, updateTime: at(11) });
         expect((await other.manifest(collection.uid))!.epoch).toBe(1);
-        expect(await other.getDocument(collection.uid, "a")).toMatchObject({ id: "a", chunkCount: 2, createTime: at(11), title: "Title of a" });
-        const [chunk] = await other.readChunks(collection.uid, [made[0]!.firstChunkId + 1]);
+        expect(await other.getDocument(collection.uid, undefined, "a")).toMatchObject({ id: "a", chunkCount: 2, createTime: at(11), title: "Title of a" });
+        const [chunk] = await other.readChunks(collection.uid, undefined, [made[0]!.firstChunkId + 1]);
         expect(chunk).toMatchObject({ ordinal: 1, start: 10, end: 15, text: "three", headingPath: ["A", 'B"1'], document: { id: "a", source: "a", title: "Title of a" } });
         const rows = await other.readVectors(collection.uid, "static-256", 0, 1_000_000);
         expect(rows.map(({ firstChunk, count, bytes }) => [firstChunk, count, Buffer.from(bytes).toString()])).toEqual(
@@ -204,13 +205,13 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         const { lease } = await claim(await queueJob(collection, ["a"]));
         const document = await newDocument(collection, 0, "a", ["text"], { foundMetadata: { author: "Ada", kind: "found" }, givenMetadata: { kind: "given" } });
         await store.commitBatch(lease, batchOf([document]), at(11));
-        expect((await store.getDocument(collection.uid, "a"))!.metadata).toEqual({ author: "Ada", kind: "given" });
+        expect((await store.getDocument(collection.uid, undefined, "a"))!.metadata).toEqual({ author: "Ada", kind: "given" });
         expect(await store.documentVersions(collection.uid, ["a", "b"])).toEqual(
-          new Map([["a", { contentHash: document.contentHash, mimeType: "text/plain", givenMetadata: { kind: "given" } }]]),
+          new Map([["a", { contentHash: document.contentHash, mimeType: "text/plain", givenMetadata: { kind: "given" }, readers: [] }]]),
         );
         const second = await claim(await queueJob(collection, ["a"]));
-        await store.commitBatch(second.lease, { ...none, documents: [], metadataChanges: [{ ordinal: 0, id: "a", givenMetadata: { n: 1 } }] }, at(12));
-        expect((await store.getDocument(collection.uid, "a"))!.metadata).toEqual({ author: "Ada", kind: "found", n: 1 });
+        await store.commitBatch(second.lease, { ...none, documents: [], metadataChanges: [{ ordinal: 0, id: "a", givenMetadata: { n: 1 }, readers: [] }] }, at(12));
+        expect((await store.getDocument(collection.uid, undefined, "a"))!.metadata).toEqual({ author: "Ada", kind: "found", n: 1 });
         expect(await visibleTexts(collection)).toEqual(["text"]);
         expect(await fresh(collection)).toMatchObject({ epoch: 2, chunkCount: 1 });
       });
@@ -254,8 +255,8 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
     test("a deleted document leaves nothing, and moves the epoch by one", async () => {
       const collection = await newCollection();
       await ingest(collection, { a: ["one", "two"], b: ["three"] });
-      expect(await store.deleteDocument(collection.uid, "a", at(30))).toBe(true);
-      expect(await store.deleteDocument(collection.uid, "a", at(30))).toBe(false);
+      expect(await store.deleteDocument(collection.uid, undefined, "a", at(30))).toBe(true);
+      expect(await store.deleteDocument(collection.uid, undefined, "a", at(30))).toBe(false);
       expect(await visibleTexts(collection)).toEqual(["three"]);
       expect(await fresh(collection)).toMatchObject({ epoch: 2, documentCount: 1, chunkCount: 1, textBytes: 5, updateTime: at(30) });
       expect(await store.readVectors(collection.uid, "static-256", 0, 1_000_000)).toHaveLength(1);
@@ -264,8 +265,70 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
     test("conditions on metadata name the chunks of the documents that meet them", async () => {
       const collection = await newCollection();
       const made = await ingest(collection, { a: ["one", "two"], b: ["three"], c: ["four"] });
-      const runs = await store.allowedChunks(collection.uid, { text: "id = any($1::text[])", parameters: [["a", "c"]] });
+      const runs = await store.allowedChunks(collection.uid, undefined, { text: "id = any($1::text[])", parameters: [["a", "c"]] });
       expect([...chunkIds(runs)]).toEqual([made[0]!.firstChunkId, made[0]!.firstChunkId + 1, made[2]!.firstChunkId]);
+    });
+
+    describe("documents that name their readers", () => {
+      test("are seen by those alone, and by who sees everything", async () => {
+        const collection = await newCollection();
+        const { lease } = await claim(await queueJob(collection, ["all", "ada", "writers"]));
+        const made = [
+          await newDocument(collection, 0, "all", ["open"]),
+          await newDocument(collection, 1, "ada", ["for ada"], { readers: ["user:ada"] }),
+          await newDocument(collection, 2, "writers", ["for writers"], { readers: ["role:writer", "user:bob"] }),
+        ];
+        await store.commitBatch(lease, batchOf(made), at(11));
+        expect((await fresh(collection)).restrictedCount).toBe(2);
+        const ids = made.map(({ firstChunkId }) => firstChunkId);
+        const everything = { text: "true", parameters: [] };
+        for (const [viewer, seen] of [
+          [undefined, ["ada", "all", "writers"]],
+          [[], ["all"]],
+          [["user:ada", "role:reader"], ["ada", "all"]],
+          [["user:bob"], ["all", "writers"]],
+          [["user:eve", "role:reader", "role:writer"], ["all", "writers"]],
+        ] as const) {
+          expect((await store.listDocuments(collection.uid, viewer, { limit: 9 })).map(({ id }) => id)).toEqual(seen);
+          expect((await store.readChunks(collection.uid, viewer, ids)).map(({ document }) => document.id).sort()).toEqual(seen);
+          expect(countChunks(await store.allowedChunks(collection.uid, viewer, everything))).toBe(seen.length);
+          expect((await store.getDocument(collection.uid, viewer, "ada")) !== undefined).toBe((seen as readonly string[]).includes("ada"));
+        }
+        expect(await store.deleteDocument(collection.uid, ["user:eve"], "ada", at(12))).toBe(false);
+        expect(await store.deleteDocument(collection.uid, ["user:ada"], "ada", at(12))).toBe(true);
+        expect((await fresh(collection)).restrictedCount).toBe(1);
+      });
+
+      test("may change them without being read again", async () => {
+        const collection = await newCollection();
+        await ingest(collection, { a: ["text"] });
+        for (const [readers, count] of [[["user:ada"], 1], [[], 0]] as const) {
+          const { lease } = await claim(await queueJob(collection, ["a"]));
+          await store.commitBatch(lease, { ...none, documents: [], metadataChanges: [{ ordinal: 0, id: "a", givenMetadata: {}, readers }] }, at(12));
+          expect(await store.getDocument(collection.uid, undefined, "a")).toMatchObject({ readers });
+          expect((await fresh(collection)).restrictedCount).toBe(count);
+        }
+      });
+    });
+
+    test("a job that is in step with its source removes what that has no more, and nothing else", async () => {
+      const collection = await newCollection();
+      await ingest(collection, { "docs/a": ["one"], "docs/b": ["two"], "docs/sub/c": ["three"], "docs/locked/d": ["four"], "docs2/e": ["five"], "doc": ["six"] });
+      const id = randomUUID();
+      await store.createJob({ id, collection, metadata: {}, readers: [], syncPrefix: "docs/" }, at(1), at(60));
+      const documents = ["docs/a", "docs/locked/"].map((documentId, ordinal) => ({ ordinal, documentId, source: documentId, mimeType: "", metadata: {}, readers: [], sizeBytes: 0 }));
+      await store.stage(id, { documents, parts: [] }, at(60));
+      await store.queueJob(id, "", longAgo);
+      const { lease, syncPrefix } = await claim(id);
+      expect(syncPrefix).toBe("docs/");
+      await store.commitBatch(lease, { ...none, documents: [], skipped: [0, 1] }, at(11));
+      expect(await store.removeMissing(lease, 1, at(12))).toBe(1);
+      expect(await store.removeMissing(lease, 9, at(12))).toBe(1);
+      expect(await store.removeMissing(lease, 9, at(12))).toBe(0);
+      expect((await store.listDocuments(collection.uid, undefined, { limit: 9 })).map(({ id: document }) => document)).toEqual(["doc", "docs/a", "docs/locked/d", "docs2/e"]);
+      expect(await visibleTexts(collection)).toEqual(["five", "four", "one", "six"]);
+      expect(await fresh(collection)).toMatchObject({ epoch: 3, documentCount: 4, chunkCount: 4 });
+      expect(await store.finishJob(lease, "SUCCEEDED", at(13))).toMatchObject({ removedDocuments: 2 });
     });
 
     describe("windows of a large document", () => {
@@ -297,9 +360,9 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         const job = await store.commitBatch(lease, { ...none, documents: [], windowed: [{ ...head, runs }] }, at(13));
         expect(job).toMatchObject({ doneBytes: 10, doneDocuments: 1, chunks: 3 });
         expect(await visibleTexts(collection)).toEqual(["one", "three", "two"]);
-        expect(await store.getDocument(collection.uid, "large")).toMatchObject({ chunkCount: 3, createTime: at(11) });
-        expect((await store.readChunks(collection.uid, [second.firstChunkId]))[0]).toMatchObject({ ordinal: 10, document: { id: "large" } });
-        await store.deleteDocument(collection.uid, "large", at(14));
+        expect(await store.getDocument(collection.uid, undefined, "large")).toMatchObject({ chunkCount: 3, createTime: at(11) });
+        expect((await store.readChunks(collection.uid, undefined, [second.firstChunkId]))[0]).toMatchObject({ ordinal: 10, document: { id: "large" } });
+        await store.deleteDocument(collection.uid, undefined, "large", at(14));
         expect(await visibleTexts(collection)).toEqual([]);
       });
 
@@ -357,7 +420,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
       test("that are being staged are seen by nobody and go when their time is over", async () => {
         const collection = await newCollection();
         const id = randomUUID();
-        await store.createJob({ id, collection, metadata: {} }, at(1), at(60));
+        await store.createJob({ id, collection, metadata: {}, readers: [] }, at(1), at(60));
         expect(await store.getJob(collection.tenant, id)).toBeUndefined();
         expect(await store.listJobs(collection.tenant, undefined, { limit: 9 })).toEqual([]);
         expect(await store.cancelJob(collection.tenant, id, at(2))).toBeUndefined();
@@ -375,7 +438,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect((await store.findJob(collection.uid, "k", longAgo))!.id).toBe(first);
         expect(await store.findJob(collection.uid, "k", at(1))).toBeUndefined();
         const second = randomUUID();
-        await store.createJob({ id: second, collection, metadata: {} }, at(5), at(60));
+        await store.createJob({ id: second, collection, metadata: {}, readers: [] }, at(5), at(60));
         expect((await store.queueJob(second, "k", at(2))).id).toBe(second);
         expect(await queueJob(await newCollection(), ["a"], { key: "k" })).not.toBe(first);
       });
@@ -408,11 +471,11 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         const collection = await newCollection();
         const id = randomUUID();
         const path = { root: "/srv", target: "/srv/docs", idPrefix: "" };
-        await store.createJob({ id, collection, metadata: { a: 1 }, path }, at(1), at(60));
+        await store.createJob({ id, collection, metadata: { a: 1 }, readers: [], path }, at(1), at(60));
         await store.queueJob(id, "", longAgo);
         const claimed = await claim(id);
         expect(claimed).toMatchObject({ path, enumerated: false, metadata: { a: 1 } });
-        const documents = [0, 1].map((ordinal) => ({ ordinal, documentId: `d${ordinal}`, source: `d${ordinal}`, mimeType: "", metadata: {}, sizeBytes: 7, file: `/srv/docs/d${ordinal}` }));
+        const documents = [0, 1].map((ordinal) => ({ ordinal, documentId: `d${ordinal}`, source: `d${ordinal}`, mimeType: "", metadata: {}, readers: [], sizeBytes: 7, file: `/srv/docs/d${ordinal}` }));
         await store.addJobDocuments(claimed.lease, documents, 3);
         expect(await store.getJob(collection.tenant, id)).toMatchObject({ totalDocuments: 2, totalBytes: 14, ignoredFiles: 3 });
         expect(await store.waitingDocuments(id, { after: 0, limit: 5 })).toEqual([documents[1]]);
@@ -455,9 +518,9 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         const collection = await newCollection();
         await ingest(collection, { a: ["one", "two"], b: ["three"] });
         await ingest(collection, { c: ["four"], d: ["five"] });
-        await store.deleteDocument(collection.uid, "b", at(20));
+        await store.deleteDocument(collection.uid, undefined, "b", at(20));
         const merge = await mergeInput(collection);
-        await store.deleteDocument(collection.uid, "d", at(21));
+        await store.deleteDocument(collection.uid, undefined, "d", at(21));
         expect(await store.commitMerge(collection.uid, merge)).toBe(true);
         const { segments, epoch } = (await other.manifest(collection.uid))!;
         expect(segments).toHaveLength(1);

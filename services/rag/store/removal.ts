@@ -2,9 +2,12 @@ import type { SqlSession } from "../../../runtime/sql/database.js";
 import { countChunks, markDeleted } from "./chunk-runs.js";
 import type { ChunkRun } from "./store.js";
 
+export const REPLACED_COLUMNS = "id, readers, run_firsts, run_counts, chunk_count, text_bytes, create_time";
+
 /** What has to be known of a document's row to take its contents away. */
 export interface ReplacedDocument {
   id: string;
+  readers: string[];
   run_firsts: number[];
   run_counts: number[];
   chunk_count: number;

@@ -2,7 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { CollectionRecord, DocumentFailure, DocumentRecord, JobPhase, JobRecord, JobState } from "./store.js";
 
 export const COLLECTION_COLUMNS = `uid, tenant, id, chunk_size, chunk_overlap, embedding_model, language, epoch, document_count,
-  chunk_count, text_bytes, create_time, update_time`;
+  chunk_count, text_bytes, restricted_count, create_time, update_time`;
 
 export interface CollectionRow {
   uid: number;
@@ -16,6 +16,7 @@ export interface CollectionRow {
   document_count: number;
   chunk_count: number;
   text_bytes: number;
+  restricted_count: number;
   create_time: Date;
   update_time: Date;
 }
@@ -35,12 +36,13 @@ export function toCollection(row: CollectionRow): CollectionRecord {
     documentCount: row.document_count,
     chunkCount: row.chunk_count,
     textBytes: row.text_bytes,
+    restrictedCount: row.restricted_count,
     createTime: row.create_time,
     updateTime: row.update_time,
   };
 }
 
-export const DOCUMENT_COLUMNS = `id, source, title, mime_type, metadata, content_hash, size_bytes, chunk_count, create_time, update_time`;
+export const DOCUMENT_COLUMNS = `id, source, title, mime_type, metadata, readers, content_hash, size_bytes, chunk_count, create_time, update_time`;
 
 export interface DocumentRow {
   id: string;
@@ -48,6 +50,7 @@ export interface DocumentRow {
   title: string;
   mime_type: string;
   metadata: JsonObject;
+  readers: string[];
   content_hash: string;
   size_bytes: number;
   chunk_count: number;
@@ -62,6 +65,7 @@ export function toDocument(row: DocumentRow): DocumentRecord {
     title: row.title,
     mimeType: row.mime_type,
     metadata: row.metadata,
+    readers: row.readers,
     contentHash: row.content_hash,
     sizeBytes: row.size_bytes,
     chunkCount: row.chunk_count,
@@ -71,7 +75,7 @@ export function toDocument(row: DocumentRow): DocumentRecord {
 }
 
 export const JOB_COLUMNS = `id, tenant, collection_id, state, phase, total_documents, done_documents, skipped_documents,
-  failed_documents, ignored_files, chunks, total_bytes, done_bytes, failures, create_time, start_time, end_time`;
+  failed_documents, ignored_files, removed_documents, chunks, total_bytes, done_bytes, failures, create_time, start_time, end_time`;
 
 export interface JobRow {
   id: string;
@@ -84,6 +88,7 @@ export interface JobRow {
   skipped_documents: number;
   failed_documents: number;
   ignored_files: number;
+  removed_documents: number;
   chunks: number;
   total_bytes: number;
   done_bytes: number;
@@ -105,6 +110,7 @@ export function toJob(row: JobRow): JobRecord {
     skippedDocuments: row.skipped_documents,
     failedDocuments: row.failed_documents,
     ignoredFiles: row.ignored_files,
+    removedDocuments: row.removed_documents,
     chunks: row.chunks,
     totalBytes: row.total_bytes,
     doneBytes: row.done_bytes,

@@ -8,6 +8,7 @@ import { jobWork } from "./job-leases.js";
 import { jobRequests } from "./jobs.js";
 import { migrations, SCHEMA } from "./schema.js";
 import type { RagStore } from "./store.js";
+import { synchronisingStore } from "./synchronising.js";
 import { windowStore } from "./windows.js";
 
 /** The store on PostgreSQL, of the server or inside the process. Brings its schema to the newest version. The caller closes `db`. */
@@ -22,6 +23,7 @@ export async function openSqlStore(db: SqlDatabase): Promise<RagStore> {
     ...jobWork(db),
     ...batchStore(db),
     ...windowStore(db),
+    ...synchronisingStore(db),
     ...indexStore(db),
     ping: () => db.ping(),
   };

@@ -1,4 +1,5 @@
 import type { JsonObject } from "@bufbuild/protobuf";
+import type { Viewer } from "../../../runtime/identity/viewer.js";
 
 /** A collection as callers name it. */
 export interface CollectionRef {
@@ -25,6 +26,8 @@ export interface CollectionRecord extends CollectionRef {
   readonly documentCount: number;
   readonly chunkCount: number;
   readonly textBytes: number;
+  /** Documents that not everyone may read. */
+  readonly restrictedCount: number;
   readonly createTime: Date;
   readonly updateTime: Date;
 }
@@ -35,6 +38,8 @@ export interface DocumentRecord {
   readonly title: string;
   readonly mimeType: string;
   readonly metadata: JsonObject;
+  /** Who may read it, sorted; everyone when empty. */
+  readonly readers: readonly string[];
   readonly contentHash: string;
   readonly sizeBytes: number;
   readonly chunkCount: number;
@@ -48,6 +53,7 @@ export interface DocumentVersion {
   readonly mimeType: string;
   /** The caller's part of the metadata. */
   readonly givenMetadata: JsonObject;
+  readonly readers: readonly string[];
 }
 
 export const JOB_STATES = ["STAGING", "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"] as const;
@@ -76,6 +82,8 @@ export interface JobRecord {
   readonly failedDocuments: number;
   /** Files of the job's path that are of no known type. */
   readonly ignoredFiles: number;
+  /** Documents that went because the job's source has them no more. */
+  readonly removedDocuments: number;
   readonly chunks: number;
   readonly totalBytes: number;
   readonly doneBytes: number;
@@ -95,6 +103,10 @@ export interface NewJob {
   readonly path?: { readonly root: string; readonly target: string; readonly idPrefix: string };
   /** Given to every document of the job, below the document's own. */
   readonly metadata: JsonObject;
+  /** Of the documents that name none of their own. */
+  readonly readers: readonly string[];
+  /** Documents whose ids begin with this and are not in the job go at its end. */
+  readonly syncPrefix?: string | undefined;
 }
 
 /** One document that a job has to ingest. */
@@ -106,6 +118,8 @@ export interface JobDocument {
   /** Empty when it is to be found out. */
   readonly mimeType: string;
   readonly metadata: JsonObject;
+  /** Empty for the job's. */
+  readonly readers: readonly string[];
   readonly sizeBytes: number;
   /** Absolute path of a file of the server; undefined when the bytes are staged. */
   readonly file: string | undefined;
@@ -142,6 +156,8 @@ export interface ClaimedJob {
   readonly collection: CollectionRecord;
   readonly path: NewJob["path"];
   readonly metadata: JsonObject;
+  readonly readers: readonly string[];
+  readonly syncPrefix: string | undefined;
   /** False until all documents of a path are rows. */
   readonly enumerated: boolean;
   /** Takings since a document was last done with: a job that only ever kills its worker shows here. */
@@ -173,6 +189,7 @@ export interface DocumentHead {
   readonly foundMetadata: JsonObject;
   /** What the caller says of it; wins where both speak. */
   readonly givenMetadata: JsonObject;
+  readonly readers: readonly string[];
   readonly contentHash: string;
   readonly sizeBytes: number;
   /** UTF-8 bytes of the extracted text. */
@@ -232,14 +249,21 @@ export interface WindowedDocument extends DocumentHead {
   readonly runs: readonly ChunkRun[];
 }
 
+export interface MetadataChange {
+  readonly ordinal: number;
+  readonly id: string;
+  readonly givenMetadata: JsonObject;
+  readonly readers: readonly string[];
+}
+
 /** What one transaction of a job changes. */
 export interface JobBatch {
   readonly documents: readonly NewDocument[];
   /** The index over the documents' chunks, in their order; absent when there is none. */
   readonly segment?: NewSegment;
   readonly windowed?: readonly WindowedDocument[];
-  /** Documents of which only the caller's metadata changed. */
-  readonly metadataChanges: readonly { readonly ordinal: number; readonly id: string; readonly givenMetadata: JsonObject }[];
+  /** Documents of which only what the caller says changed. */
+  readonly metadataChanges: readonly MetadataChange[];
   /** Ordinals of documents that are as they were. */
   readonly skipped: readonly number[];
   readonly failed: readonly { readonly ordinal: number; readonly failure: DocumentFailure }[];
@@ -320,12 +344,12 @@ export interface CollectionStore {
 }
 
 export interface DocumentStore {
-  listDocuments(collection: number, page: Page<string>): Promise<DocumentRecord[]>;
-  getDocument(collection: number, id: string): Promise<DocumentRecord | undefined>;
+  listDocuments(collection: number, viewer: Viewer, page: Page<string>): Promise<DocumentRecord[]>;
+  getDocument(collection: number, viewer: Viewer, id: string): Promise<DocumentRecord | undefined>;
   /** Which of the documents exist, by id, and in which version. */
   documentVersions(collection: number, ids: readonly string[]): Promise<Map<string, DocumentVersion>>;
-  /** Resolves false when there is none. Moves the epoch by one. */
-  deleteDocument(collection: number, id: string, now: Date): Promise<boolean>;
+  /** Resolves false when there is none that the viewer may read. Moves the epoch by one. */
+  deleteDocument(collection: number, viewer: Viewer, id: string, now: Date): Promise<boolean>;
 }
 
 export interface JobStore {
@@ -376,6 +400,11 @@ export interface JobStore {
   windows(jobId: string, ordinal: number): Promise<StoredWindow[]>;
   /** Removes the windows stored of a document. */
   dropWindows(lease: JobLease, ordinal: number): Promise<void>;
+  /**
+   * Removes at most `limit` of the documents that the job's source has no more; moves the epoch by one if there are any. Resolves
+   * to their number.
+   */
+  removeMissing(lease: JobLease, limit: number, now: Date): Promise<number>;
   /** Ends the job; what it staged goes. */
   finishJob(lease: JobLease, state: "SUCCEEDED" | "FAILED", now: Date): Promise<JobRecord>;
   /** Removes uploads whose lease expired before `now`, and jobs that ended before `endedBefore`. */
@@ -392,10 +421,10 @@ export interface IndexStore {
   readTombstones(collection: number, segments: readonly number[]): Promise<Map<number, Tombstones>>;
   /** Vectors of chunks from `first` to `last`, by id. */
   readVectors(collection: number, model: string, first: number, last: number): Promise<VectorRow[]>;
-  /** Chunks that exist, in no order. */
-  readChunks(collection: number, ids: readonly number[]): Promise<StoredChunk[]>;
-  /** Runs of consecutive chunk ids whose documents meet the condition. */
-  allowedChunks(collection: number, condition: DocumentCondition): Promise<ChunkRun[]>;
+  /** Chunks that exist and that the viewer may read, in no order. */
+  readChunks(collection: number, viewer: Viewer, ids: readonly number[]): Promise<StoredChunk[]>;
+  /** Runs of consecutive chunk ids whose documents the viewer may read and that meet the condition. */
+  allowedChunks(collection: number, viewer: Viewer, condition: DocumentCondition): Promise<ChunkRun[]>;
   /**
    * Replaces segments by their merge; chunks deleted meanwhile become tombstones of it. Resolves false when another merge came
    * first.

@@ -1,5 +1,5 @@
-import type { Migration } from "../../runtime/sql/migrate.js";
-import { CONTENT_HEADER_BYTES } from "./content.js";
+import type { Migration } from "../../../runtime/sql/migrate.js";
+import { CONTENT_HEADER_BYTES } from "../content.js";
 
 export const SCHEMA = "checkpoint";
 

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ConfigError } from "../runtime/config.js";
+import { ConfigError } from "./config.js";
 
 /** The folder that holds the embedded stores, owned by this process. */
 export interface DataFolder {

@@ -1,9 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { mountService } from "./grpc-handler.js";
 import { addReflection } from "./reflection.js";
+
+// grpc-js prints to stderr by itself what it also reports as an error; what is printed is ours to say.
+setLogVerbosity(logVerbosity.NONE);
 
 /** A service and its handlers, before it is mounted anywhere. */
 export interface ServiceMount {

@@ -29,6 +29,8 @@ export class ManualClock implements Clock {
 
   /** Moves the time on and wakes, in order, those whose sleep is over; resolves when what they do at once is done. */
   async advance(ms: number): Promise<void> {
+    // What was started just before may not have gone to sleep yet.
+    await new Promise((resolve) => setImmediate(resolve));
     const end = this.#ms + ms;
     for (;;) {
       this.#sleepers.sort((a, b) => a.until - b.until);

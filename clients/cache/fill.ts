@@ -7,7 +7,7 @@ import type { Found } from "./lookup-batcher.js";
 
 export interface FillOptions {
   key: ServiceKey;
-  calls: CacheCalls;
+  calls: Pick<CacheCalls, "extend" | "release">;
   clock: Clock;
   /** How long to wait for another process's value, in milliseconds. */
   maxWaitMs: number;

@@ -58,8 +58,8 @@ export class ThreadLease {
       if (lease !== undefined) this.#expiresAt = expiryOf(lease);
     } catch (error) {
       if (hasCode(error, Code.FailedPrecondition)) {
-        this.#end();
         this.#lost.abort(error);
+        this.#end();
       }
       throw error;
     }

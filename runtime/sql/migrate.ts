@@ -9,7 +9,7 @@ export interface Migration {
 
 const DUPLICATE_SCHEMA = "42P06";
 const DUPLICATE_TABLE = "42P07";
-/** A table is a type too, and that may be what collides. */
+/** Of the row type that comes with a table. */
 const DUPLICATE_OBJECT = "42710";
 
 /**

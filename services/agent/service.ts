@@ -32,9 +32,9 @@ export async function startAgentService(
   const security = host.security?.channel;
   const rag = createRagClient({ address: config.ragAddress, security });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
-  const cache = createCacheClient({ address: config.cacheAddress, security });
+  const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
-  const models = shared.models ?? openModels(config.models, host.metrics.registry);
+  const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
   const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
   const runs = new Runs({

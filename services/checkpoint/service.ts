@@ -89,7 +89,7 @@ async function openStore(config: CheckpointConfig, host: ServiceHost, shared: Sq
 
 async function openOnRedis(config: CheckpointConfig, host: ServiceHost): Promise<CheckpointStore> {
   const client = openRedis(config.url, {
-    logger: host.logger.child({ service: "checkpoint" }),
+    logger: host.logger,
     name: "ragents-checkpoint",
     commandTimeoutMs: REDIS_TIMEOUT_MS,
   });

@@ -28,7 +28,8 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
     interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
   });
   const sweeping = setInterval(() => {
-    store.sweep().catch((err: unknown) => logger.warn("cache_sweep_failed", { err }));
+    // That Redis is away is told by its connection.
+    store.sweep().catch((err: unknown) => logger.debug("cache_sweep_failed", { err }));
   }, SWEEP_INTERVAL_MS);
 
   return {

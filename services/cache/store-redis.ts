@@ -36,9 +36,6 @@ export interface RedisStoreOptions {
 
 /** How long the store waits for its first connection before it starts without one. */
 const CONNECT_PATIENCE_MS = 2_000;
-/** How often an index is touched while its entries are read, so that Redis evicts entries first, in milliseconds. */
-const TOUCH_MS = 10_000;
-const TOUCHED_SCOPES = 10_000;
 
 /**
  * Opens the cache that Redis keeps for all replicas. Resolves also while Redis cannot be reached: what is asked of it
@@ -54,6 +51,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<CacheS
     waitForConnection: false,
   });
   await untilConnected(connection, clock);
+  await adviseOnEviction(connection, logger);
   return new RedisStore(connection, clock, logger);
 }
 
@@ -75,7 +73,6 @@ class RedisStore implements CacheStore {
   readonly #channel: ChangeChannel;
   readonly #usage: UsageCounter;
   readonly #housekeeping: Housekeeping;
-  readonly #touched = new Map<string, number>();
 
   constructor(connection: RedisClient, clock: Clock, logger: Logger) {
     this.#client = Object.assign(connection, defineScripts(connection));
@@ -110,7 +107,6 @@ class RedisStore implements CacheStore {
     }
     pipeline.mgetBuffer(...entryKeys);
     for (const { group } of parts) pipeline.hgetBuffer(keys.registry(group.scope.tenant), group.scope.id);
-    for (const index of this.#indexesToTouch(keys, parts)) pipeline.touch(index);
     const [entries, ...records] = (await execute(pipeline)) as [(Buffer | null)[], ...(Buffer | null)[]];
     const damaged: Promise<unknown>[] = [];
     let at = 0;
@@ -290,18 +286,6 @@ class RedisStore implements CacheStore {
     });
     return shards;
   }
-
-  #indexesToTouch(keys: ShardKeys, parts: Part<GetGroup>[]): string[] {
-    const now = this.#clock.monotonic();
-    if (this.#touched.size > TOUCHED_SCOPES) this.#touched.clear();
-    return parts
-      .map(({ group }) => keys.index(group.scope.id))
-      .filter((index) => {
-        const due = now - (this.#touched.get(index) ?? Number.NEGATIVE_INFINITY) >= TOUCH_MS;
-        if (due) this.#touched.set(index, now);
-        return due;
-      });
-  }
 }
 
 /** Whether an entry was put under the generation that its scope has now. */
@@ -323,4 +307,12 @@ async function untilConnected(connection: RedisClient, clock: Clock): Promise<vo
   const ready = new Promise<void>((resolve) => connection.once("ready", () => resolve()));
   await Promise.race([ready, clock.sleep(CONNECT_PATIENCE_MS, patience.signal).catch(() => {})]);
   patience.abort();
+}
+
+/** Under "allkeys" Redis may evict a registry, and with it all entries of its tenant. */
+async function adviseOnEviction(connection: RedisClient, logger: Logger): Promise<void> {
+  // Not every Redis lets its settings be read.
+  const setting = await connection.config("GET", "maxmemory-policy").catch(() => []);
+  const policy = String((setting as string[])[1] ?? "");
+  if (policy.startsWith("allkeys")) logger.warn("cache_eviction_policy", { policy, better: "volatile-lru" });
 }

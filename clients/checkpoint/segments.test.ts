@@ -22,7 +22,10 @@ describe("cutting values", () => {
   ])("%s", (_, value, count) => {
     const { value: whole, segments, keys } = cut(value);
     expect(keys).toHaveLength(count);
-    expect(joinValue(whole, segments)).toStrictEqual(value);
+    const joined = joinValue(whole, segments);
+    // Comparing byte by byte takes the runner seconds.
+    if (value instanceof Uint8Array) expect(Buffer.compare(joined as Uint8Array, value)).toBe(0);
+    else expect(joined).toStrictEqual(value);
     for (const data of segments.values()) expect(data.length).toBeLessThanOrEqual(1024 * 1024);
   });
 

@@ -1,9 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Checkpoint, emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { describe, expect, test } from "vitest";
 import { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
@@ -16,17 +12,10 @@ import { openSqlCheckpointStore } from "../../services/checkpoint/store-sql.js";
 import { describePostgres } from "../servers/postgres.js";
 import { redisFound, startRedis } from "../servers/redis.js";
 import { startServiceProcess } from "../servers/service-process.js";
+import { at, expectAll, failure, put, putUntilFailure, valueOf } from "./acknowledged.js";
 import { serveCheckpoints } from "./checkpoint-server.js";
 
 const DURABLE_REDIS = ["--appendonly", "yes", "--appendfsync", "always"];
-
-const at = (thread: string) => ({ configurable: { thread_id: thread, checkpoint_ns: "" } });
-const checkpoint = (v: unknown): Checkpoint => ({ ...emptyCheckpoint(), id: uuid6(1), channel_values: { v }, channel_versions: { v: 1 } });
-const put = (saver: GrpcCheckpointSaver, thread: string, v: unknown) =>
-  saver.put(at(thread), checkpoint(v), { source: "loop", step: 1, parents: {} }, { v: 1 });
-const valueOf = async (saver: GrpcCheckpointSaver, thread: string) => (await saver.getTuple(at(thread)))?.checkpoint.channel_values.v;
-const failure = (work: Promise<unknown>): Promise<ConnectError> =>
-  work.then(() => expect.fail("it succeeded"), (error: unknown) => ConnectError.from(error));
 
 async function withSaver(store: CheckpointStore, work: (saver: GrpcCheckpointSaver) => Promise<void>): Promise<void> {
   const server = await serveCheckpoints(store);
@@ -38,29 +27,6 @@ async function withSaver(store: CheckpointStore, work: (saver: GrpcCheckpointSav
     await server.stop();
     await store.close();
   }
-}
-
-/** Puts one thread after the other until the first put fails; answers the acknowledged ones and how the last one failed. */
-async function putUntilFailure(saver: GrpcCheckpointSaver, writers: number): Promise<{ acknowledged: string[]; errors: ConnectError[] }> {
-  const acknowledged: string[] = [];
-  const errors = await Promise.all(
-    Array.from({ length: writers }, async (_, writer) => {
-      for (let i = 0; ; i += 1) {
-        const thread = `${writer}-${i}`;
-        try {
-          await put(saver, thread, `value of ${thread} `.repeat(100));
-          acknowledged.push(thread);
-        } catch (error) {
-          return ConnectError.from(error);
-        }
-      }
-    }),
-  );
-  return { acknowledged, errors };
-}
-
-async function expectAll(saver: GrpcCheckpointSaver, threads: readonly string[]): Promise<void> {
-  for (const thread of threads) expect(await valueOf(saver, thread)).toBe(`value of ${thread} `.repeat(100));
 }
 
 describePostgres(
@@ -149,15 +115,18 @@ describe.skipIf(!(await redisFound({ own: true })))("Redis", () => {
     });
   }, 120_000);
 
-  test("that is paused makes calls fail in time, and goes on when it does", async () => {
+  test("that is paused under load makes calls fail in time, has what was acknowledged, and goes on when it does", async () => {
     await withRedis(DURABLE_REDIS, async (redis, saver) => {
-      await put(saver, "t", 1);
+      const writing = putUntilFailure(saver, 4);
+      await expect.poll(async () => (await saver.listThreads({ pageSize: 1000 })).threads.length, { timeout: 30_000 }).toBeGreaterThan(20);
       await redis.pause();
-      expect((await failure(put(saver, "t", 2))).code).toBe(Code.Unavailable);
-      expect((await failure(saver.getTuple(at("t")))).code).toBe(Code.Unavailable);
+      const { acknowledged, errors } = await writing;
+      expect(errors.map(({ code }) => code)).toEqual(errors.map(() => Code.Unavailable));
+      expect((await failure(saver.getTuple(at("0-0")))).code).toBe(Code.Unavailable);
       await redis.resume();
-      await expect.poll(() => put(saver, "t", 3).then(() => "stored", () => "refused"), { timeout: 30_000 }).toBe("stored");
-      expect(await valueOf(saver, "t")).toBe(3);
+      await expect.poll(() => put(saver, "after", 3).then(() => "stored", () => "refused"), { timeout: 30_000 }).toBe("stored");
+      expect(await valueOf(saver, "after")).toBe(3);
+      await expectAll(saver, acknowledged);
     });
   }, 120_000);
 
@@ -190,48 +159,5 @@ describe.skipIf(!(await redisFound({ own: true })))("Redis", () => {
     const evicting = await startRedis({ args: [...DURABLE_REDIS, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"] });
     await expect(startServiceProcess("checkpoint", { RAGENTS_CHECKPOINT_URL: evicting.url })).rejects.toThrow("noeviction");
     await evicting.stop();
-  }, 120_000);
-});
-
-describe("the service, as a process", () => {
-  test("on its embedded database keeps what it acknowledged when it is killed, and lets no second one open it", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "ragents-checkpoint-"));
-    const env = { RAGENTS_DATA_DIR: folder };
-    const first = await startServiceProcess("checkpoint", env);
-    const saver = new GrpcCheckpointSaver({ address: first.address });
-    await expect(startServiceProcess("checkpoint", env)).rejects.toThrow("is in use by another RAGents Mesh");
-    const writing = putUntilFailure(saver, 2);
-    await expect.poll(async () => (await saver.listThreads({ pageSize: 1000 })).threads.length, { timeout: 30_000 }).toBeGreaterThan(10);
-    await first.signal("SIGKILL");
-    const { acknowledged } = await writing;
-    saver.close();
-    const second = await startServiceProcess("checkpoint", env);
-    const again = new GrpcCheckpointSaver({ address: second.address });
-    await expectAll(again, acknowledged);
-    again.close();
-    await second.stop();
-    await rm(folder, { recursive: true });
-  }, 180_000);
-
-  test("told to stop lets a list under way end", async () => {
-    const service = await startServiceProcess("checkpoint", { RAGENTS_CHECKPOINT_URL: "memory:", RAGENTS_CHECKPOINT_MAX_PER_THREAD: "0" });
-    const saver = new GrpcCheckpointSaver({ address: service.address });
-    for (let i = 0; i < 120; i += 1) await put(saver, "t", randomBytes(100_000));
-    let seen = 0;
-    for await (const _ of saver.list(at("t"))) {
-      if (seen === 0) await service.signal("SIGTERM");
-      seen += 1;
-    }
-    expect(seen).toBe(120);
-    expect((await failure(put(saver, "t", 1))).code).toBe(Code.Unavailable);
-    await service.ended;
-    saver.close();
-  }, 180_000);
-
-  test("says what is wrong with its configuration, all of it", async () => {
-    const starting = startServiceProcess("checkpoint", { RAGENTS_CHECKPOINT_URL: "mysql://x", RAGENTS_CHECKPOINT_TTL_S: "soon" });
-    await expect(starting).rejects.toThrow(/RAGENTS_CHECKPOINT_URL: give pglite:FOLDER[^]*RAGENTS_CHECKPOINT_TTL_S: give a whole number/);
-    const nowhere = startServiceProcess("checkpoint", { RAGENTS_CHECKPOINT_URL: "postgres://127.0.0.1:1/x" });
-    await expect(nowhere).rejects.toThrow("cannot reach the database that RAGENTS_CHECKPOINT_URL names");
   }, 120_000);
 });

@@ -134,10 +134,10 @@ describe.skipIf(!(await envoyFound()))("a real Envoy", () => {
     for (let i = 0; i < 5; i += 1) expect((await get()).status).toBe(200);
   });
 
-  test("finds the service healthy by its counters", async () => {
+  test("counts no failure of the service", async () => {
     const stats = await (await fetch(`${envoy.admin}/stats?filter=ratelimit`)).text();
     expect(stats).toMatch(/cluster\.upstream\.ratelimit\.ok: [1-9]/);
     expect(stats).toMatch(/cluster\.upstream\.ratelimit\.over_limit: [1-9]/);
-    expect(stats).toMatch(/cluster\.upstream\.ratelimit\.error: 0/);
+    expect(stats).not.toMatch(/cluster\.upstream\.ratelimit\.error: [1-9]/);
   });
 });

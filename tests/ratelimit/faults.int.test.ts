@@ -98,10 +98,11 @@ describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without it
     const { redis, limiter } = await setUp(["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
     const admin = openRedis(redis.url, { logger: silentLogger });
     onTestFinished(() => admin.disconnect());
-    const fill = async () => {
-      for (let i = 0; ; i += 1) await admin.set(`fill:${i}`, "x".repeat(100_000));
+    const fill = async (bytes: number) => {
+      for (let i = 0; ; i += 1) await admin.set(`fill:${bytes}:${i}`, "x".repeat(bytes));
     };
-    await expect(fill()).rejects.toThrow("OOM");
+    // Where a large value does not fit any more a small one, such as a bucket, still may.
+    for (const bytes of [100_000, 1_000, 1]) await expect(fill(bytes)).rejects.toThrow("OOM");
     expect(await limiter.check("open:a")).toMatchObject({ allowed: true, degraded: true });
     expect(await limiter.check("closed:a")).toMatchObject({ allowed: false, degraded: true });
     await admin.flushall();

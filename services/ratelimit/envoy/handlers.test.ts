@@ -30,8 +30,7 @@ function setUp(store?: BucketStore) {
   const clock = new ManualClock();
   const domains = parseRules([RULES]);
   const handlers = envoyHandlers({ store: store ?? openMemoryStore({ clock }), domains: () => domains });
-  const identify = () => ({ tenant: "envoy", service: "envoy" });
-  const interceptors = serverInterceptors({ logger: silentLogger, metrics: createMetrics(), clock: systemClock, identify });
+  const interceptors = serverInterceptors({ logger: silentLogger, metrics: createMetrics(), clock: systemClock });
   const transport = createRouterTransport(({ service }) => void service(RateLimitService, handlers), { router: { interceptors } });
   const client = createClient(RateLimitService, transport);
   const ask = async (descriptors: Record<string, string>[], hitsAddend = 0, domain = "edge") => {

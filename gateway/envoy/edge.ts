@@ -14,7 +14,10 @@ export interface Edge {
   readonly url: string;
   /** The file of the authority that signed its certificate; undefined when that was given. */
   readonly authority: string | undefined;
-  /** Puts a new Envoy, which reads the configuration again, in the place of the running one, whose calls have the time of draining to end. */
+  /**
+   * Puts a new Envoy, which reads the configuration again, in the place of the running one, whose calls have the time of draining to
+   * end. Resolves when the old one has ended.
+   */
   restart(): Promise<void>;
   /** Rejects when Envoy ends by itself. */
   readonly ended: Promise<never>;
@@ -88,13 +91,20 @@ export async function startEdge(config: EdgeConfig): Promise<Edge> {
     );
   }
 
+  async function restart(): Promise<void> {
+    const old = [...running].map((child) => new Promise((resolve) => child.once("exit", resolve)));
+    await start();
+    await Promise.all(old);
+  }
+
   try {
     await start();
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: `https://${config.RAGENTS_EDGE_HOST}:${config.RAGENTS_EDGE_PORT}`, authority: files.authority, restart: start, ended, stop };
+  const url = `https://${config.RAGENTS_EDGE_HOST}:${config.RAGENTS_EDGE_PORT}`;
+  return { url, authority: files.authority, restart, ended, stop };
 }
 
 /** Whether the Envoy of this epoch serves. */

@@ -8,7 +8,8 @@ try {
   process.stdout.write(`Envoy serves REST, SSE, Connect, gRPC-Web and gRPC at ${edge.url}.\n`);
   if (edge.authority !== undefined) process.stdout.write(`Its certificate is signed by ${edge.authority}: curl --cacert ${edge.authority} ${edge.url}/health\n`);
   process.stdout.write("SIGHUP makes it read its configuration again, without a call lost.\n");
-  process.on("SIGHUP", () => void edge.restart().catch(fail));
+  const restarted = () => process.stdout.write("A new Envoy has taken over.\n");
+  process.on("SIGHUP", () => void edge.restart().then(restarted, fail));
   await Promise.race([untilSignalled(), edge.ended]);
   await edge.stop();
   process.exit(0);

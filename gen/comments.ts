@@ -564,6 +564,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.errors.v1.ErrorReason.ERROR_REASON_COLLECTION_PROTECTED": "The default collection cannot be deleted.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UNKNOWN_EMBEDDING_MODEL": "No embedding model of that name; the message names the known ones.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UPLOAD_INCOMPLETE": "The upload was cut off or took too long; nothing of it was kept.",
+  "ragents.errors.v1.ErrorReason.ERROR_REASON_QUOTA_EXCEEDED": "The tenant has as many documents, or as much text, as it may; delete some.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UNKNOWN_AGENT": "No agent of that type; the message names the known ones.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_THREAD_NOT_FOUND": "No thread of that id.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_THREAD_BUSY": "The thread has a run already; wait for it to end.",

@@ -30,6 +30,7 @@ function agent(handlers: Partial<ServiceImpl<typeof AgentService>>): ServiceImpl
   return {
     query: notCalled,
     streamQuery: notCalled,
+    resumeStream: notCalled,
     listAgents: notCalled,
     getThread: notCalled,
     deleteThread: notCalled,

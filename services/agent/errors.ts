@@ -35,6 +35,22 @@ export function runTimedOut(seconds: number) {
   return meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, `The run took longer than ${seconds} s.`);
 }
 
+export function invalidEventId() {
+  return meshError(Code.InvalidArgument, ErrorReason.INVALID_FIELD, "event_id: give the id of an event of a stream.", {
+    violations: [{ field: "event_id", description: "is none that a stream gave out" }],
+  });
+}
+
+export function shuttingDown() {
+  return meshError(Code.Unavailable, ErrorReason.SHUTTING_DOWN, "The replica is shutting down; go on with the stream at another one.", {
+    retryAfterMs: 1_000,
+  });
+}
+
+export function runNotFound() {
+  return meshError(Code.NotFound, ErrorReason.RUN_NOT_FOUND, "There is no such run, or its thread has gone on since; ask again.");
+}
+
 export function invalidPageToken() {
   return meshError(Code.InvalidArgument, ErrorReason.INVALID_PAGE_TOKEN, "page_token: give next_page_token of the page before, of the same thread.", {
     violations: [{ field: "page_token", description: "is none that this list gave out" }],

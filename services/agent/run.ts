@@ -8,10 +8,12 @@ import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
 
 /** A question to an agent. */
 export interface RunRequest {
-  readonly agentType: string;
   readonly question: string;
   /** Empty for a new thread. */
   readonly threadId: string;
+  /** Its id when `threadId` is empty, unless the answer comes from the cache. */
+  readonly newThreadId: string;
+  readonly runId: string;
   readonly settings: RunSettings;
   /** Answer afresh even when the cache has an answer. */
   readonly bypassCache: boolean;
@@ -26,8 +28,8 @@ export interface Run extends RunRequest {
   readonly unstored: readonly BaseMessage[];
 }
 
-/** What happens in a run, in order; the result is last. */
-export type RunEvent = { step: { name: string; summary: string } } | NodeEvent | { result: RunResult };
+/** What happens in a run, in order; the result is last. `restarted` voids the text and citations before it. */
+export type RunEvent = { step: { name: string; summary: string } } | NodeEvent | { restarted: true } | { result: RunResult };
 
 export interface RunResult {
   readonly response: string;
@@ -45,6 +47,7 @@ export interface RunResult {
 export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
   return {
     messages,
+    run: run.runId,
     settings: run.settings,
     question: "",
     usage: NO_USAGE,
@@ -58,6 +61,6 @@ export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
   };
 }
 
-export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage, analysis = null }: RunAnswer, cached: boolean): RunResult {
-  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage, analysis };
+export function resultOf({ threadId, settings }: Pick<Run, "threadId" | "settings">, { text, citations, model, usage, analysis = null }: RunAnswer, cached: boolean): RunResult {
+  return { response: text, threadId, agentType: settings.agent, cached, model, collection: settings.collection, citations, usage, analysis };
 }

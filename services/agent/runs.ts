@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
@@ -7,11 +6,10 @@ import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
 import { unknownAgent } from "./errors.js";
 import { NewThreadSaver } from "./new-thread-saver.js";
-import { beginning, resultOf, type Run, type RunEvent, type RunRequest } from "./run.js";
+import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
+import { runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
-import { summaryOf } from "./step-summary.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { Threads } from "./threads.js";
 
@@ -53,13 +51,17 @@ export class Runs {
     return this.#options.kinds;
   }
 
+  /** The graph of a kind of agent, for threads that exist. Throws INVALID_ARGUMENT for an unknown agent. */
+  graphOf(type: string): AgentGraph {
+    return this.#agentOf(type).graph;
+  }
+
   /**
    * Answers a question. Throws INVALID_ARGUMENT for an unknown agent or model, NOT_FOUND for an unknown collection,
    * ABORTED when the thread has a run already, RESOURCE_EXHAUSTED when the replica is full or the tenant may not run more.
    */
   async *ask(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
-    const agent = this.#agents.get(request.agentType);
-    if (agent === undefined) throw unknownAgent(request.agentType, [...this.#agents.keys()]);
+    const agent = this.#agentOf(request.settings.agent);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
     const timeout = runTimeout(signal, this.#options.timeoutMs);
@@ -73,9 +75,15 @@ export class Runs {
     }
   }
 
+  #agentOf(type: string): Agent {
+    const agent = this.#agents.get(type);
+    if (agent === undefined) throw unknownAgent(type, [...this.#agents.keys()]);
+    return agent;
+  }
+
   /** Nobody else knows the thread: it needs no lock, and has no history. */
   #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const run = { ...request, kind, graph, signal, threadId: randomUUID(), unstored: [] };
+    const run = { ...request, kind, graph, signal, threadId: request.newThreadId, unstored: [] };
     return mayBeCached(run) ? this.#cached.answer(run, false) : this.#inSlot(run);
   }
 
@@ -101,27 +109,7 @@ export class Runs {
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
     await admitRun(this.#options.limiter);
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock)];
-    const stream = await run.graph.stream(beginning(run, messages), {
-      configurable: { thread_id: run.threadId },
-      durability: "sync",
-      streamMode: ["updates", "custom"],
-      signal: run.signal,
-    });
-    let answer: RunAnswer | null = null;
-    for await (const [mode, chunk] of stream) {
-      if (mode === "custom") {
-        yield chunk as NodeEvent;
-        continue;
-      }
-      for (const [name, update] of Object.entries(chunk as Record<string, RunStateUpdate>)) {
-        answer = (update.reply as RunAnswer | undefined) ?? answer;
-        yield { step: { name, summary: summaryOf(name, update) } };
-      }
-    }
-    // An aborted stream may just end.
-    run.signal.throwIfAborted();
-    if (answer === null) throw new Error(`the agent ${run.kind.type} ended without an answer`);
-    yield { result: resultOf(run, answer, false) };
+    yield* runGraph(run, beginning(run, messages));
   }
 }
 

@@ -3,6 +3,8 @@ import type { ConfigOverrides } from "../../gen/ragents/agent/v1/agent_pb.js";
 
 /** What a run works with: the configuration with the request's overrides. Plain JSON: it is part of every checkpoint. */
 export interface RunSettings {
+  /** The kind of agent. */
+  agent: string;
   collection: string;
   model: string;
   temperature: number;
@@ -27,8 +29,14 @@ export const DEFAULT_SETTINGS = {
 } as const;
 
 /** The settings of a request. Limits were checked by the schema; the model's name is checked where models are known. */
-export function runSettings(overrides: ConfigOverrides | undefined, defaultModel: string, enableLogicalLlm = false): RunSettings {
+export function runSettings(
+  agent: string,
+  overrides: ConfigOverrides | undefined,
+  defaultModel: string,
+  enableLogicalLlm = false,
+): RunSettings {
   return {
+    agent,
     collection: overrides?.collection ?? DEFAULT_SETTINGS.collection,
     model: overrides?.model ?? defaultModel,
     temperature: overrides?.temperature ?? DEFAULT_SETTINGS.temperature,

@@ -10,6 +10,8 @@ import type { RunSettings } from "./settings.js";
 export const RunState = Annotation.Root({
   /** The conversation, oldest first. */
   ...MessagesAnnotation.spec,
+  /** The run that works on the last question. */
+  run: Annotation<string>,
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,

@@ -8,7 +8,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
-import type { Agent, ConfigOverrides, LogicalAnalysis, Message as Message$1, QueryMetadata, RunStep, TextDelta, Thread, ToolCall, ToolResult } from "./agent_pb.js";
+import type { Agent, AnswerRestarted, ConfigOverrides, LogicalAnalysis, Message as Message$1, QueryMetadata, RunStep, TextDelta, Thread, ToolCall, ToolResult } from "./agent_pb.js";
 import { file_ragents_agent_v1_agent } from "./agent_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { Citation } from "../../rag/v1/rag_pb.js";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent_service.proto.
  */
 export const file_ragents_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEipwIKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlc0IVChNfZW5hYmxlX2xvZ2ljYWxfbGxtItEBCg1RdWVyeVJlc3BvbnNlEhAKCHJlc3BvbnNlGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEhcKD3Byb2Nlc3NpbmdfdGltZRgEIAEoARIxCghtZXRhZGF0YRgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlNZXRhZGF0YRI7ChBsb2dpY2FsX2FuYWx5c2lzGAYgASgLMiEucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQW5hbHlzaXMitAIKElN0cmVhbVF1ZXJ5UmVxdWVzdBJaCgVxdWVyeRgBIAEoCUJLukhIugFAChZzdHJlYW1fcXVlcnkubm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEhsKCmFnZW50X3R5cGUYAiABKAlCB7pIBHICGEASMAoJdGhyZWFkX2lkGAMgASgJQh26SBpyGBiAATITXltBLVphLXowLTkuXzpALV0qJBIfChJlbmFibGVfbG9naWNhbF9sbG0YBCABKAhIAIgBARI7ChBjb25maWdfb3ZlcnJpZGVzGAUgASgLMiEucmFnZW50cy5hZ2VudC52MS5Db25maWdPdmVycmlkZXNCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSLQAgoTU3RyZWFtUXVlcnlSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIAEIHCgVldmVudCITChFMaXN0QWdlbnRzUmVxdWVzdCI9ChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmFnZW50cy5hZ2VudC52MS5BZ2VudCIuChBHZXRUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASI9ChFHZXRUaHJlYWRSZXNwb25zZRIoCgZ0aHJlYWQYASABKAsyGC5yYWdlbnRzLmFnZW50LnYxLlRocmVhZCIxChNEZWxldGVUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASIWChREZWxldGVUaHJlYWRSZXNwb25zZSJ0ChlMaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiYgoaTGlzdFRocmVhZE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMogGCgxBZ2VudFNlcnZpY2USXwoFUXVlcnkSHi5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVxdWVzdBofLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZSIVyPMYAoLT5JMCCzoBKiIGL3F1ZXJ5En0KC1N0cmVhbVF1ZXJ5EiQucmFnZW50cy5hZ2VudC52MS5TdHJlYW1RdWVyeVJlcXVlc3QaJS5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVzcG9uc2UiH8jzGAKC0+STAhU6ASoiEC92MS9xdWVyeTpzdHJlYW0wARJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
+  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEiygIKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABQhUKE19lbmFibGVfbG9naWNhbF9sbG0i0QEKDVF1ZXJ5UmVzcG9uc2USEAoIcmVzcG9uc2UYASABKAkSEQoJdGhyZWFkX2lkGAIgASgJEhIKCmFnZW50X3R5cGUYAyABKAkSFwoPcHJvY2Vzc2luZ190aW1lGAQgASgBEjEKCG1ldGFkYXRhGAUgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeU1ldGFkYXRhEjsKEGxvZ2ljYWxfYW5hbHlzaXMYBiABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxBbmFseXNpcyLqAgoSU3RyZWFtUXVlcnlSZXF1ZXN0EloKBXF1ZXJ5GAEgASgJQku6SEi6AUAKFnN0cmVhbV9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEhEKCXJlc3VtYWJsZRgHIAEoCEIVChNfZW5hYmxlX2xvZ2ljYWxfbGxtIogDChNTdHJlYW1RdWVyeVJlc3BvbnNlEhAKCGV2ZW50X2lkGAEgASgJEikKBHN0ZXAYAiABKAsyGS5yYWdlbnRzLmFnZW50LnYxLlJ1blN0ZXBIABIsCgV0b2tlbhgDIAEoCzIbLnJhZ2VudHMuYWdlbnQudjEuVGV4dERlbHRhSAASLAoIY2l0YXRpb24YBCABKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbkgAEjEKBnJlc3VsdBgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZUgAEi8KCXRvb2xfY2FsbBgGIAEoCzIaLnJhZ2VudHMuYWdlbnQudjEuVG9vbENhbGxIABIzCgt0b29sX3Jlc3VsdBgHIAEoCzIcLnJhZ2VudHMuYWdlbnQudjEuVG9vbFJlc3VsdEgAEjYKCXJlc3RhcnRlZBgIIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQW5zd2VyUmVzdGFydGVkSABCBwoFZXZlbnQiMQoTUmVzdW1lU3RyZWFtUmVxdWVzdBIaCghldmVudF9pZBgBIAEoCUIIukgFcgMYgAQiiQMKFFJlc3VtZVN0cmVhbVJlc3BvbnNlEhAKCGV2ZW50X2lkGAEgASgJEikKBHN0ZXAYAiABKAsyGS5yYWdlbnRzLmFnZW50LnYxLlJ1blN0ZXBIABIsCgV0b2tlbhgDIAEoCzIbLnJhZ2VudHMuYWdlbnQudjEuVGV4dERlbHRhSAASLAoIY2l0YXRpb24YBCABKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbkgAEjEKBnJlc3VsdBgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZUgAEi8KCXRvb2xfY2FsbBgGIAEoCzIaLnJhZ2VudHMuYWdlbnQudjEuVG9vbENhbGxIABIzCgt0b29sX3Jlc3VsdBgHIAEoCzIcLnJhZ2VudHMuYWdlbnQudjEuVG9vbFJlc3VsdEgAEjYKCXJlc3RhcnRlZBgIIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQW5zd2VyUmVzdGFydGVkSABCBwoFZXZlbnQiEwoRTGlzdEFnZW50c1JlcXVlc3QiPQoSTGlzdEFnZW50c1Jlc3BvbnNlEicKBmFnZW50cxgBIAMoCzIXLnJhZ2VudHMuYWdlbnQudjEuQWdlbnQiLgoQR2V0VGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiPQoRR2V0VGhyZWFkUmVzcG9uc2USKAoGdGhyZWFkGAEgASgLMhgucmFnZW50cy5hZ2VudC52MS5UaHJlYWQiMQoTRGVsZXRlVGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiFgoURGVsZXRlVGhyZWFkUmVzcG9uc2UidAoZTGlzdFRocmVhZE1lc3NhZ2VzUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIImIKGkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlEisKCG1lc3NhZ2VzGAEgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKLBwoMQWdlbnRTZXJ2aWNlEl8KBVF1ZXJ5Eh4ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlcXVlc3QaHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2UiFcjzGAKC0+STAgs6ASoiBi9xdWVyeRJ9CgtTdHJlYW1RdWVyeRIkLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXF1ZXN0GiUucmFnZW50cy5hZ2VudC52MS5TdHJlYW1RdWVyeVJlc3BvbnNlIh/I8xgCgtPkkwIVOgEqIhAvdjEvcXVlcnk6c3RyZWFtMAESgAEKDFJlc3VtZVN0cmVhbRIlLnJhZ2VudHMuYWdlbnQudjEuUmVzdW1lU3RyZWFtUmVxdWVzdBomLnJhZ2VudHMuYWdlbnQudjEuUmVzdW1lU3RyZWFtUmVzcG9uc2UiH5ACAsjzGAKC0+STAhISEC92MS9xdWVyeTpyZXN1bWUwARJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
 
 /**
  * A question.
@@ -63,6 +63,15 @@ export type QueryRequest = Message<"ragents.agent.v1.QueryRequest"> & {
    * @generated from field: ragents.agent.v1.ConfigOverrides config_overrides = 5;
    */
   configOverrides?: ConfigOverrides | undefined;
+
+  /**
+   * A repeated request with the same key is the same run: it goes on with it,
+   * or gets its answer once more. At most 128 characters; the metadata
+   * idempotency-key means the same.
+   *
+   * @generated from field: string idempotency_key = 6;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -168,6 +177,24 @@ export type StreamQueryRequest = Message<"ragents.agent.v1.StreamQueryRequest"> 
    * @generated from field: ragents.agent.v1.ConfigOverrides config_overrides = 5;
    */
   configOverrides?: ConfigOverrides | undefined;
+
+  /**
+   * A repeated request with the same key is the same run: it goes on with it,
+   * or streams it once more. At most 128 characters; the metadata
+   * idempotency-key means the same.
+   *
+   * @generated from field: string idempotency_key = 6;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Whether the run goes on for 30 seconds without its caller, so that
+   * ResumeStream loses nothing of the answer under way. Default false: the run
+   * is cancelled with the call, and ResumeStream has the answer written anew.
+   *
+   * @generated from field: bool resumable = 7;
+   */
+  resumable: boolean;
 };
 
 /**
@@ -184,7 +211,7 @@ export const StreamQueryRequestSchema: GenMessage<StreamQueryRequest> = /*@__PUR
  */
 export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"> & {
   /**
-   * Increases within the stream; the SSE event id.
+   * Names the event: ResumeStream goes on behind it. The SSE event id.
    *
    * @generated from field: string event_id = 1;
    */
@@ -243,6 +270,14 @@ export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"
      */
     value: ToolResult;
     case: "toolResult";
+  } | {
+    /**
+     * The answer begins anew.
+     *
+     * @generated from field: ragents.agent.v1.AnswerRestarted restarted = 8;
+     */
+    value: AnswerRestarted;
+    case: "restarted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -252,6 +287,112 @@ export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"
  */
 export const StreamQueryResponseSchema: GenMessage<StreamQueryResponse> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent_service, 3);
+
+/**
+ * Asks for the rest of a stream.
+ *
+ * @generated from message ragents.agent.v1.ResumeStreamRequest
+ */
+export type ResumeStreamRequest = Message<"ragents.agent.v1.ResumeStreamRequest"> & {
+  /**
+   * The id of the last event that was received; the metadata last-event-id
+   * means the same.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeStreamRequest.
+ * Use `create(ResumeStreamRequestSchema)` to create a new message.
+ */
+export const ResumeStreamRequestSchema: GenMessage<ResumeStreamRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 4);
+
+/**
+ * Something that happened in the run.
+ *
+ * @generated from message ragents.agent.v1.ResumeStreamResponse
+ */
+export type ResumeStreamResponse = Message<"ragents.agent.v1.ResumeStreamResponse"> & {
+  /**
+   * Names the event: ResumeStream goes on behind it. The SSE event id.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * What happened.
+   *
+   * @generated from oneof ragents.agent.v1.ResumeStreamResponse.event
+   */
+  event: {
+    /**
+     * A step of the graph ended.
+     *
+     * @generated from field: ragents.agent.v1.RunStep step = 2;
+     */
+    value: RunStep;
+    case: "step";
+  } | {
+    /**
+     * Text of the answer.
+     *
+     * @generated from field: ragents.agent.v1.TextDelta token = 3;
+     */
+    value: TextDelta;
+    case: "token";
+  } | {
+    /**
+     * A passage that the answer relies on.
+     *
+     * @generated from field: ragents.rag.v1.Citation citation = 4;
+     */
+    value: Citation;
+    case: "citation";
+  } | {
+    /**
+     * The whole response; always the last event.
+     *
+     * @generated from field: ragents.agent.v1.QueryResponse result = 5;
+     */
+    value: QueryResponse;
+    case: "result";
+  } | {
+    /**
+     * A tool is called.
+     *
+     * @generated from field: ragents.agent.v1.ToolCall tool_call = 6;
+     */
+    value: ToolCall;
+    case: "toolCall";
+  } | {
+    /**
+     * A tool has answered.
+     *
+     * @generated from field: ragents.agent.v1.ToolResult tool_result = 7;
+     */
+    value: ToolResult;
+    case: "toolResult";
+  } | {
+    /**
+     * The answer begins anew.
+     *
+     * @generated from field: ragents.agent.v1.AnswerRestarted restarted = 8;
+     */
+    value: AnswerRestarted;
+    case: "restarted";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeStreamResponse.
+ * Use `create(ResumeStreamResponseSchema)` to create a new message.
+ */
+export const ResumeStreamResponseSchema: GenMessage<ResumeStreamResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 5);
 
 /**
  * Asks for the agents.
@@ -266,7 +407,7 @@ export type ListAgentsRequest = Message<"ragents.agent.v1.ListAgentsRequest"> & 
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 4);
+  messageDesc(file_ragents_agent_v1_agent_service, 6);
 
 /**
  * The agents.
@@ -287,7 +428,7 @@ export type ListAgentsResponse = Message<"ragents.agent.v1.ListAgentsResponse"> 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 5);
+  messageDesc(file_ragents_agent_v1_agent_service, 7);
 
 /**
  * Names a thread.
@@ -308,7 +449,7 @@ export type GetThreadRequest = Message<"ragents.agent.v1.GetThreadRequest"> & {
  * Use `create(GetThreadRequestSchema)` to create a new message.
  */
 export const GetThreadRequestSchema: GenMessage<GetThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 6);
+  messageDesc(file_ragents_agent_v1_agent_service, 8);
 
 /**
  * The thread.
@@ -329,7 +470,7 @@ export type GetThreadResponse = Message<"ragents.agent.v1.GetThreadResponse"> & 
  * Use `create(GetThreadResponseSchema)` to create a new message.
  */
 export const GetThreadResponseSchema: GenMessage<GetThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 7);
+  messageDesc(file_ragents_agent_v1_agent_service, 9);
 
 /**
  * Names the thread to delete.
@@ -350,7 +491,7 @@ export type DeleteThreadRequest = Message<"ragents.agent.v1.DeleteThreadRequest"
  * Use `create(DeleteThreadRequestSchema)` to create a new message.
  */
 export const DeleteThreadRequestSchema: GenMessage<DeleteThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 8);
+  messageDesc(file_ragents_agent_v1_agent_service, 10);
 
 /**
  * The thread is gone.
@@ -365,7 +506,7 @@ export type DeleteThreadResponse = Message<"ragents.agent.v1.DeleteThreadRespons
  * Use `create(DeleteThreadResponseSchema)` to create a new message.
  */
 export const DeleteThreadResponseSchema: GenMessage<DeleteThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 9);
+  messageDesc(file_ragents_agent_v1_agent_service, 11);
 
 /**
  * Asks for a page of messages.
@@ -400,7 +541,7 @@ export type ListThreadMessagesRequest = Message<"ragents.agent.v1.ListThreadMess
  * Use `create(ListThreadMessagesRequestSchema)` to create a new message.
  */
 export const ListThreadMessagesRequestSchema: GenMessage<ListThreadMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 10);
+  messageDesc(file_ragents_agent_v1_agent_service, 12);
 
 /**
  * A page of messages.
@@ -428,7 +569,7 @@ export type ListThreadMessagesResponse = Message<"ragents.agent.v1.ListThreadMes
  * Use `create(ListThreadMessagesResponseSchema)` to create a new message.
  */
 export const ListThreadMessagesResponseSchema: GenMessage<ListThreadMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 11);
+  messageDesc(file_ragents_agent_v1_agent_service, 13);
 
 /**
  * Runs agents over collections and remembers conversations.
@@ -456,6 +597,18 @@ export const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamQueryRequestSchema;
     output: typeof StreamQueryResponseSchema;
+  },
+  /**
+   * Goes on with a stream behind an event, on any replica: what its client did
+   * not receive, and then what happens next. A run that ended with its replica
+   * is continued from its last step. NOT_FOUND when the thread has gone on since.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ResumeStream
+   */
+  resumeStream: {
+    methodKind: "server_streaming";
+    input: typeof ResumeStreamRequestSchema;
+    output: typeof ResumeStreamResponseSchema;
   },
   /**
    * Lists the agents that can be asked.

@@ -21,10 +21,10 @@ test("events lead on, and a restart voids text and citations", () => {
 
 test("an id is read as it was written", () => {
   const run = { threadId: "user:7@x.y-z", runId: "a-1" };
-  const position = { steps: 1, characters: 20, digest: 4_294_967_295, citations: 3, tools: 4 };
+  const position = { steps: 1, characters: 20, digest: 4_294_967_295, citations: 3, tools: 4, marks: 1 };
   expect(parseEventId(eventId(run, position))).toEqual({ ...run, position });
 });
 
-test.each(["", "7", "t/r/1-2-3-4", "t/r/1-2-3-4-x", "t r/r/1-2-3-4-5", `${"t".repeat(129)}/r/1-2-3-4-5`])("%j is no event's id", (text) => {
+test.each(["", "7", "t/r/1-2-3-4-5", "t/r/1-2-3-4-5-x", "t r/r/1-2-3-4-5-0", `${"t".repeat(129)}/r/1-2-3-4-5-0`])("%j is no event's id", (text) => {
   expect(() => parseEventId(text)).toThrow("event_id: give the id of an event of a stream");
 });

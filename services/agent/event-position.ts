@@ -11,12 +11,14 @@ export interface Position {
   readonly citations: number;
   /** Calls of tools and their results. */
   readonly tools: number;
+  /** Events of other kinds: the start, interrupts, the usage and the result. */
+  readonly marks: number;
 }
 
 /** FNV-1a's offset basis: the digest of nothing. */
 const NO_TEXT = 0x811c9dc5;
 
-export const START_OF_RUN: Position = { steps: 0, characters: 0, digest: NO_TEXT, citations: 0, tools: 0 };
+export const START_OF_RUN: Position = { steps: 0, characters: 0, digest: NO_TEXT, citations: 0, tools: 0, marks: 0 };
 
 /** Where an event leads from the position before it. */
 export function behind(position: Position, event: RunEvent): Position {
@@ -27,7 +29,12 @@ export function behind(position: Position, event: RunEvent): Position {
   if ("citation" in event) return { ...position, citations: position.citations + 1 };
   if ("toolCall" in event || "toolResult" in event) return { ...position, tools: position.tools + 1 };
   if ("restarted" in event) return { ...position, characters: 0, digest: NO_TEXT, citations: 0 };
-  return position;
+  return { ...position, marks: position.marks + 1 };
+}
+
+/** Whether both have told the same. */
+export function isSamePosition(a: Position, b: Position): boolean {
+  return numbersOf(a).every((number, i) => number === numbersOf(b)[i]);
 }
 
 /** Whether what was told of the answer is how this text begins. */
@@ -49,14 +56,18 @@ export interface RunPlace {
 }
 
 /** An event's id: thread, run and position, with characters between them that thread ids do not have. */
-export function eventId({ threadId, runId }: RunPlace, { steps, characters, digest: told, citations, tools }: Position): string {
-  return `${threadId}/${runId}/${[steps, characters, told, citations, tools].join("-")}`;
+export function eventId({ threadId, runId }: RunPlace, position: Position): string {
+  return `${threadId}/${runId}/${numbersOf(position).join("-")}`;
 }
 
 /** Throws INVALID_ARGUMENT for a text that is no event's id. */
 export function parseEventId(text: string): RunPlace & { position: Position } {
-  const [, threadId, runId, counts] = /^([\w.:@-]{1,128})\/([\w-]{1,64})\/(\d{1,10}(?:-\d{1,10}){4})$/.exec(text) ?? [];
+  const [, threadId, runId, counts] = /^([\w.:@-]{1,128})\/([\w-]{1,64})\/(\d{1,10}(?:-\d{1,10}){5})$/.exec(text) ?? [];
   if (threadId === undefined || runId === undefined || counts === undefined) throw invalidEventId();
-  const [steps = 0, characters = 0, told = 0, citations = 0, tools = 0] = counts.split("-").map(Number);
-  return { threadId, runId, position: { steps, characters, digest: told, citations, tools } };
+  const [steps = 0, characters = 0, told = 0, citations = 0, tools = 0, marks = 0] = counts.split("-").map(Number);
+  return { threadId, runId, position: { steps, characters, digest: told, citations, tools, marks } };
+}
+
+function numbersOf({ steps, characters, digest: told, citations, tools, marks }: Position): number[] {
+  return [steps, characters, told, citations, tools, marks];
 }

@@ -1,7 +1,6 @@
-import { currentTenant, runBeyondCall } from "../../runtime/call-context.js";
+import { currentCall, currentTenant, runBeyondCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
-import { shuttingDown } from "./errors.js";
-import { behind, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import { behind, isSamePosition, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { RunEvent } from "./run.js";
 
 /** How long a run goes on without a reader, in milliseconds. */
@@ -11,6 +10,10 @@ const KEPT_MS = 60_000;
 
 /** A run of this replica that outlives the call that began it, with all that it has told. */
 class LiveRun {
+  /** What was asked, as a hash; empty without an idempotency key. */
+  readonly fingerprint: string;
+  readonly ended: Promise<void>;
+  readonly #from: Position;
   readonly #events: { event: RunEvent; position: Position }[] = [];
   readonly #stop = new AbortController();
   readonly #clock: Clock;
@@ -18,26 +21,42 @@ class LiveRun {
   #end: { error?: unknown } | undefined;
   #wake: (() => void)[] = [];
   #leaving = new AbortController();
-  readonly ended: Promise<void>;
 
-  /** @param closing aborts when the replica stops: the run is then another one's to go on with. */
-  constructor(clock: Clock, closing: AbortSignal, work: (signal: AbortSignal) => AsyncIterable<RunEvent>) {
+  constructor(clock: Clock, fingerprint: string, from: Position, work: (signal: AbortSignal) => AsyncIterable<RunEvent>) {
     this.#clock = clock;
-    this.ended = this.#run((signal) => work(AbortSignal.any([signal, closing])));
+    this.fingerprint = fingerprint;
+    this.#from = from;
+    this.ended = this.#run(work);
   }
 
-  /** The events behind a position, those to come too. When its last reader has left, the run has 30 seconds. */
-  async *follow(after: Position): AsyncGenerator<RunEvent> {
+  get failed(): boolean {
+    return this.#end !== undefined && "error" in this.#end;
+  }
+
+  /** The events behind a position, those to come too; undefined when the run did not tell that position here. */
+  follow(after: Position): AsyncGenerator<RunEvent> | undefined {
+    const told = this.#events.findLastIndex(({ position }) => isSamePosition(position, after));
+    return told === -1 && !isSamePosition(after, this.#from) ? undefined : this.#read(told + 1);
+  }
+
+  /** When its last reader has left, the run has 30 seconds. */
+  async *#read(first: number): AsyncGenerator<RunEvent> {
+    const gone = currentCall()?.signal;
     this.#readers += 1;
     this.#leaving.abort();
     try {
-      for (let next = this.#indexBehind(after); ; ) {
+      for (let next = first; ; ) {
         const found = this.#events[next];
         if (found !== undefined) {
           next += 1;
           yield found.event;
+        } else if (gone?.aborted) {
+          return;
         } else if (this.#end === undefined) {
-          await new Promise<void>((resolve) => this.#wake.push(resolve));
+          await new Promise<void>((resolve) => {
+            this.#wake.push(resolve);
+            gone?.addEventListener("abort", () => resolve(), { once: true });
+          });
         } else if ("error" in this.#end) {
           throw this.#end.error;
         } else {
@@ -51,7 +70,7 @@ class LiveRun {
   }
 
   async #run(work: (signal: AbortSignal) => AsyncIterable<RunEvent>): Promise<void> {
-    let position = START_OF_RUN;
+    let position = this.#from;
     try {
       for await (const event of work(this.#stop.signal)) {
         position = behind(position, event);
@@ -63,12 +82,6 @@ class LiveRun {
       this.#end = { error };
     }
     this.#wakeReaders();
-  }
-
-  #indexBehind(after: Position): number {
-    const told = JSON.stringify(after);
-    if (told === JSON.stringify(START_OF_RUN)) return 0;
-    return this.#events.findIndex(({ position }) => JSON.stringify(position) === told) + 1;
   }
 
   #wakeReaders(): void {
@@ -92,25 +105,45 @@ export class LiveRuns {
     this.#clock = clock;
   }
 
-  /** Begins a run for the current caller, and reads it. */
-  start(place: RunPlace, work: (signal: AbortSignal) => AsyncIterable<RunEvent>): AsyncGenerator<RunEvent> {
+  /** Begins a run, or what is left of one behind a position, for the current caller, and reads it. */
+  start(
+    place: RunPlace,
+    work: (signal: AbortSignal) => AsyncIterable<RunEvent>,
+    { fingerprint = "", from = START_OF_RUN }: { fingerprint?: string; from?: Position } = {},
+  ): AsyncGenerator<RunEvent> {
     const key = keyOf(place);
-    const run = runBeyondCall(() => new LiveRun(this.#clock, this.#closing.signal, work));
+    const run = runBeyondCall(() => new LiveRun(this.#clock, fingerprint, from, work));
     this.#runs.set(key, run);
-    const forget = () => this.#runs.delete(key);
-    run.ended.then(() => this.#clock.sleep(KEPT_MS, this.#closing.signal)).then(forget, forget);
-    return run.follow(START_OF_RUN);
+    const forget = () => this.#runs.get(key) === run && this.#runs.delete(key);
+    // A failed run is not read again but tried again.
+    void run.ended.then(() => (run.failed ? undefined : this.#clock.sleep(KEPT_MS, this.#closing.signal))).then(forget, forget);
+    return run.follow(from) as AsyncGenerator<RunEvent>;
   }
 
-  /** Ends all runs where they are: another replica continues them. */
-  async close(): Promise<void> {
-    this.#closing.abort(shuttingDown());
-    await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+  /** Reads a run behind a position; undefined when this replica has not told of it from there. */
+  follow(place: RunPlace, after: Position): { fingerprint: string; events: AsyncGenerator<RunEvent> } | undefined {
+    const run = this.#runs.get(keyOf(place));
+    const events = run?.follow(after);
+    return run === undefined || events === undefined ? undefined : { fingerprint: run.fingerprint, events };
   }
 
-  /** Reads a run behind a position; undefined when this replica has no such run of the current tenant. */
-  follow(place: RunPlace, after: Position): AsyncGenerator<RunEvent> | undefined {
-    return this.#runs.get(keyOf(place))?.follow(after);
+  /** Forgets what the runs of a thread have told. */
+  forgetThread(threadId: string): void {
+    const prefix = `${currentTenant()}\n${threadId}\n`;
+    for (const key of this.#runs.keys()) if (key.startsWith(prefix)) this.#runs.delete(key);
+  }
+
+  /** Resolves when all runs have ended, and after `ms` at the latest. */
+  async settled(ms: number): Promise<void> {
+    const enough = new AbortController();
+    const ends = Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+    await Promise.race([ends, this.#clock.sleep(ms, enough.signal).catch(() => {})]);
+    enough.abort();
+  }
+
+  /** Ends what waits in here. */
+  close(): void {
+    this.#closing.abort();
   }
 }
 

@@ -17,7 +17,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIhEKD0Fuc3dlclJlc3RhcnRlZCJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiRwoKVG9vbFJlc3VsdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmZhaWxlZBgDIAEoCBIPCgdzdW1tYXJ5GAQgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilwEKDVRocmVhZFN1bW1hcnkSCgoCaWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjaGVja3BvaW50X2NvdW50GAQgASgDIqcBChBUaHJlYWRDaGVja3BvaW50EgoKAmlkGAEgASgJEhEKCXBhcmVudF9pZBgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDAoEbmV4dBgEIAMoCRIOCgZydW5faWQYBSABKAkSFQoNbWVzc2FnZV9jb3VudBgGIAEoBRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi4wEKC1RocmVhZFN0YXRlEjYKCmNoZWNrcG9pbnQYASABKAsyIi5yYWdlbnRzLmFnZW50LnYxLlRocmVhZENoZWNrcG9pbnQSEgoKYWdlbnRfdHlwZRgCIAEoCRIrCghtZXNzYWdlcxgDIAMoCzIZLnJhZ2VudHMuYWdlbnQudjEuTWVzc2FnZRInCgZ2YWx1ZXMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjIKCmludGVycnVwdHMYBSADKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdCJoCgxTdGF0ZU1lc3NhZ2USFAoCaWQYASABKAlCCLpIBXIDGIABEiQKBHJvbGUYAiABKAlCFrpIE3IRUgR1c2VyUglhc3Npc3RhbnQSHAoHY29udGVudBgDIAEoCUILukgIcgYQARiAgAIiLwoKUnVuU3RhcnRlZBIRCgl0aHJlYWRfaWQYASABKAkSDgoGcnVuX2lkGAIgASgJIkIKDFJ1bkludGVycnVwdBIKCgJpZBgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiYgoRSW50ZXJydXB0RGVjaXNpb24SIAoMaW50ZXJydXB0X2lkGAEgASgJQgq6SAdyBRABGIABEhAKCGFwcHJvdmVkGAIgASgIEhkKB2NvbW1lbnQYAyABKAlCCLpIBXIDGNAPIpIBCgdNZXNzYWdlEgoKAmlkGAEgASgJEgwKBHJvbGUYAiABKAkSDwoHY29udGVudBgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoHUnVuU3RlcBIMCgRuYW1lGAEgASgJEg8KB3N1bW1hcnkYAiABKAkiGQoJVGV4dERlbHRhEgwKBHRleHQYASABKAki8QEKD0xvZ2ljYWxBbmFseXNpcxIOCgZkb21haW4YASABKAkSDwoHcGF0dGVybhgCIAEoCRISCgpjb25maWRlbmNlGAMgASgBEhcKD3Rva2VuX3JlZHVjdGlvbhgEIAEoARIXCg9vcHRpbWl6ZWRfcXVlcnkYBSABKAkSOAoLY29uc3RyYWludHMYBiADKAsyIy5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxDb25zdHJhaW50Ej0KDWNsYXJpZmljYXRpb24YByABKAsyJi5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxDbGFyaWZpY2F0aW9uIloKEUxvZ2ljYWxDb25zdHJhaW50EgwKBG5hbWUYASABKAkSEgoKZXhwcmVzc2lvbhgCIAEoCRIQCghwcmlvcml0eRgDIAEoCRIRCglzYXRpc2ZpZWQYBCABKAgiOQoUTG9naWNhbENsYXJpZmljYXRpb24SEAoIcXVlc3Rpb24YASABKAkSDwoHb3B0aW9ucxgCIAMoCSIRCg9BbnN3ZXJSZXN0YXJ0ZWQiUAoIVG9vbENhbGwSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IkcKClRvb2xSZXN1bHQSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZmYWlsZWQYAyABKAgSDwoHc3VtbWFyeRgEIAEoCWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
 
 /**
  * A kind of agent that can be asked.
@@ -216,6 +216,287 @@ export const ThreadSchema: GenMessage<Thread> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 3);
 
 /**
+ * A thread as lists show it.
+ *
+ * @generated from message ragents.agent.v1.ThreadSummary
+ */
+export type ThreadSummary = Message$1<"ragents.agent.v1.ThreadSummary"> & {
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * When it was begun.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 2;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it was changed last.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 3;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * Checkpoints that are kept of it.
+   *
+   * @generated from field: int64 checkpoint_count = 4;
+   */
+  checkpointCount: bigint;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadSummary.
+ * Use `create(ThreadSummarySchema)` to create a new message.
+ */
+export const ThreadSummarySchema: GenMessage<ThreadSummary> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 4);
+
+/**
+ * A state that a thread went through.
+ *
+ * @generated from message ragents.agent.v1.ThreadCheckpoint
+ */
+export type ThreadCheckpoint = Message$1<"ragents.agent.v1.ThreadCheckpoint"> & {
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The checkpoint before it; empty for the first, and for one that a fork made.
+   *
+   * @generated from field: string parent_id = 2;
+   */
+  parentId: string;
+
+  /**
+   * What made it: "input" for a question, "loop" for a step, "update" for a
+   * change from outside, "fork" for a fork.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * The steps that were to be done next; empty when the run had ended.
+   *
+   * @generated from field: repeated string next = 4;
+   */
+  next: string[];
+
+  /**
+   * The run.
+   *
+   * @generated from field: string run_id = 5;
+   */
+  runId: string;
+
+  /**
+   * Messages of the conversation by then.
+   *
+   * @generated from field: int32 message_count = 6;
+   */
+  messageCount: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadCheckpoint.
+ * Use `create(ThreadCheckpointSchema)` to create a new message.
+ */
+export const ThreadCheckpointSchema: GenMessage<ThreadCheckpoint> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 5);
+
+/**
+ * A thread's state at a checkpoint.
+ *
+ * @generated from message ragents.agent.v1.ThreadState
+ */
+export type ThreadState = Message$1<"ragents.agent.v1.ThreadState"> & {
+  /**
+   * The checkpoint.
+   *
+   * @generated from field: ragents.agent.v1.ThreadCheckpoint checkpoint = 1;
+   */
+  checkpoint?: ThreadCheckpoint | undefined;
+
+  /**
+   * The kind of agent that made it.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * The conversation, oldest first.
+   *
+   * @generated from field: repeated ragents.agent.v1.Message messages = 3;
+   */
+  messages: Message[];
+
+  /**
+   * The work on the last question by name, such as "question" and "notes".
+   *
+   * @generated from field: google.protobuf.Struct values = 4;
+   */
+  values?: JsonObject | undefined;
+
+  /**
+   * What the run asks before it goes on.
+   *
+   * @generated from field: repeated ragents.agent.v1.RunInterrupt interrupts = 5;
+   */
+  interrupts: RunInterrupt[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadState.
+ * Use `create(ThreadStateSchema)` to create a new message.
+ */
+export const ThreadStateSchema: GenMessage<ThreadState> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 6);
+
+/**
+ * A message to put into a state.
+ *
+ * @generated from message ragents.agent.v1.StateMessage
+ */
+export type StateMessage = Message$1<"ragents.agent.v1.StateMessage"> & {
+  /**
+   * The message that it replaces; a new one when empty.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * The text, 1 to 32768 characters.
+   *
+   * @generated from field: string content = 3;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.StateMessage.
+ * Use `create(StateMessageSchema)` to create a new message.
+ */
+export const StateMessageSchema: GenMessage<StateMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 7);
+
+/**
+ * A run has begun.
+ *
+ * @generated from message ragents.agent.v1.RunStarted
+ */
+export type RunStarted = Message$1<"ragents.agent.v1.RunStarted"> & {
+  /**
+   * Its thread.
+   *
+   * @generated from field: string thread_id = 1;
+   */
+  threadId: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.RunStarted.
+ * Use `create(RunStartedSchema)` to create a new message.
+ */
+export const RunStartedSchema: GenMessage<RunStarted> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 8);
+
+/**
+ * Something that a run asks before it goes on.
+ *
+ * @generated from message ragents.agent.v1.RunInterrupt
+ */
+export type RunInterrupt = Message$1<"ragents.agent.v1.RunInterrupt"> & {
+  /**
+   * Unique in the thread; decisions name it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What is asked, e.g. {"tool", "arguments"} for a tool that needs approval.
+   *
+   * @generated from field: google.protobuf.Struct value = 2;
+   */
+  value?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.RunInterrupt.
+ * Use `create(RunInterruptSchema)` to create a new message.
+ */
+export const RunInterruptSchema: GenMessage<RunInterrupt> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 9);
+
+/**
+ * An answer to an interrupt.
+ *
+ * @generated from message ragents.agent.v1.InterruptDecision
+ */
+export type InterruptDecision = Message$1<"ragents.agent.v1.InterruptDecision"> & {
+  /**
+   * The interrupt.
+   *
+   * @generated from field: string interrupt_id = 1;
+   */
+  interruptId: string;
+
+  /**
+   * Whether the tool may be called. Default false.
+   *
+   * @generated from field: bool approved = 2;
+   */
+  approved: boolean;
+
+  /**
+   * What the model is told of it, such as why not; at most 2000 characters.
+   *
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.InterruptDecision.
+ * Use `create(InterruptDecisionSchema)` to create a new message.
+ */
+export const InterruptDecisionSchema: GenMessage<InterruptDecision> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 10);
+
+/**
  * A message of a thread.
  *
  * @generated from message ragents.agent.v1.Message
@@ -262,7 +543,7 @@ export type Message = Message$1<"ragents.agent.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 4);
+  messageDesc(file_ragents_agent_v1_agent, 11);
 
 /**
  * A step of the agent's graph has ended.
@@ -290,7 +571,7 @@ export type RunStep = Message$1<"ragents.agent.v1.RunStep"> & {
  * Use `create(RunStepSchema)` to create a new message.
  */
 export const RunStepSchema: GenMessage<RunStep> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 5);
+  messageDesc(file_ragents_agent_v1_agent, 12);
 
 /**
  * A piece of the answer's text, in order.
@@ -311,7 +592,7 @@ export type TextDelta = Message$1<"ragents.agent.v1.TextDelta"> & {
  * Use `create(TextDeltaSchema)` to create a new message.
  */
 export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 6);
+  messageDesc(file_ragents_agent_v1_agent, 13);
 
 /**
  * What the logical agent made of a question.
@@ -376,7 +657,7 @@ export type LogicalAnalysis = Message$1<"ragents.agent.v1.LogicalAnalysis"> & {
  * Use `create(LogicalAnalysisSchema)` to create a new message.
  */
 export const LogicalAnalysisSchema: GenMessage<LogicalAnalysis> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 7);
+  messageDesc(file_ragents_agent_v1_agent, 14);
 
 /**
  * A statement about a question's parameters.
@@ -418,7 +699,7 @@ export type LogicalConstraint = Message$1<"ragents.agent.v1.LogicalConstraint"> 
  * Use `create(LogicalConstraintSchema)` to create a new message.
  */
 export const LogicalConstraintSchema: GenMessage<LogicalConstraint> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 8);
+  messageDesc(file_ragents_agent_v1_agent, 15);
 
 /**
  * A question that the agent asks back.
@@ -446,7 +727,7 @@ export type LogicalClarification = Message$1<"ragents.agent.v1.LogicalClarificat
  * Use `create(LogicalClarificationSchema)` to create a new message.
  */
 export const LogicalClarificationSchema: GenMessage<LogicalClarification> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 9);
+  messageDesc(file_ragents_agent_v1_agent, 16);
 
 /**
  * The replica that wrote the answer is gone, and another one writes it anew:
@@ -462,7 +743,7 @@ export type AnswerRestarted = Message$1<"ragents.agent.v1.AnswerRestarted"> & {
  * Use `create(AnswerRestartedSchema)` to create a new message.
  */
 export const AnswerRestartedSchema: GenMessage<AnswerRestarted> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 10);
+  messageDesc(file_ragents_agent_v1_agent, 17);
 
 /**
  * The model has a tool called.
@@ -497,7 +778,7 @@ export type ToolCall = Message$1<"ragents.agent.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 11);
+  messageDesc(file_ragents_agent_v1_agent, 18);
 
 /**
  * A tool has answered.
@@ -539,5 +820,5 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 12);
+  messageDesc(file_ragents_agent_v1_agent, 19);
 

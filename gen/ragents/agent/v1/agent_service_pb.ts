@@ -8,18 +8,19 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
-import type { Agent, AnswerRestarted, ConfigOverrides, LogicalAnalysis, Message as Message$1, QueryMetadata, RunStep, TextDelta, Thread, ToolCall, ToolResult } from "./agent_pb.js";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Agent, AnswerRestarted, ConfigOverrides, InterruptDecision, LogicalAnalysis, Message as Message$1, QueryMetadata, RunInterrupt, RunStarted, RunStep, StateMessage, TextDelta, Thread, ThreadCheckpoint, ThreadState, ThreadSummary, ToolCall, ToolResult } from "./agent_pb.js";
 import { file_ragents_agent_v1_agent } from "./agent_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
-import type { Citation } from "../../rag/v1/rag_pb.js";
+import type { Citation, TokenUsage } from "../../rag/v1/rag_pb.js";
 import { file_ragents_rag_v1_rag } from "../../rag/v1/rag_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/agent/v1/agent_service.proto.
  */
 export const file_ragents_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEiygIKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABQhUKE19lbmFibGVfbG9naWNhbF9sbG0i0QEKDVF1ZXJ5UmVzcG9uc2USEAoIcmVzcG9uc2UYASABKAkSEQoJdGhyZWFkX2lkGAIgASgJEhIKCmFnZW50X3R5cGUYAyABKAkSFwoPcHJvY2Vzc2luZ190aW1lGAQgASgBEjEKCG1ldGFkYXRhGAUgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeU1ldGFkYXRhEjsKEGxvZ2ljYWxfYW5hbHlzaXMYBiABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxBbmFseXNpcyLqAgoSU3RyZWFtUXVlcnlSZXF1ZXN0EloKBXF1ZXJ5GAEgASgJQku6SEi6AUAKFnN0cmVhbV9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEhEKCXJlc3VtYWJsZRgHIAEoCEIVChNfZW5hYmxlX2xvZ2ljYWxfbGxtIogDChNTdHJlYW1RdWVyeVJlc3BvbnNlEhAKCGV2ZW50X2lkGAEgASgJEikKBHN0ZXAYAiABKAsyGS5yYWdlbnRzLmFnZW50LnYxLlJ1blN0ZXBIABIsCgV0b2tlbhgDIAEoCzIbLnJhZ2VudHMuYWdlbnQudjEuVGV4dERlbHRhSAASLAoIY2l0YXRpb24YBCABKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbkgAEjEKBnJlc3VsdBgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZUgAEi8KCXRvb2xfY2FsbBgGIAEoCzIaLnJhZ2VudHMuYWdlbnQudjEuVG9vbENhbGxIABIzCgt0b29sX3Jlc3VsdBgHIAEoCzIcLnJhZ2VudHMuYWdlbnQudjEuVG9vbFJlc3VsdEgAEjYKCXJlc3RhcnRlZBgIIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQW5zd2VyUmVzdGFydGVkSABCBwoFZXZlbnQiMQoTUmVzdW1lU3RyZWFtUmVxdWVzdBIaCghldmVudF9pZBgBIAEoCUIIukgFcgMYgAQiiQMKFFJlc3VtZVN0cmVhbVJlc3BvbnNlEhAKCGV2ZW50X2lkGAEgASgJEikKBHN0ZXAYAiABKAsyGS5yYWdlbnRzLmFnZW50LnYxLlJ1blN0ZXBIABIsCgV0b2tlbhgDIAEoCzIbLnJhZ2VudHMuYWdlbnQudjEuVGV4dERlbHRhSAASLAoIY2l0YXRpb24YBCABKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbkgAEjEKBnJlc3VsdBgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZUgAEi8KCXRvb2xfY2FsbBgGIAEoCzIaLnJhZ2VudHMuYWdlbnQudjEuVG9vbENhbGxIABIzCgt0b29sX3Jlc3VsdBgHIAEoCzIcLnJhZ2VudHMuYWdlbnQudjEuVG9vbFJlc3VsdEgAEjYKCXJlc3RhcnRlZBgIIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQW5zd2VyUmVzdGFydGVkSABCBwoFZXZlbnQiEwoRTGlzdEFnZW50c1JlcXVlc3QiPQoSTGlzdEFnZW50c1Jlc3BvbnNlEicKBmFnZW50cxgBIAMoCzIXLnJhZ2VudHMuYWdlbnQudjEuQWdlbnQiLgoQR2V0VGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiPQoRR2V0VGhyZWFkUmVzcG9uc2USKAoGdGhyZWFkGAEgASgLMhgucmFnZW50cy5hZ2VudC52MS5UaHJlYWQiMQoTRGVsZXRlVGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiFgoURGVsZXRlVGhyZWFkUmVzcG9uc2UidAoZTGlzdFRocmVhZE1lc3NhZ2VzUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIImIKGkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlEisKCG1lc3NhZ2VzGAEgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKLBwoMQWdlbnRTZXJ2aWNlEl8KBVF1ZXJ5Eh4ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlcXVlc3QaHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2UiFcjzGAKC0+STAgs6ASoiBi9xdWVyeRJ9CgtTdHJlYW1RdWVyeRIkLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXF1ZXN0GiUucmFnZW50cy5hZ2VudC52MS5TdHJlYW1RdWVyeVJlc3BvbnNlIh/I8xgCgtPkkwIVOgEqIhAvdjEvcXVlcnk6c3RyZWFtMAESgAEKDFJlc3VtZVN0cmVhbRIlLnJhZ2VudHMuYWdlbnQudjEuUmVzdW1lU3RyZWFtUmVxdWVzdBomLnJhZ2VudHMuYWdlbnQudjEuUmVzdW1lU3RyZWFtUmVzcG9uc2UiH5ACAsjzGAKC0+STAhISEC92MS9xdWVyeTpyZXN1bWUwARJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
+  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEiggMKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEjYKCXdoZW5fYnVzeRgHIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHRCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSKFAgoNUXVlcnlSZXNwb25zZRIQCghyZXNwb25zZRgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSEgoKYWdlbnRfdHlwZRgDIAEoCRIXCg9wcm9jZXNzaW5nX3RpbWUYBCABKAESMQoIbWV0YWRhdGEYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5TWV0YWRhdGESOwoQbG9naWNhbF9hbmFseXNpcxgGIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbEFuYWx5c2lzEjIKCmludGVycnVwdHMYByADKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdCKiAwoSU3RyZWFtUXVlcnlSZXF1ZXN0EloKBXF1ZXJ5GAEgASgJQku6SEi6AUAKFnN0cmVhbV9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEhEKCXJlc3VtYWJsZRgHIAEoCBI2Cgl3aGVuX2J1c3kYCCABKAlCI7pIIHIeUgBSBnJlamVjdFIHZW5xdWV1ZVIJaW50ZXJydXB0QhUKE19lbmFibGVfbG9naWNhbF9sbG0imwQKE1N0cmVhbVF1ZXJ5UmVzcG9uc2USEAoIZXZlbnRfaWQYASABKAkSKQoEc3RlcBgCIAEoCzIZLnJhZ2VudHMuYWdlbnQudjEuUnVuU3RlcEgAEiwKBXRva2VuGAMgASgLMhsucmFnZW50cy5hZ2VudC52MS5UZXh0RGVsdGFIABIsCghjaXRhdGlvbhgEIAEoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uSAASMQoGcmVzdWx0GAUgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlSAASLwoJdG9vbF9jYWxsGAYgASgLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbEgAEjMKC3Rvb2xfcmVzdWx0GAcgASgLMhwucmFnZW50cy5hZ2VudC52MS5Ub29sUmVzdWx0SAASNgoJcmVzdGFydGVkGAggASgLMiEucmFnZW50cy5hZ2VudC52MS5BbnN3ZXJSZXN0YXJ0ZWRIABIvCgdzdGFydGVkGAkgASgLMhwucmFnZW50cy5hZ2VudC52MS5SdW5TdGFydGVkSAASMwoJaW50ZXJydXB0GAogASgLMh4ucmFnZW50cy5hZ2VudC52MS5SdW5JbnRlcnJ1cHRIABIrCgV1c2FnZRgLIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2VIAEIHCgVldmVudCIxChNSZXN1bWVTdHJlYW1SZXF1ZXN0EhoKCGV2ZW50X2lkGAEgASgJQgi6SAVyAxiABCKcBAoUUmVzdW1lU3RyZWFtUmVzcG9uc2USEAoIZXZlbnRfaWQYASABKAkSKQoEc3RlcBgCIAEoCzIZLnJhZ2VudHMuYWdlbnQudjEuUnVuU3RlcEgAEiwKBXRva2VuGAMgASgLMhsucmFnZW50cy5hZ2VudC52MS5UZXh0RGVsdGFIABIsCghjaXRhdGlvbhgEIAEoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uSAASMQoGcmVzdWx0GAUgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlSAASLwoJdG9vbF9jYWxsGAYgASgLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbEgAEjMKC3Rvb2xfcmVzdWx0GAcgASgLMhwucmFnZW50cy5hZ2VudC52MS5Ub29sUmVzdWx0SAASNgoJcmVzdGFydGVkGAggASgLMiEucmFnZW50cy5hZ2VudC52MS5BbnN3ZXJSZXN0YXJ0ZWRIABIvCgdzdGFydGVkGAkgASgLMhwucmFnZW50cy5hZ2VudC52MS5SdW5TdGFydGVkSAASMwoJaW50ZXJydXB0GAogASgLMh4ucmFnZW50cy5hZ2VudC52MS5SdW5JbnRlcnJ1cHRIABIrCgV1c2FnZRgLIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2VIAEIHCgVldmVudCITChFMaXN0QWdlbnRzUmVxdWVzdCI9ChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmFnZW50cy5hZ2VudC52MS5BZ2VudCIuChBHZXRUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASI9ChFHZXRUaHJlYWRSZXNwb25zZRIoCgZ0aHJlYWQYASABKAsyGC5yYWdlbnRzLmFnZW50LnYxLlRocmVhZCIxChNEZWxldGVUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASIWChREZWxldGVUaHJlYWRSZXNwb25zZSJ0ChlMaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiYgoaTGlzdFRocmVhZE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKEENhbmNlbFJ1blJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEhcKBnJ1bl9pZBgCIAEoCUIHukgEcgIYQCImChFDYW5jZWxSdW5SZXNwb25zZRIRCgljYW5jZWxsZWQYASABKAgicgoQUmVzdW1lUnVuUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESQgoJZGVjaXNpb25zGAIgAygLMiMucmFnZW50cy5hZ2VudC52MS5JbnRlcnJ1cHREZWNpc2lvbkIKukgHkgEECAEQQCJGChFSZXN1bWVSdW5SZXNwb25zZRIxCghyZXNwb25zZRgBIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZSKAAQoSTGlzdFRocmVhZHNSZXF1ZXN0Ei0KBnByZWZpeBgBIAEoCUIdukgachgYgAEyE15bQS1aYS16MC05Ll86QC1dKiQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIImAKE0xpc3RUaHJlYWRzUmVzcG9uc2USMAoHdGhyZWFkcxgBIAMoCzIfLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkU3VtbWFyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoWTGlzdENoZWNrcG9pbnRzUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIACImsKF0xpc3RDaGVja3BvaW50c1Jlc3BvbnNlEjcKC2NoZWNrcG9pbnRzGAEgAygLMiIucmFnZW50cy5hZ2VudC52MS5UaHJlYWRDaGVja3BvaW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJUChVHZXRUaHJlYWRTdGF0ZVJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEh8KDWNoZWNrcG9pbnRfaWQYAiABKAlCCLpIBXIDGIACIkYKFkdldFRocmVhZFN0YXRlUmVzcG9uc2USLAoFc3RhdGUYASABKAsyHS5yYWdlbnRzLmFnZW50LnYxLlRocmVhZFN0YXRlIssBChhVcGRhdGVUaHJlYWRTdGF0ZVJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEjoKCG1lc3NhZ2VzGAIgAygLMh4ucmFnZW50cy5hZ2VudC52MS5TdGF0ZU1lc3NhZ2VCCLpIBZIBAhBkEi4KE3JlbW92ZWRfbWVzc2FnZV9pZHMYAyADKAlCEbpIDpIBCxBkIgdyBRABGIABEicKBnZhbHVlcxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiSQoZVXBkYXRlVGhyZWFkU3RhdGVSZXNwb25zZRIsCgVzdGF0ZRgBIAEoCzIdLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkU3RhdGUihgEKEUZvcmtUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIfCg1jaGVja3BvaW50X2lkGAIgASgJQgi6SAVyAxiAAhI0Cg1uZXdfdGhyZWFkX2lkGAMgASgJQh26SBpyGBiAATITXltBLVphLXowLTkuXzpALV0qJCI+ChJGb3JrVGhyZWFkUmVzcG9uc2USKAoGdGhyZWFkGAEgASgLMhgucmFnZW50cy5hZ2VudC52MS5UaHJlYWQy9Q4KDEFnZW50U2VydmljZRJfCgVRdWVyeRIeLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXF1ZXN0Gh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlIhXI8xgCgtPkkwILOgEqIgYvcXVlcnkSfQoLU3RyZWFtUXVlcnkSJC5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVxdWVzdBolLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXNwb25zZSIfyPMYAoLT5JMCFToBKiIQL3YxL3F1ZXJ5OnN0cmVhbTABEoABCgxSZXN1bWVTdHJlYW0SJS5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVN0cmVhbVJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVN0cmVhbVJlc3BvbnNlIh+QAgLI8xgCgtPkkwISEhAvdjEvcXVlcnk6cmVzdW1lMAESgwEKCUNhbmNlbFJ1bhIiLnJhZ2VudHMuYWdlbnQudjEuQ2FuY2VsUnVuUmVxdWVzdBojLnJhZ2VudHMuYWdlbnQudjEuQ2FuY2VsUnVuUmVzcG9uc2UiLZACAsjzGAKC0+STAiA6ASoiGy92MS90aHJlYWRzL3t0aHJlYWR9OmNhbmNlbBKKAQoJUmVzdW1lUnVuEiIucmFnZW50cy5hZ2VudC52MS5SZXN1bWVSdW5SZXF1ZXN0GiMucmFnZW50cy5hZ2VudC52MS5SZXN1bWVSdW5SZXNwb25zZSI0yPMYAoLT5JMCKjoBKmIIcmVzcG9uc2UiGy92MS90aHJlYWRzL3t0aHJlYWR9OnJlc3VtZRJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEnYKC0xpc3RUaHJlYWRzEiQucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkc1JlcXVlc3QaJS5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRzUmVzcG9uc2UiGpACAcjzGAKC0+STAg0SCy92MS90aHJlYWRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXMSlwEKD0xpc3RDaGVja3BvaW50cxIoLnJhZ2VudHMuYWdlbnQudjEuTGlzdENoZWNrcG9pbnRzUmVxdWVzdBopLnJhZ2VudHMuYWdlbnQudjEuTGlzdENoZWNrcG9pbnRzUmVzcG9uc2UiL5ACAcjzGAKC0+STAiISIC92MS90aHJlYWRzL3t0aHJlYWR9L2NoZWNrcG9pbnRzEpUBCg5HZXRUaHJlYWRTdGF0ZRInLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkU3RhdGVSZXF1ZXN0GigucmFnZW50cy5hZ2VudC52MS5HZXRUaHJlYWRTdGF0ZVJlc3BvbnNlIjCQAgHI8xgCgtPkkwIjYgVzdGF0ZRIaL3YxL3RocmVhZHMve3RocmVhZH0vc3RhdGUSngEKEVVwZGF0ZVRocmVhZFN0YXRlEioucmFnZW50cy5hZ2VudC52MS5VcGRhdGVUaHJlYWRTdGF0ZVJlcXVlc3QaKy5yYWdlbnRzLmFnZW50LnYxLlVwZGF0ZVRocmVhZFN0YXRlUmVzcG9uc2UiMMjzGAOC0+STAiY6ASpiBXN0YXRlIhovdjEvdGhyZWFkcy97dGhyZWFkfS9zdGF0ZRKJAQoKRm9ya1RocmVhZBIjLnJhZ2VudHMuYWdlbnQudjEuRm9ya1RocmVhZFJlcXVlc3QaJC5yYWdlbnRzLmFnZW50LnYxLkZvcmtUaHJlYWRSZXNwb25zZSIwyPMYA4LT5JMCJjoBKmIGdGhyZWFkIhkvdjEvdGhyZWFkcy97dGhyZWFkfTpmb3JrYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
 
 /**
  * A question.
@@ -72,6 +73,15 @@ export type QueryRequest = Message<"ragents.agent.v1.QueryRequest"> & {
    * @generated from field: string idempotency_key = 6;
    */
   idempotencyKey: string;
+
+  /**
+   * What happens when the thread has a run already: "reject" (default) refuses
+   * this one with ABORTED, "enqueue" has it wait for the other one's end,
+   * "interrupt" ends the other one.
+   *
+   * @generated from field: string when_busy = 7;
+   */
+  whenBusy: string;
 };
 
 /**
@@ -128,6 +138,14 @@ export type QueryResponse = Message<"ragents.agent.v1.QueryResponse"> & {
    * @generated from field: ragents.agent.v1.LogicalAnalysis logical_analysis = 6;
    */
   logicalAnalysis?: LogicalAnalysis | undefined;
+
+  /**
+   * What the run asks before it goes on, for ResumeRun to answer; the response
+   * is empty then.
+   *
+   * @generated from field: repeated ragents.agent.v1.RunInterrupt interrupts = 7;
+   */
+  interrupts: RunInterrupt[];
 };
 
 /**
@@ -195,6 +213,15 @@ export type StreamQueryRequest = Message<"ragents.agent.v1.StreamQueryRequest"> 
    * @generated from field: bool resumable = 7;
    */
   resumable: boolean;
+
+  /**
+   * What happens when the thread has a run already: "reject" (default) refuses
+   * this one with ABORTED, "enqueue" has it wait for the other one's end,
+   * "interrupt" ends the other one.
+   *
+   * @generated from field: string when_busy = 8;
+   */
+  whenBusy: string;
 };
 
 /**
@@ -278,6 +305,30 @@ export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"
      */
     value: AnswerRestarted;
     case: "restarted";
+  } | {
+    /**
+     * The run has begun; the first event.
+     *
+     * @generated from field: ragents.agent.v1.RunStarted started = 9;
+     */
+    value: RunStarted;
+    case: "started";
+  } | {
+    /**
+     * The run asks something before it goes on; the result follows.
+     *
+     * @generated from field: ragents.agent.v1.RunInterrupt interrupt = 10;
+     */
+    value: RunInterrupt;
+    case: "interrupt";
+  } | {
+    /**
+     * Tokens that the run took; the result follows.
+     *
+     * @generated from field: ragents.rag.v1.TokenUsage usage = 11;
+     */
+    value: TokenUsage;
+    case: "usage";
   } | { case: undefined; value?: undefined };
 };
 
@@ -384,6 +435,30 @@ export type ResumeStreamResponse = Message<"ragents.agent.v1.ResumeStreamRespons
      */
     value: AnswerRestarted;
     case: "restarted";
+  } | {
+    /**
+     * The run has begun; the first event.
+     *
+     * @generated from field: ragents.agent.v1.RunStarted started = 9;
+     */
+    value: RunStarted;
+    case: "started";
+  } | {
+    /**
+     * The run asks something before it goes on; the result follows.
+     *
+     * @generated from field: ragents.agent.v1.RunInterrupt interrupt = 10;
+     */
+    value: RunInterrupt;
+    case: "interrupt";
+  } | {
+    /**
+     * Tokens that the run took; the result follows.
+     *
+     * @generated from field: ragents.rag.v1.TokenUsage usage = 11;
+     */
+    value: TokenUsage;
+    case: "usage";
   } | { case: undefined; value?: undefined };
 };
 
@@ -572,6 +647,400 @@ export const ListThreadMessagesResponseSchema: GenMessage<ListThreadMessagesResp
   messageDesc(file_ragents_agent_v1_agent_service, 13);
 
 /**
+ * Names the run to end.
+ *
+ * @generated from message ragents.agent.v1.CancelRunRequest
+ */
+export type CancelRunRequest = Message<"ragents.agent.v1.CancelRunRequest"> & {
+  /**
+   * The thread.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * The run, as RunStarted names it; whichever is under way when empty.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CancelRunRequest.
+ * Use `create(CancelRunRequestSchema)` to create a new message.
+ */
+export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 14);
+
+/**
+ * The run has ended.
+ *
+ * @generated from message ragents.agent.v1.CancelRunResponse
+ */
+export type CancelRunResponse = Message<"ragents.agent.v1.CancelRunResponse"> & {
+  /**
+   * Whether a run was under way.
+   *
+   * @generated from field: bool cancelled = 1;
+   */
+  cancelled: boolean;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CancelRunResponse.
+ * Use `create(CancelRunResponseSchema)` to create a new message.
+ */
+export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 15);
+
+/**
+ * Answers what an interrupted run asks.
+ *
+ * @generated from message ragents.agent.v1.ResumeRunRequest
+ */
+export type ResumeRunRequest = Message<"ragents.agent.v1.ResumeRunRequest"> & {
+  /**
+   * The thread.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * An answer to each interrupt of the run.
+   *
+   * @generated from field: repeated ragents.agent.v1.InterruptDecision decisions = 2;
+   */
+  decisions: InterruptDecision[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 16);
+
+/**
+ * What the run came to.
+ *
+ * @generated from message ragents.agent.v1.ResumeRunResponse
+ */
+export type ResumeRunResponse = Message<"ragents.agent.v1.ResumeRunResponse"> & {
+  /**
+   * As Query returns it.
+   *
+   * @generated from field: ragents.agent.v1.QueryResponse response = 1;
+   */
+  response?: QueryResponse | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 17);
+
+/**
+ * Asks for a page of threads.
+ *
+ * @generated from message ragents.agent.v1.ListThreadsRequest
+ */
+export type ListThreadsRequest = Message<"ragents.agent.v1.ListThreadsRequest"> & {
+  /**
+   * Only threads whose ids begin so.
+   *
+   * @generated from field: string prefix = 1;
+   */
+  prefix: string;
+
+  /**
+   * Threads in the page, at most 1000. Default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListThreadsRequest.
+ * Use `create(ListThreadsRequestSchema)` to create a new message.
+ */
+export const ListThreadsRequestSchema: GenMessage<ListThreadsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 18);
+
+/**
+ * A page of threads.
+ *
+ * @generated from message ragents.agent.v1.ListThreadsResponse
+ */
+export type ListThreadsResponse = Message<"ragents.agent.v1.ListThreadsResponse"> & {
+  /**
+   * The threads by id.
+   *
+   * @generated from field: repeated ragents.agent.v1.ThreadSummary threads = 1;
+   */
+  threads: ThreadSummary[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListThreadsResponse.
+ * Use `create(ListThreadsResponseSchema)` to create a new message.
+ */
+export const ListThreadsResponseSchema: GenMessage<ListThreadsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 19);
+
+/**
+ * Asks for a thread's checkpoints.
+ *
+ * @generated from message ragents.agent.v1.ListCheckpointsRequest
+ */
+export type ListCheckpointsRequest = Message<"ragents.agent.v1.ListCheckpointsRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * Checkpoints in the page, at most 1000. Default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListCheckpointsRequest.
+ * Use `create(ListCheckpointsRequestSchema)` to create a new message.
+ */
+export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 20);
+
+/**
+ * A page of checkpoints.
+ *
+ * @generated from message ragents.agent.v1.ListCheckpointsResponse
+ */
+export type ListCheckpointsResponse = Message<"ragents.agent.v1.ListCheckpointsResponse"> & {
+  /**
+   * The checkpoints, newest first.
+   *
+   * @generated from field: repeated ragents.agent.v1.ThreadCheckpoint checkpoints = 1;
+   */
+  checkpoints: ThreadCheckpoint[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListCheckpointsResponse.
+ * Use `create(ListCheckpointsResponseSchema)` to create a new message.
+ */
+export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 21);
+
+/**
+ * Names a state.
+ *
+ * @generated from message ragents.agent.v1.GetThreadStateRequest
+ */
+export type GetThreadStateRequest = Message<"ragents.agent.v1.GetThreadStateRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * The checkpoint; the newest one when empty.
+   *
+   * @generated from field: string checkpoint_id = 2;
+   */
+  checkpointId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.GetThreadStateRequest.
+ * Use `create(GetThreadStateRequestSchema)` to create a new message.
+ */
+export const GetThreadStateRequestSchema: GenMessage<GetThreadStateRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 22);
+
+/**
+ * A state.
+ *
+ * @generated from message ragents.agent.v1.GetThreadStateResponse
+ */
+export type GetThreadStateResponse = Message<"ragents.agent.v1.GetThreadStateResponse"> & {
+  /**
+   * The state.
+   *
+   * @generated from field: ragents.agent.v1.ThreadState state = 1;
+   */
+  state?: ThreadState | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.GetThreadStateResponse.
+ * Use `create(GetThreadStateResponseSchema)` to create a new message.
+ */
+export const GetThreadStateResponseSchema: GenMessage<GetThreadStateResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 23);
+
+/**
+ * What to change of a state.
+ *
+ * @generated from message ragents.agent.v1.UpdateThreadStateRequest
+ */
+export type UpdateThreadStateRequest = Message<"ragents.agent.v1.UpdateThreadStateRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * Messages to put in the place of those with the same id, and at the end of
+   * the conversation when no message has it; at most 100.
+   *
+   * @generated from field: repeated ragents.agent.v1.StateMessage messages = 2;
+   */
+  messages: StateMessage[];
+
+  /**
+   * Messages to take out; at most 100.
+   *
+   * @generated from field: repeated string removed_message_ids = 3;
+   */
+  removedMessageIds: string[];
+
+  /**
+   * Values to replace by their names: "question" and "notes" (texts) and
+   * "parts" (texts in a list). Others are refused.
+   *
+   * @generated from field: google.protobuf.Struct values = 4;
+   */
+  values?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.UpdateThreadStateRequest.
+ * Use `create(UpdateThreadStateRequestSchema)` to create a new message.
+ */
+export const UpdateThreadStateRequestSchema: GenMessage<UpdateThreadStateRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 24);
+
+/**
+ * The state was changed.
+ *
+ * @generated from message ragents.agent.v1.UpdateThreadStateResponse
+ */
+export type UpdateThreadStateResponse = Message<"ragents.agent.v1.UpdateThreadStateResponse"> & {
+  /**
+   * The new state.
+   *
+   * @generated from field: ragents.agent.v1.ThreadState state = 1;
+   */
+  state?: ThreadState | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.UpdateThreadStateResponse.
+ * Use `create(UpdateThreadStateResponseSchema)` to create a new message.
+ */
+export const UpdateThreadStateResponseSchema: GenMessage<UpdateThreadStateResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 25);
+
+/**
+ * Says what to fork.
+ *
+ * @generated from message ragents.agent.v1.ForkThreadRequest
+ */
+export type ForkThreadRequest = Message<"ragents.agent.v1.ForkThreadRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * The checkpoint; the newest one when empty.
+   *
+   * @generated from field: string checkpoint_id = 2;
+   */
+  checkpointId: string;
+
+  /**
+   * The new thread's id; one is made when empty.
+   *
+   * @generated from field: string new_thread_id = 3;
+   */
+  newThreadId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ForkThreadRequest.
+ * Use `create(ForkThreadRequestSchema)` to create a new message.
+ */
+export const ForkThreadRequestSchema: GenMessage<ForkThreadRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 26);
+
+/**
+ * The thread was forked.
+ *
+ * @generated from message ragents.agent.v1.ForkThreadResponse
+ */
+export type ForkThreadResponse = Message<"ragents.agent.v1.ForkThreadResponse"> & {
+  /**
+   * The new thread.
+   *
+   * @generated from field: ragents.agent.v1.Thread thread = 1;
+   */
+  thread?: Thread | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ForkThreadResponse.
+ * Use `create(ForkThreadResponseSchema)` to create a new message.
+ */
+export const ForkThreadResponseSchema: GenMessage<ForkThreadResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 27);
+
+/**
  * Runs agents over collections and remembers conversations.
  *
  * @generated from service ragents.agent.v1.AgentService
@@ -611,6 +1080,28 @@ export const AgentService: GenService<{
     output: typeof ResumeStreamResponseSchema;
   },
   /**
+   * Ends the run that a thread has under way, on whichever replica it is; what
+   * its steps stored stays. NOT_FOUND when there is no such thread.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.CancelRun
+   */
+  cancelRun: {
+    methodKind: "unary";
+    input: typeof CancelRunRequestSchema;
+    output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * Answers what an interrupted run asks, and returns what the run comes to.
+   * FAILED_PRECONDITION when the thread's run does not ask anything.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
    * Lists the agents that can be asked.
    *
    * @generated from rpc ragents.agent.v1.AgentService.ListAgents
@@ -619,6 +1110,16 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListAgentsRequestSchema;
     output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * Lists the tenant's threads by id.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ListThreads
+   */
+  listThreads: {
+    methodKind: "unary";
+    input: typeof ListThreadsRequestSchema;
+    output: typeof ListThreadsResponseSchema;
   },
   /**
    * Returns a thread. NOT_FOUND when there is none.
@@ -631,7 +1132,9 @@ export const AgentService: GenService<{
     output: typeof GetThreadResponseSchema;
   },
   /**
-   * Deletes a thread with all that is remembered of it. NOT_FOUND when there is none.
+   * Deletes a thread with all that is remembered of it: its messages, its
+   * checkpoints, what its runs have told, and the answers that were cached for
+   * others. A run under way is cancelled. NOT_FOUND when there is none.
    *
    * @generated from rpc ragents.agent.v1.AgentService.DeleteThread
    */
@@ -649,6 +1152,52 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListThreadMessagesRequestSchema;
     output: typeof ListThreadMessagesResponseSchema;
+  },
+  /**
+   * Lists the states that a thread went through, newest first, as far as they
+   * are kept. NOT_FOUND when there is no such thread.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ListCheckpoints
+   */
+  listCheckpoints: {
+    methodKind: "unary";
+    input: typeof ListCheckpointsRequestSchema;
+    output: typeof ListCheckpointsResponseSchema;
+  },
+  /**
+   * Returns a thread's state as it is, or as it was at a checkpoint. NOT_FOUND
+   * when there is no such thread or checkpoint.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.GetThreadState
+   */
+  getThreadState: {
+    methodKind: "unary";
+    input: typeof GetThreadStateRequestSchema;
+    output: typeof GetThreadStateResponseSchema;
+  },
+  /**
+   * Changes a thread's state; the state before stays in its history. ABORTED
+   * while a run is under way, NOT_FOUND when there is no such thread.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.UpdateThreadState
+   */
+  updateThreadState: {
+    methodKind: "unary";
+    input: typeof UpdateThreadStateRequestSchema;
+    output: typeof UpdateThreadStateResponseSchema;
+  },
+  /**
+   * Makes a thread that begins with another one's state, as it is or as it was
+   * at a checkpoint: what is asked there leaves the other one as it is.
+   * NOT_FOUND when there is no such thread or checkpoint, ALREADY_EXISTS when
+   * the new one exists.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ForkThread
+   */
+  forkThread: {
+    methodKind: "unary";
+    input: typeof ForkThreadRequestSchema;
+    output: typeof ForkThreadResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_ragents_agent_v1_agent_service, 0);

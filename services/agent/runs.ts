@@ -97,8 +97,9 @@ export class Runs {
   }
 
   /** Answers what an interrupted run asks. Throws FAILED_PRECONDITION when it asks nothing. */
-  answer(threadId: string, decisions: InterruptDecisions, signal: AbortSignal): AsyncIterable<RunEvent> {
-    return this.#bounded(signal, (bounded) =>
+  async *answer(threadId: string, decisions: InterruptDecisions, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    await this.#options.threads.get(threadId);
+    yield* this.#bounded(signal, (bounded) =>
       this.#options.locks.hold(threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
         const stored = await this.#stored.last(threadId);
         if (stored === undefined) throw threadNotFound(threadId);
@@ -116,12 +117,15 @@ export class Runs {
    * is given. Throws NOT_FOUND when there is no such thread.
    */
   async cancel(threadId: string, runId: string, signal: AbortSignal): Promise<boolean> {
-    const { locks } = this.#options;
+    const { locks, threads } = this.#options;
     if (runId !== "" && (await this.#stored.last(threadId))?.state.run !== runId) return false;
     const wasHere = await locks.stop(threadId);
+    if ((await threads.find(threadId)) === undefined) {
+      if (wasHere) return true;
+      throw threadNotFound(threadId);
+    }
     let wasOpen = false;
     for await (const open of locks.hold(threadId, "interrupt", signal, () => this.#close(threadId))) wasOpen = open;
-    if (!wasHere && !wasOpen && (await this.#options.threads.find(threadId)) === undefined) throw threadNotFound(threadId);
     return wasHere || wasOpen;
   }
 

@@ -49,6 +49,7 @@ export function threadHandlers({ runs, threads, states, locks }: ThreadHandlerDe
     getThreadState: async ({ thread, checkpointId }) => ({ state: toState(await states.get(thread, checkpointId)) }),
     async updateThreadState({ thread, messages, removedMessageIds: removed, values = {} }, context) {
       const change = { messages, removed, values };
+      await threads.get(thread);
       for await (const _ of locks.hold(thread, "reject", context.signal, async function* () {
         yield await states.update(thread, change);
       }));

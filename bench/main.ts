@@ -12,6 +12,7 @@ const USAGE = "npm run bench -- [NAME...] [--json]";
 const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   cache: () => import("./cache.js"),
   ratelimit: () => import("./ratelimit.js"),
+  identity: () => import("./identity.js"),
 };
 
 interface Result {

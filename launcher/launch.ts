@@ -1,8 +1,11 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { loadGatewayConfig } from "../gateway/config.js";
+import { loadGatewayConfig, refuseStrangers } from "../gateway/config.js";
+import { type Authentication, openAuthentication } from "../gateway/identity/authentication.js";
 import { startGatewayService } from "../gateway/service.js";
 import { systemClock } from "../runtime/clock.js";
+import { createProcessKeys } from "../runtime/identity/identity-keys.js";
+import { meshSecurity, openProcessSecurity } from "../runtime/mesh-security.js";
 import { ConfigError, flag, parseEnv, port } from "../runtime/config.js";
 import { PortInUseError } from "../runtime/grpc-server.js";
 import { createLogger, LOG_LEVELS } from "../runtime/logger.js";
@@ -28,6 +31,7 @@ const schema = z.object({
   RAGENTS_LOG_LEVEL: z.enum(LOG_LEVELS, `give one of ${LOG_LEVELS.join(", ")}`).default("warn"),
   RAGENTS_CHECKPOINT_URL: z.string().optional(),
   RAGENTS_RAG_URL: z.string().optional(),
+  RAGENTS_GATEWAY_URL: z.string().optional(),
 });
 
 /** Time from the signal to the end, in milliseconds. */
@@ -37,6 +41,8 @@ const SHUTDOWN_GRACE_MS = 10_000;
 export interface LocalMesh {
   /** What to tell the person who started it. */
   readonly banner: string;
+  /** host:port of /metrics, /livez and /readyz. */
+  readonly probes: string;
   /** The services by name, the gateway last. */
   readonly services: readonly RunningService[];
   /** Ends everything in reverse order; never rejects. */
@@ -50,8 +56,7 @@ export interface LocalMesh {
  */
 export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
   const config = parseEnv(env, schema);
-  // What the gateway refuses, it refuses before anything is opened.
-  loadGatewayConfig(env);
+  const gatewayConfig = loadGatewayConfig(env);
   const logger = createLogger({ level: config.RAGENTS_LOG_LEVEL });
   const metrics = createMetrics({ processMetrics: config.RAGENTS_PROCESS_METRICS });
   const started: [name: string, stop: () => Promise<void>][] = [];
@@ -62,10 +67,30 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     const sql = needsEmbeddedSql(config) ? await openPglite(join(folder.path, "postgres")) : undefined;
     if (sql !== undefined) started.push(["embedded database", () => sql.close()]);
 
+    const authentication = await openAuthentication(env, { logger, clock: systemClock }, { sql });
+    started.push(["authentication", () => authentication.close()]);
+    refuseStrangers(gatewayConfig, authentication.required());
+    const configured = await openProcessSecurity(env, { logger, clock: systemClock });
+    started.push(["security", async () => configured.close()]);
+    // In one process the services know each other's word by keys that nobody else has.
+    const security = { ...configured, keys: configured.keys ?? createProcessKeys(systemClock) };
+
     const addresses: NodeJS.ProcessEnv = { ...env };
     const services: RunningService[] = [];
-    for (const [name, start] of serviceStarts(sql)) {
-      const host: ServiceHost = { logger: logger.child({ service: name }), metrics, clock: systemClock };
+    for (const [name, start] of serviceStarts(sql, authentication)) {
+      const host: ServiceHost = {
+        logger: logger.child({ service: name }),
+        metrics,
+        clock: systemClock,
+        security: meshSecurity({
+          process: security,
+          service: name,
+          clock: systemClock,
+          required: authentication.required,
+          // A gRPC client of this machine may come with an API key, as it would through Envoy.
+          authenticate: (header) => authentication.identity((name) => header.get(name)),
+        }),
+      };
       const service = await namingPort(portVariable(name), () => start(addresses, host));
       addresses[`RAGENTS_${name.toUpperCase()}_ADDRESS`] = service.address;
       services.push(service);
@@ -76,7 +101,13 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
       startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics, notReady }),
     );
     started.push(["probes", () => probes.close()]);
-    return { banner: banner({ services, probes: probes.address, folder: folder.path, env }), services, stop };
+    const authenticates = authentication.required();
+    return {
+      banner: banner({ services, probes: probes.address, folder: folder.path, env, authenticates }),
+      probes: probes.address,
+      services,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -98,7 +129,7 @@ async function namingPort<T>(variable: string, start: () => Promise<T>): Promise
 }
 
 /** The services in the order in which they need each other. */
-function serviceStarts(sql: SqlDatabase | undefined) {
+function serviceStarts(sql: SqlDatabase | undefined, authentication: Authentication) {
   type Start = (env: NodeJS.ProcessEnv, host: ServiceHost) => Promise<RunningService>;
   const starts: [name: string, start: Start][] = [
     ["cache", startCacheService],
@@ -106,11 +137,11 @@ function serviceStarts(sql: SqlDatabase | undefined) {
     ["ratelimit", startRateLimitService],
     ["rag", (env, host) => startRagService(env, host, { sql })],
     ["agent", startAgentService],
-    ["gateway", startGatewayService],
+    ["gateway", (env, host) => startGatewayService(env, host, { authentication })],
   ];
   return starts;
 }
 
-function needsEmbeddedSql(config: { RAGENTS_CHECKPOINT_URL?: string | undefined; RAGENTS_RAG_URL?: string | undefined }): boolean {
-  return config.RAGENTS_CHECKPOINT_URL === undefined || config.RAGENTS_RAG_URL === undefined;
+function needsEmbeddedSql(config: z.infer<typeof schema>): boolean {
+  return [config.RAGENTS_CHECKPOINT_URL, config.RAGENTS_RAG_URL, config.RAGENTS_GATEWAY_URL].includes(undefined);
 }

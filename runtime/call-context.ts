@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { setMaxListeners } from "node:events";
 import { Role } from "../gen/ragents/auth/v1/access_pb.js";
 
 /** Who calls. Made by the server from the call's credentials, never from a message. */
@@ -66,6 +67,8 @@ export function runDetached<T>(fn: () => T): T {
  * it has an identity, but neither deadline nor a caller that can go away.
  */
 export function backgroundCall(identity: Identity, requestId: string, signal: AbortSignal): CallContext {
+  // Every client call under way listens to it; Node would warn of a leak at eleven.
+  setMaxListeners(0, signal);
   return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal };
 }
 

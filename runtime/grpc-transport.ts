@@ -20,8 +20,9 @@ import {
   type Transport,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { type ChannelCredentials, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
+import type { ChannelSecurity } from "./channel-security.js";
 import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
 
@@ -37,14 +38,6 @@ export interface GrpcTransportOptions {
   interceptors?: Interceptor[];
   /** Default: in the clear, without saying who calls. */
   security?: ChannelSecurity;
-}
-
-/** How a client shows who it is and knows whom it talks to. */
-export interface ChannelSecurity {
-  /** TLS of the connection. Default: none. */
-  readonly credentials?: ChannelCredentials;
-  /** Headers that say who calls; asked for every call. */
-  readonly callHeaders?: (method: DescMethod) => readonly (readonly [name: string, value: string])[];
 }
 
 /** A Connect transport over grpc-js, and its connection. */

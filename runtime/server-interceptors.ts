@@ -15,6 +15,7 @@ import type { Clock } from "./clock.js";
 import { requireAccess } from "./identity/access.js";
 import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
+import type { MeshSecurity } from "./mesh-security.js";
 import type { Metrics, RpcLabels } from "./metrics.js";
 import { validationInterceptor } from "./validation.js";
 
@@ -22,8 +23,8 @@ export interface ServerInterceptorOptions {
   logger: Logger;
   metrics: Metrics;
   clock: Clock;
-  /** Who calls, from the call's metadata. Throws what the caller is to be told. Default: everyone is the local tenant. */
-  identify?: (header: Headers, method: DescMethod) => Identity | Promise<Identity>;
+  /** Tells who calls. Default: everyone is the local tenant. */
+  security?: Pick<MeshSecurity, "identify"> | undefined;
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
@@ -31,6 +32,16 @@ export const deadlineKey = createContextKey<number>(Number.POSITIVE_INFINITY, { 
 
 /** Why the caller could not be identified: refused inside of the context, where it is observed like every other failure. */
 const refusalKey = createContextKey<unknown>(undefined, { description: "refusal" });
+
+/**
+ * Who calls by one of Envoy's own protocols, such as its rate limit service. They carry no identity: whoever reaches the
+ * server, past network policies and mutual TLS, is part of the mesh. The edge routes none of them.
+ */
+export const ENVOY_IDENTITY: Identity = { tenant: "envoy", service: "envoy" };
+
+function speaksEnvoy({ parent }: DescMethod): boolean {
+  return parent.typeName.startsWith("envoy.");
+}
 
 /** The identity of calls that are about to be refused. */
 const NOBODY: Identity = { tenant: "" };
@@ -50,7 +61,8 @@ export function serverInterceptors(options: ServerInterceptorOptions): Intercept
 }
 
 function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
-  const identify = options.identify ?? (() => LOCAL_IDENTITY);
+  const identified = options.security?.identify ?? (() => LOCAL_IDENTITY);
+  const identify = (header: Headers, method: DescMethod) => (speaksEnvoy(method) ? ENVOY_IDENTITY : identified(header, method));
   return (next) => async (request) => {
     let identity = NOBODY;
     try {

@@ -2,6 +2,7 @@ import type { Clock } from "./clock.js";
 import { systemClock } from "./clock.js";
 import { ConfigError, flag, parseEnv, port } from "./config.js";
 import { createLogger, LOG_LEVELS, type Logger } from "./logger.js";
+import { meshSecurity, type MeshSecurity, openProcessSecurity } from "./mesh-security.js";
 import { createMetrics, type Metrics } from "./metrics.js";
 import { startProbes } from "./probes.js";
 import { shutDown, untilSignalled } from "./shutdown.js";
@@ -12,6 +13,8 @@ export interface ServiceHost {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** How the service knows who calls. Default: everyone is the local tenant, in the clear. */
+  readonly security?: MeshSecurity;
 }
 
 /** A service that has started. */
@@ -46,7 +49,9 @@ export async function runService(
     const config = parseEnv(process.env, hostConfigSchema);
     const logger = createLogger({ level: config.RAGENTS_LOG_LEVEL, fields: { service: name } });
     const metrics = createMetrics({ processMetrics: config.RAGENTS_PROCESS_METRICS });
-    const service = await start(process.env, { logger, metrics, clock: systemClock });
+    const shared = await openProcessSecurity(process.env, { logger, clock: systemClock });
+    const security = meshSecurity({ process: shared, service: name, clock: systemClock, required: () => shared.keys !== undefined });
+    const service = await start(process.env, { logger, metrics, clock: systemClock, security });
     const probes = await startProbes({
       host: config.RAGENTS_HOST,
       port: config.RAGENTS_METRICS_PORT,
@@ -60,6 +65,7 @@ export async function runService(
       [
         [name, () => service.stop(SHUTDOWN_GRACE_MS)],
         ["probes", () => probes.close()],
+        ["security", async () => shared.close()],
       ],
       SHUTDOWN_GRACE_MS,
       logger,

@@ -3,6 +3,7 @@ import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import { currentCall, type Identity } from "../../runtime/call-context.js";
+import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
 import { PerIdentity } from "./as-identity.js";
@@ -14,7 +15,7 @@ import { QuotaLeases } from "./quota-leases.js";
 /** Who goes first among those that wait for a key. */
 export type RequestPriority = "CRITICAL" | "HIGH" | "NORMAL" | "LOW";
 
-export interface RateLimiterOptions {
+export interface RateLimiterOptions extends ClientSecurityOptions {
   /** Where the service is: host:port, or dns:///name:port for every replica of it. Default 127.0.0.1:9103. */
   address?: string;
   /** Takes the place of the address; its owner closes it. */
@@ -81,7 +82,11 @@ export class RateLimiter {
     const { clock = systemClock, patienceMs = DEFAULT_PATIENCE_MS, leases = true } = options;
     const open = (options.onUnavailable ?? "open") === "open";
     if (options.transport === undefined) {
-      this.#transport = createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [RateLimitService] });
+      this.#transport = createGrpcTransport({
+        address: options.address ?? DEFAULT_ADDRESS,
+        services: [RateLimitService],
+        security: channelSecurity(options),
+      });
     }
     const client = createClient(RateLimitService, (options.transport ?? this.#transport)!);
     this.#client = client;

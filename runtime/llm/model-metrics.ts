@@ -26,6 +26,7 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
             outcome = "ok";
             metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
             metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
+            metrics.cost.inc({ model: name }, step.value.usage.costUsd ?? 0);
             return step.value;
           }
           yield step.value;
@@ -57,6 +58,12 @@ function createMetrics(registry: Registry) {
       name: "llm_tokens_total",
       help: "Tokens as the models counted them, by direction: input or output.",
       labelNames: ["model", "direction"],
+      registers,
+    }),
+    cost: new Counter({
+      name: "llm_cost_usd_total",
+      help: "What the models' tokens cost by the configured prices, in US dollars.",
+      labelNames: ["model"],
       registers,
     }),
     firstToken: new Histogram({

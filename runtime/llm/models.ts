@@ -11,8 +11,10 @@ import { answererWithStandIns, withStandIns } from "./fallback.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
+import { pricedModel, readPrices } from "./prices.js";
 import { anthropicModel, openAiModel } from "./providers.js";
 import { reliableModel } from "./reliable-model.js";
+import { tracedModel } from "./traced-model.js";
 
 const url = z.url({ protocol: /^https?$/, error: "give an http:// or https:// URL" }).optional();
 
@@ -28,6 +30,7 @@ export const modelsConfigSchema = z.object({
   RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S: integer({ default: 60, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_TIMEOUT_S: integer({ default: 270, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_FALLBACK: commaList([]),
+  RAGENTS_LLM_PRICES: z.string().optional(),
 });
 export type ModelsConfig = z.infer<typeof modelsConfigSchema>;
 
@@ -63,8 +66,14 @@ export function openModels(config: ModelsConfig, options: { registry?: Registry;
     totalMs: config.RAGENTS_LLM_TIMEOUT_S * 1000,
   };
   const { registry } = options;
-  // Each try is measured, not what they come to together.
-  const reliable = models.map((model) => reliableModel(registry === undefined ? model : measuredModel(model, registry, reliability.clock), reliability));
+  const prices = config.RAGENTS_LLM_PRICES === undefined ? undefined : readPrices(config.RAGENTS_LLM_PRICES);
+  const reliable = models.map((model) => {
+    const price = prices?.get(model.name);
+    const priced = price === undefined ? model : pricedModel(model, price);
+    // Each try is measured and traced, not what they come to together.
+    const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
+    return reliableModel(tracedModel(measured), reliability);
+  });
   return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, ...(registry && { registry }) });
 }
 

@@ -118,6 +118,11 @@ export function startSpan(name: string, kind: SpanKind = "general"): OpenSpan | 
   return call === undefined ? undefined : childOf(call, name, kind);
 }
 
+/** Whether the current call is traced: for what is too quick to be asked twice. */
+export function isTraced(): boolean {
+  return currentCall()?.span !== undefined;
+}
+
 /**
  * Runs `work` as a span below the one of the current call: spans that it begins, here or in the services that it calls,
  * hang below this one. In a call that is not traced it just runs.

@@ -43,6 +43,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       logger,
+      tracer: host.tracer,
       toolsFor: ({ collection: { settings } }) => ({
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
@@ -85,7 +86,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       port: config.port,
       credentials: host.security?.serverCredentials,
       services: [mount(RagService, handlers)],
-      interceptors: serverInterceptors(host),
+      interceptors: serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();

@@ -93,7 +93,8 @@ export class OpikSink implements SpanSink {
   async #send(signal: AbortSignal, deliver: (api: OpikApi, request: object) => Promise<unknown>): Promise<Delivery> {
     try {
       this.#client ??= openClient(this.#options);
-      await deliver(await this.#client, { maxRetries: 0, timeoutInSeconds: REQUEST_TIMEOUT_S, abortSignal: signal });
+      // A signal for each: the client never takes its listeners off.
+      await deliver(await this.#client, { maxRetries: 0, timeoutInSeconds: REQUEST_TIMEOUT_S, abortSignal: AbortSignal.any([signal]) });
       if (this.#failing) this.#options.logger.info("opik_reached");
       this.#failing = false;
       return { outcome: "taken" };

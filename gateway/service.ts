@@ -138,6 +138,9 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
     },
   });
+  for (const { method, httpMethod } of transcoder.routes) http.expect(rpcName(method), httpMethod);
+  for (const { methods } of services) for (const method of methods) http.expect(rpcName(method), "POST");
+  host.metrics.expectRpcs(GatewayService);
   const document = JSON.stringify(
     toOpenApi(transcoder.routes, {
       title: "RAGents Mesh",

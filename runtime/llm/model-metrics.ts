@@ -4,17 +4,22 @@ import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.j
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 
-/** The model, with its requests, tokens and times counted. Several services of a process share the metrics. */
+const OUTCOMES = ["ok", "error", "abandoned"] as const;
+
+/** The model, with its requests, tokens, cost and times counted. Several services of a process share the metrics. */
 export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock): LanguageModel {
   const metrics = metricsOf.get(registry) ?? createMetrics(registry);
   metricsOf.set(registry, metrics);
   const { name } = model;
+  for (const outcome of OUTCOMES) metrics.requests.inc({ model: name, outcome }, 0);
+  for (const direction of ["input", "output"]) metrics.tokens.inc({ model: name, direction }, 0);
+  metrics.cost.inc({ model: name }, 0);
   return {
     name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
       const started = clock.monotonic();
       const seconds = () => (clock.monotonic() - started) / 1000;
-      let outcome = "abandoned";
+      let outcome: (typeof OUTCOMES)[number] = "abandoned";
       let silent = true;
       const stream = model.stream(request);
       try {
@@ -61,8 +66,8 @@ function createMetrics(registry: Registry) {
       registers,
     }),
     cost: new Counter({
-      name: "llm_cost_usd_total",
-      help: "What the models' tokens cost by the configured prices, in US dollars.",
+      name: "llm_cost_dollars_total",
+      help: "US dollars that the tokens cost by RAGENTS_LLM_PRICES; a model without a price costs nothing here.",
       labelNames: ["model"],
       registers,
     }),

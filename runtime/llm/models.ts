@@ -11,8 +11,8 @@ import { answererWithStandIns, withStandIns } from "./fallback.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
-import { pricedModel, readPrices } from "./prices.js";
 import { anthropicModel, openAiModel } from "./providers.js";
+import { DEFAULT_PRICES, parsePrices, pricedModel } from "./prices.js";
 import { reliableModel } from "./reliable-model.js";
 import { tracedModel } from "./traced-model.js";
 
@@ -30,7 +30,10 @@ export const modelsConfigSchema = z.object({
   RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S: integer({ default: 60, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_TIMEOUT_S: integer({ default: 270, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_FALLBACK: commaList([]),
-  RAGENTS_LLM_PRICES: z.string().optional(),
+  RAGENTS_LLM_PRICES: z
+    .string()
+    .default(DEFAULT_PRICES)
+    .transform((text, context) => parsePrices(text) ?? (context.addIssue("give MODEL=INPUT/OUTPUT,... in US dollars a million tokens"), z.NEVER)),
 });
 export type ModelsConfig = z.infer<typeof modelsConfigSchema>;
 
@@ -66,10 +69,8 @@ export function openModels(config: ModelsConfig, options: { registry?: Registry;
     totalMs: config.RAGENTS_LLM_TIMEOUT_S * 1000,
   };
   const { registry } = options;
-  const prices = config.RAGENTS_LLM_PRICES === undefined ? undefined : readPrices(config.RAGENTS_LLM_PRICES);
   const reliable = models.map((model) => {
-    const price = prices?.get(model.name);
-    const priced = price === undefined ? model : pricedModel(model, price);
+    const priced = pricedModel(model, config.RAGENTS_LLM_PRICES);
     // Each try is measured and traced, not what they come to together.
     const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
     return reliableModel(tracedModel(measured), reliability);

@@ -1,44 +1,40 @@
-import { readFileSync } from "node:fs";
-import { parse } from "yaml";
-import { z } from "zod";
-import { ConfigError } from "../config.js";
-import type { LanguageModel, ModelReply, ModelRequest, Usage } from "./language-model.js";
+import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
 
-/** What a model's tokens cost, in US dollars for a million. */
+/** What a million tokens cost, in US dollars. */
 export interface Price {
   readonly input: number;
   readonly output: number;
 }
 
-const amount = z.number("give US dollars for a million tokens, e.g. 0.4").min(0, "give no negative price").max(1_000_000, "give at most 1,000,000");
-const tableSchema = z.record(z.string(), z.strictObject({ input: amount, output: amount }));
+/** Prices by the models' names. */
+export type Prices = ReadonlyMap<string, Price>;
 
-/** Reads a YAML file of prices by model: `gpt-4.1-mini: { input: 0.40, output: 1.60 }`. Throws ConfigError naming the file. */
-export function readPrices(file: string): ReadonlyMap<string, Price> {
-  let content: unknown;
-  try {
-    content = parse(readFileSync(file, "utf8")) ?? {};
-  } catch (cause) {
-    throw new ConfigError(`RAGENTS_LLM_PRICES: ${file} cannot be read: ${(cause as Error).message}`);
+/** List prices of the default models. */
+export const DEFAULT_PRICES = "gpt-4.1-mini=0.40/1.60,claude-sonnet-4-5=3/15";
+
+const FORM = /^([^=]{1,128})=(\d+(?:\.\d+)?)\/(\d+(?:\.\d+)?)$/;
+
+/** Reads "MODEL=INPUT/OUTPUT,...", in US dollars a million tokens; undefined when it is something else. */
+export function parsePrices(text: string): Prices | undefined {
+  const prices = new Map<string, Price>();
+  for (const part of text.split(",").map((one) => one.trim()).filter((one) => one !== "")) {
+    const match = FORM.exec(part);
+    if (match === null) return undefined;
+    prices.set(match[1]!, { input: Number(match[2]), output: Number(match[3]) });
   }
-  const result = tableSchema.safeParse(content);
-  if (result.success) return new Map(Object.entries(result.data));
-  const lines = result.error.issues.map(({ path, message }) => `  ${path.join(".")}: ${message}`);
-  throw new ConfigError(`RAGENTS_LLM_PRICES: ${file} is not a table of prices:\n${lines.join("\n")}`);
+  return prices;
 }
 
-/** What so many tokens cost, in US dollars. */
-export function costOf(usage: Usage, price: Price): number {
-  return (usage.inputTokens * price.input + usage.outputTokens * price.output) / 1_000_000;
-}
-
-/** The model, with what each reply cost in its usage. */
-export function pricedModel(model: LanguageModel, price: Price): LanguageModel {
+/** The model, with what each reply cost in its usage; as it is when it has no price. */
+export function pricedModel(model: LanguageModel, prices: Prices): LanguageModel {
+  const price = prices.get(model.name);
+  if (price === undefined) return model;
   return {
     name: model.name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
       const reply = yield* model.stream(request);
-      return { ...reply, usage: { ...reply.usage, costUsd: costOf(reply.usage, price) } };
+      const { inputTokens, outputTokens } = reply.usage;
+      return { ...reply, usage: { ...reply.usage, costUsd: (inputTokens * price.input + outputTokens * price.output) / 1_000_000 } };
     },
   };
 }

@@ -1,10 +1,11 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, QueryRequest, StreamQueryRequest } from "../../gen/ragents/agent/v1/agent_service_pb.js";
+import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { behind, eventId, parseEventId, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import { InterruptDecisions } from "./interrupts.js";
 import { toEvent, toResponse } from "./messages.js";
-import type { RunEvent, RunRequest, WhenBusy } from "./run.js";
+import type { RunEvent, RunRequest, RunResult, WhenBusy } from "./run.js";
 import { runIdentity } from "./run-identity.js";
 import type { Runs } from "./runs.js";
 import { runSettings } from "./settings.js";
@@ -27,14 +28,14 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
   };
   const responseOf = async (events: AsyncIterable<RunEvent>) => {
     const seconds = stopwatch();
-    for await (const event of events) if ("result" in event) return toResponse(event.result, seconds());
+    for await (const event of traced(events)) if ("result" in event) return toResponse(event.result, seconds());
     throw new Error("the run ended without a result");
   };
   async function* streamOf(events: AsyncIterable<RunEvent>, place?: RunPlace, from: Position = START_OF_RUN) {
     const seconds = stopwatch();
     let position = from;
     let known = place;
-    for await (const event of events) {
+    for await (const event of traced(events)) {
       position = behind(position, event);
       if ("started" in event) known = event.started;
       if (known === undefined) throw new Error("the run did not say where it is");
@@ -57,8 +58,26 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
   };
 }
 
+/** The events; what came of them goes into the request's trace. */
+async function* traced(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent> {
+  for await (const event of events) {
+    if ("result" in event) traceResult(event.result);
+    yield event;
+  }
+}
+
+function traceResult({ response, threadId, agentType, model, collection, cached, usage, citations }: RunResult): void {
+  const { inputTokens, outputTokens } = usage;
+  currentCall()?.span?.set({
+    output: { response },
+    threadId,
+    metadata: { agent_type: agentType, model, collection, cached, citations: citations.length, input_tokens: inputTokens, output_tokens: outputTokens },
+  });
+}
+
 function runRequest(request: QueryRequest | StreamQueryRequest, resumable: boolean, defaultModel: string, context: HandlerContext): RunRequest {
   const { query: question, threadId, configOverrides, enableLogicalLlm } = request;
+  currentCall()?.span?.set({ input: { query: question } });
   const key = request.idempotencyKey || (context.requestHeader.get("idempotency-key") ?? "");
   const agent = request.agentType === "" ? DEFAULT_AGENT : request.agentType;
   const settings = runSettings(agent, configOverrides, defaultModel, enableLogicalLlm);

@@ -47,6 +47,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       logger,
+      tracer: host.tracer,
       toolsFor: ({ collection: { settings } }) => ({
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
@@ -90,7 +91,10 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       credentials: host.security?.serverCredentials,
       metrics,
       services: [mount(RagService, handlers)],
-      interceptors: [...serverInterceptors(host), retrievalMetrics(metrics.registry, clock)],
+      interceptors: [
+        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        retrievalMetrics(metrics.registry, clock),
+      ],
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();

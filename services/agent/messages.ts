@@ -25,7 +25,7 @@ export function toResponse(result: RunResult, processingTime: number): QueryResp
       collection: result.collection,
       citations: [...result.citations],
       usage: toUsage(result.usage),
-      traceId: currentCall()?.span?.traceId ?? "",
+      traceId: currentCall()?.span?.traceId ?? currentCall()?.requestId ?? "",
     },
     interrupts: result.interrupts.map(toInterrupt),
     ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),

@@ -114,7 +114,7 @@ describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without it
     const admin = openRedis(redis.url, { logger: silentLogger });
     onTestFinished(() => admin.disconnect());
     for (const key of ["open:cut", "open:other-type", "open:whole"]) await limiter.check(key, { cost: 100 });
-    const nameOf = (key: string) => `ragents:ratelimit:{local/${key}}`;
+    const nameOf = (key: string) => `ragents:ratelimit:{0}:local/${key}`;
     const bytes = await admin.getBuffer(nameOf("open:cut"));
     await admin.set(nameOf("open:cut"), bytes!.subarray(0, 12));
     await admin.del(nameOf("open:other-type"));

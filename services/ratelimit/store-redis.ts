@@ -10,6 +10,8 @@ export interface RedisStoreOptions {
   client: RedisClient;
   /** Lua that sets `now`. Default: Redis' own clock. */
   timeSource?: string;
+  /** Told the number of operations of each script. */
+  onBatch?: (size: number) => void;
 }
 
 const VERDICTS: readonly BucketVerdict[] = ["refused", "allowed", "waiting", "crowded"];
@@ -32,7 +34,7 @@ interface Operation {
 /**
  * Buckets in Redis or a Redis Cluster: one string a key, decided by one script, so that all replicas see one order of decisions.
  */
-export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOptions): BucketStore {
+export function openRedisStore({ client, timeSource = REDIS_TIME, onBatch }: RedisStoreOptions): BucketStore {
   client.defineCommand("ragentsDecide", { lua: bucketScript(timeSource) });
   const command = (client as unknown as { ragentsDecideBuffer: DecideCommand }).ragentsDecideBuffer.bind(client);
   const packed = new WeakMap<Limit, Buffer>();
@@ -53,7 +55,7 @@ export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOp
       const args = operations.flatMap(({ op, limit }) => [op.kind, limit.onFailure, windowsOf(limit), argsOf(op)]);
       return fromRedis(command(1 + keys.length, `${prefix}process`, ...keys, ...args));
     };
-    return coalesce(send, { maxBatch: MAX_BATCH });
+    return coalesce(send, { maxBatch: MAX_BATCH, onBatch });
   });
 
   return {

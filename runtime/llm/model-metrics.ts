@@ -1,6 +1,5 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import { type Clock, systemClock } from "../clock.js";
-import { costOf, type Prices } from "./prices.js";
 import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
@@ -8,7 +7,7 @@ const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 const OUTCOMES = ["ok", "error", "abandoned"] as const;
 
 /** The model, with its requests, tokens, cost and times counted. Several services of a process share the metrics. */
-export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock, prices: Prices = new Map()): LanguageModel {
+export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock): LanguageModel {
   const metrics = metricsOf.get(registry) ?? createMetrics(registry);
   metricsOf.set(registry, metrics);
   const { name } = model;
@@ -32,7 +31,7 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
             outcome = "ok";
             metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
             metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
-            metrics.cost.inc({ model: name }, costOf(prices, name, step.value.usage));
+            metrics.cost.inc({ model: name }, step.value.usage.costUsd ?? 0);
             return step.value;
           }
           yield step.value;

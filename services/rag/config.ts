@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
+import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
 
 export interface RagConfig {
   host: string;
@@ -19,6 +20,8 @@ export interface RagConfig {
   indexBudgetBytes: number;
   /** Models that write answers. */
   models: ModelsConfig;
+  /** The reranker that a server runs. */
+  reranker: RerankerConfig;
 }
 
 const schema = z.object({
@@ -48,5 +51,6 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
     models: parseEnv(env, modelsConfigSchema),
+    reranker: parseEnv(env, rerankerConfigSchema),
   };
 }

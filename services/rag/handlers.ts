@@ -139,8 +139,9 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
 
     async retrieve(request, { signal }) {
       const collection = await collectionOf(request.collection);
-      const { chunks, epoch } = await retriever.retrieve(collection, currentViewer(), questionOf(request), signal);
-      return { hits: chunks.map(toHitMessage), epoch: BigInt(epoch) };
+      const question = questionOf(request);
+      const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
+      return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };
     },
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);

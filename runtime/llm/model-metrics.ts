@@ -4,17 +4,20 @@ import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.j
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 
-/** The model, with its requests, tokens and times counted. Several services of a process share the metrics. */
+const OUTCOMES = ["ok", "error", "abandoned"] as const;
+
+/** The model, with its requests, tokens, cost and times counted. Several services of a process share the metrics. */
 export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock): LanguageModel {
   const metrics = metricsOf.get(registry) ?? createMetrics(registry);
   metricsOf.set(registry, metrics);
   const { name } = model;
+  showUnused(metrics, name);
   return {
     name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
       const started = clock.monotonic();
       const seconds = () => (clock.monotonic() - started) / 1000;
-      let outcome = "abandoned";
+      let outcome: (typeof OUTCOMES)[number] = "abandoned";
       let silent = true;
       const stream = model.stream(request);
       try {
@@ -26,6 +29,7 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
             outcome = "ok";
             metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
             metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
+            metrics.cost.inc({ model: name }, step.value.usage.costUsd ?? 0);
             return step.value;
           }
           yield step.value;
@@ -43,10 +47,22 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
   };
 }
 
+/** Shows a model before its first request, once: zeroing a histogram again would forget what it counted. */
+function showUnused(metrics: ReturnType<typeof createMetrics>, model: string): void {
+  if (metrics.models.has(model)) return;
+  metrics.models.add(model);
+  for (const outcome of OUTCOMES) metrics.requests.inc({ model, outcome }, 0);
+  for (const direction of ["input", "output"]) metrics.tokens.inc({ model, direction }, 0);
+  metrics.cost.inc({ model }, 0);
+  metrics.firstToken.zero({ model });
+  metrics.duration.zero({ model });
+}
+
 function createMetrics(registry: Registry) {
   const registers = [registry];
   const buckets = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300];
   return {
+    models: new Set<string>(),
     requests: new Counter({
       name: "llm_requests_total",
       help: "Requests to language models, by outcome: ok, error, or abandoned by the caller.",
@@ -57,6 +73,12 @@ function createMetrics(registry: Registry) {
       name: "llm_tokens_total",
       help: "Tokens as the models counted them, by direction: input or output.",
       labelNames: ["model", "direction"],
+      registers,
+    }),
+    cost: new Counter({
+      name: "llm_cost_dollars_total",
+      help: "US dollars that the tokens cost by RAGENTS_LLM_PRICES; a model without a price costs nothing here.",
+      labelNames: ["model"],
       registers,
     }),
     firstToken: new Histogram({

@@ -100,6 +100,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.rag.v1.TokenUsage.input_tokens": "Tokens of the prompt.",
   "ragents.rag.v1.TokenUsage.output_tokens": "Tokens of the answer.",
   "ragents.rag.v1.TokenUsage.total_tokens": "Their sum.",
+  "ragents.rag.v1.TokenUsage.cost_usd": "What they cost by the configured prices, in US dollars; 0 without a price.",
   "ragents.rag.v1.JobState": "What an ingestion job is.",
   "ragents.rag.v1.JobState.JOB_STATE_UNSPECIFIED": "Never sent.",
   "ragents.rag.v1.JobState.JOB_STATE_QUEUED": "Waits for a worker.",

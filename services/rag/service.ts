@@ -18,7 +18,7 @@ import { JobChanges } from "./ingestion/job-changes.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
-import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import { SearchIndexes } from "./retrieval/search-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { measuredStore } from "./store-metrics.js";
 import { openSqlStore } from "./store/sql-store.js";
@@ -50,7 +50,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       onChange: (jobId) => changes.announce(jobId),
       onIndexed: (collection) => merger.consider(collection),
     });
-    const indexes = new LoadedIndexes(store, {
+    const indexes = new SearchIndexes(store, {
       budgetBytes: config.indexBudgetBytes,
       dimensionOf: (model) => embedderFor(embedders, model).dimension,
     });

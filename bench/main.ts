@@ -11,6 +11,7 @@ const USAGE = "npm run bench -- [NAME...] [--json]";
 /** The benchmarks by name, in the order in which all of them run. */
 const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   cache: () => import("./cache.js"),
+  ratelimit: () => import("./ratelimit.js"),
 };
 
 interface Result {

@@ -106,6 +106,15 @@ describe("a cache client", () => {
     expect(service.calls["batchPut"]).toBeUndefined();
   });
 
+  test("does not send a value that its maker does not want stored, and lets others make it", async () => {
+    const service = await startTestCache();
+    const [client, other] = [connect(service), connect(service)];
+    const mayStore = (value: Uint8Array) => Buffer.from(value).toString() !== "poor";
+    expect(await client.getOrCompute("ANSWER", scope, "q", async () => bytes("poor"), { mayStore })).toMatchObject({ cached: false });
+    expect(await other.getOrCompute("ANSWER", scope, "q", async () => bytes("good"), { mayStore })).toMatchObject({ cached: false });
+    expect(await client.getOrCompute("ANSWER", scope, "q", async () => bytes("never"), { mayStore })).toMatchObject({ cached: true });
+  });
+
   test("does not send a value above the service's limit, and lets others make it", async () => {
     const service = await startTestCache();
     const [client, other] = [connect(service), connect(service)];

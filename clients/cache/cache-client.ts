@@ -14,6 +14,8 @@ import { TenantCache } from "./tenant-cache.js";
 export interface PutOptions {
   /** How long the value lives, in milliseconds. Default: the kind's own time. */
   ttlMs?: number;
+  /** Asked of a value that was made: whether others may have it. Default: they may. */
+  mayStore?: (value: Uint8Array) => boolean;
 }
 
 /** A value, and whether another call made it. */

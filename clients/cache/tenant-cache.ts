@@ -208,7 +208,7 @@ export class TenantCache {
     options: PutOptions & { leaseToken?: string },
   ): Promise<boolean> {
     handle.local?.drop([hash]);
-    if (value.length > MAX_VALUE_BYTES) return false;
+    if (value.length > MAX_VALUE_BYTES || options.mayStore?.(value) === false) return false;
     const stored = this.#calls.store({ scope: handle.resolved, hash, text }, value, options);
     return withPatience(stored, this.#options.patienceMs).then(
       (state) => state === PutState.STORED,

@@ -7,26 +7,38 @@ export function asIdentity<T>(identity: Identity | undefined, fn: () => T): T {
   return runInCall(backgroundCall(identity, randomUUID(), new AbortController().signal), fn);
 }
 
-/** A value for each identity, made when it is first asked for. */
+/** A value for each tenant and tier, made when it is first asked for. */
 export class PerIdentity<T> {
   readonly #make: (identity: Identity | undefined) => T;
-  readonly #values = new Map<string, T>();
+  readonly #byName = new Map<string, T>();
+  /** The same, found faster. */
+  readonly #byObject = new WeakMap<Identity, T>();
+  #nobodys: T | undefined;
 
   constructor(make: (identity: Identity | undefined) => T) {
     this.#make = make;
   }
 
   of(identity: Identity | undefined): T {
-    const name = identity === undefined ? "" : JSON.stringify([identity.tenant, identity.tier]);
-    let value = this.#values.get(name);
+    if (identity === undefined) return (this.#nobodys ??= this.#named("", undefined));
+    let value = this.#byObject.get(identity);
     if (value === undefined) {
-      value = this.#make(identity);
-      this.#values.set(name, value);
+      value = this.#named(JSON.stringify([identity.tenant, identity.tier]), identity);
+      this.#byObject.set(identity, value);
     }
     return value;
   }
 
   all(): T[] {
-    return [...this.#values.values()];
+    return [...this.#byName.values()];
+  }
+
+  #named(name: string, identity: Identity | undefined): T {
+    let value = this.#byName.get(name);
+    if (value === undefined) {
+      value = this.#make(identity);
+      this.#byName.set(name, value);
+    }
+    return value;
   }
 }

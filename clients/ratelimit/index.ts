@@ -9,3 +9,5 @@ export {
   type RateLimiterOptions,
   type RequestPriority,
 } from "./rate-limiter.js";
+export { type EnqueueOptions, PriorityQueue, type PriorityQueueOptions, type QueueStats } from "./priority-queue.js";
+export type { WorkHandler, WorkItem, WorkOptions } from "./queue-worker.js";

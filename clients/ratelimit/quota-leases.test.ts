@@ -134,6 +134,18 @@ describe("a caller's shares", () => {
     expect(passed).toBeGreaterThanOrEqual(100);
   });
 
+  test("go back before they end, so that what they still hold is not lost", async () => {
+    const { caller, clock } = mesh("{ burst: 100, per_hour: 1 }");
+    const [a, b] = [caller(), caller()];
+    await Promise.all(Array.from({ length: 40 }, () => a.take("key", 1)));
+    for (let i = 0; i < 6; i += 1) {
+      expect(await passing(a, 1)).toBe(1);
+      await clock.advance(250);
+      a.returnIdle();
+    }
+    expect((await b.take("key", 54)).allowed).toBe(true);
+  });
+
   test("are of no use once they have ended", async () => {
     const { caller, clock } = mesh("{ burst: 100, per_hour: 1 }");
     const leases = caller();
@@ -154,8 +166,7 @@ test("a limit's own choice holds while the service is away, once it is known", a
       service(RateLimitService, {
         leaseQuota: ({ shares }) => {
           if (away) throw new ConnectError("away", Code.Unavailable);
-          const share = (key: string) => ({ granted: 1n, ttl: { seconds: 2n }, decision: { allowed: true, failClosed: key === "closed" } });
-          return { results: shares.map(({ key }) => ({ result: { case: "share", value: share(key) } })) };
+          return { shares: shares.map(({ key }) => ({ granted: 1, failClosed: key === "closed" })), ttl: { seconds: 2n } };
         },
       });
     }),

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { type Client, Code } from "@connectrpc/connect";
 import { LRUCache } from "lru-cache";
-import type { QuotaShareResult, RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import type { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
+import type { QuotaShare } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import type { Identity } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { coalesce } from "../../runtime/coalesce.js";
@@ -10,8 +11,8 @@ import { hasCode } from "../../runtime/errors.js";
 import { fromStatus } from "../../runtime/grpc-status.js";
 import { asIdentity } from "./as-identity.js";
 import { checkRequest } from "./check-request.js";
-import { fromProto, isUnavailable, type RateLimitDecision, withoutLimiter } from "./decision.js";
-import { type GivenShare, Quota } from "./quota.js";
+import { isUnavailable, type RateLimitDecision, withoutLimiter } from "./decision.js";
+import { Demand, Quota } from "./quota.js";
 
 export interface QuotaLeasesOptions {
   client: Client<typeof RateLimitService>;
@@ -30,12 +31,14 @@ interface Ask {
 }
 
 interface Answer {
-  result: QuotaShareResult["result"];
-  /** When the share was asked for: it counts from there. */
-  askedAt: number;
+  share: QuotaShare;
+  /** When the share ends. */
+  endsAt: number;
 }
 
 const MAX_BATCH = 500;
+/** A share is not used in its last moments: this clock and the store's may run apart by a little, in milliseconds. */
+const MARGIN_MS = 20;
 const MAX_KEYS = 100_000;
 /** Shares that nobody used for so long go back, in milliseconds. */
 const IDLE_MS = 500;
@@ -52,6 +55,7 @@ export class QuotaLeases {
   readonly #quotas = new LRUCache<string, Quota>({ max: MAX_KEYS, dispose: (quota) => void this.#giveBack(quota) });
   /** Those that may have tokens to give back. */
   readonly #holding = new Set<Quota>();
+  readonly #demand = new Demand();
   readonly #ask: (ask: Ask) => Promise<Answer>;
   #sequence = 0;
   #sweeping: NodeJS.Timeout | undefined;
@@ -62,7 +66,12 @@ export class QuotaLeases {
     this.#ask = coalesce((asks) => asIdentity(options.identity, () => this.#send(asks)), { maxBatch: MAX_BATCH });
   }
 
-  /** Takes the cost here when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
+  /** The decision, when it can be made here without asking. */
+  decideHere(key: string, cost: number): RateLimitDecision | undefined {
+    return Number.isInteger(cost) && cost > 0 ? this.#quotas.get(key)?.decide(cost, this.#options.clock.monotonic()) : undefined;
+  }
+
+  /** Takes the cost when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
   async take(key: string, cost: number): Promise<RateLimitDecision> {
     if (!Number.isInteger(cost) || cost < 1) checkRequest(key, cost);
     const quota = this.#quotas.get(key) ?? this.#newQuota(key);
@@ -89,13 +98,13 @@ export class QuotaLeases {
     return this.#quotas.get(key)?.spend(cost, this.#options.clock.monotonic()) ?? false;
   }
 
-  /** Gives shares back that were not used for a while. */
+  /** Gives shares back that were not used for a while or are about to end: what they still hold would count as spent. */
   returnIdle(): void {
     const now = this.#options.clock.monotonic();
     for (const quota of this.#holding) {
       if (quota.asking !== undefined) continue;
       if (!quota.holds(now)) this.#holding.delete(quota);
-      else if (now - quota.usedAt >= IDLE_MS) void this.#giveBack(quota);
+      else if (now - quota.usedAt >= IDLE_MS || quota.endsAt - now <= IDLE_MS) void this.#giveBack(quota);
     }
     if (this.#holding.size > 0) return;
     clearInterval(this.#sweeping);
@@ -110,15 +119,16 @@ export class QuotaLeases {
 
   #newQuota(key: string): Quota {
     checkRequest(key, 1);
-    const quota = new Quota(key);
+    const quota = new Quota(key, this.#demand);
     this.#quotas.set(key, quota);
     return quota;
   }
 
   async #askForMore(quota: Quota, cost: number): Promise<RateLimitDecision | undefined> {
-    const { result, askedAt } = await this.#ask({ quota, cost });
+    const { share, endsAt } = await this.#ask({ quota, cost });
+    if (share.error !== undefined) throw fromStatus(share.error);
     const now = this.#options.clock.monotonic();
-    const decision = quota.take(givenShare(result), cost, askedAt, now);
+    const decision = quota.take(share, cost, endsAt, now);
     if (quota.holds(now)) {
       this.#holding.add(quota);
       this.#sweeping ??= setInterval(() => this.returnIdle(), IDLE_MS / 2).unref();
@@ -152,30 +162,17 @@ export class QuotaLeases {
     const call = async () => {
       this.#sequence += 1;
       const request = { holder: this.#holder, sequence: BigInt(this.#sequence), shares };
-      return (await client.leaseQuota(request, { timeoutMs: patienceMs })).results;
+      return client.leaseQuota(request, { timeoutMs: patienceMs });
     };
     try {
       // When a replica goes away another one answers. What the first may have given counts as spent.
-      const results = await call().catch((error: unknown) => (hasCode(error, Code.Unavailable) ? call() : Promise.reject(error)));
+      const { shares: given, ttl } = await call().catch((error: unknown) => (hasCode(error, Code.Unavailable) ? call() : Promise.reject(error)));
       this.#failure = undefined;
-      return results.map(({ result }) => ({ result, askedAt }));
+      const endsAt = askedAt + (ttl === undefined ? 0 : durationMs(ttl)) - MARGIN_MS;
+      return given.map((share) => ({ share, endsAt }));
     } catch (error) {
       if (isUnavailable(error)) this.#failure = { error, until: clock.monotonic() + REST_MS };
       throw error;
     }
   }
-}
-
-/** @throws the error that a Check alone would have answered */
-function givenShare(result: QuotaShareResult["result"]): GivenShare {
-  if (result.case === "error") throw fromStatus(result.value);
-  const share = result.value;
-  if (share?.decision === undefined) throw new ConnectError("the service left a share without decision", Code.Internal);
-  return {
-    granted: Number(share.granted),
-    ttlMs: share.ttl === undefined ? 0 : durationMs(share.ttl),
-    decision: fromProto(share.decision),
-    unlimited: share.decision.unlimited,
-    failClosed: share.decision.failClosed,
-  };
 }

@@ -1,21 +1,29 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { QuotaShare } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import type { RateLimitDecision } from "./decision.js";
 
-/** A share of a key's quota as the service gave it. */
-export interface GivenShare {
-  granted: number;
-  ttlMs: number;
-  decision: RateLimitDecision;
-  unlimited: boolean;
-  failClosed: boolean;
-}
-
 const MAX_WANT = 1_000_000;
-/** A share is not used in its last moments: this clock and the store's may run apart by a little, in milliseconds. */
-const MARGIN_MS = 20;
+/** How much larger the share after one that was used up soon is. */
+const GROWTH = 4;
 /** A share that was used up sooner than this was too small, in milliseconds. */
 const SOON_MS = 250;
 /** How long a refusal or a pass without a limit is believed: tokens may come back and limits change, in milliseconds. */
 const BELIEVE_MS = 1_000;
+
+/** What shares of keys are usually used for: a key that is new gets as much as others needed. */
+export class Demand {
+  #typical = 1;
+
+  /** Tokens to ask for first. */
+  get typical(): number {
+    return Math.round(this.#typical);
+  }
+
+  /** A share of a key was worth so many tokens. */
+  learn(tokens: number): void {
+    this.#typical += (Math.max(1, tokens) - this.#typical) / 16;
+  }
+}
 
 /** What this caller holds and knows of one key's quota. All times are monotonic milliseconds. */
 export class Quota {
@@ -26,13 +34,17 @@ export class Quota {
   failClosed: boolean | undefined;
   /** When tokens were used last. */
   usedAt = 0;
+  /** When the share ends. */
+  endsAt = 0;
+  readonly #demand: Demand;
   #tokens = 0;
-  #endsAt = 0;
+  #spent = 0;
   #givenAt = 0;
-  /** Tokens of the share when it was given, and how many to ask for when it is used up. */
-  #size = 0;
-  #want = 1;
-  /** Tokens that were left for everyone. */
+  /** Whether the share was as large as wanted. */
+  #full = false;
+  /** How many to ask for next. */
+  #want: number;
+  /** Tokens that were left for others. */
   #left = 0;
   /** Costs of those that wait for the call under way. */
   #pending = 0;
@@ -41,8 +53,10 @@ export class Quota {
   /** What holds for requests of this cost: when they can pass, and until when that is believed. */
   #refusal: { cost: number; passesAt: number; until: number } | undefined;
 
-  constructor(key: string) {
+  constructor(key: string, demand: Demand) {
     this.key = key;
+    this.#demand = demand;
+    this.#want = demand.typical;
   }
 
   /** The decision, when it can be made here. */
@@ -51,20 +65,21 @@ export class Quota {
     if (this.#standing !== undefined && now < this.#standing.until) return this.#standing.decision;
     const refusal = this.#refusal;
     if (refusal === undefined || refusal.cost !== cost || now >= refusal.until) return undefined;
-    return { allowed: false, waitMs: Math.ceil(refusal.passesAt - now), remaining: this.#left + this.#tokens, degraded: false };
+    return this.#refused(refusal.passesAt - now);
   }
 
   /** Takes the cost from the share, when it has it. */
   spend(cost: number, now: number): boolean {
     if (!this.holds(now) || this.#tokens < cost) return false;
     this.#tokens -= cost;
+    this.#spent += cost;
     this.usedAt = now;
     return true;
   }
 
   /** Whether there are tokens in the share. */
   holds(now: number): boolean {
-    if (now >= this.#endsAt) this.#tokens = 0;
+    if (now >= this.endsAt) this.#tokens = 0;
     return this.#tokens > 0;
   }
 
@@ -80,9 +95,13 @@ export class Quota {
 
   /** What to ask for when the share does not have `cost`. */
   need(cost: number, now: number): { cost: number; want: number; carry: number } {
+    if (this.#spent > 0) {
+      const soon = now - this.#givenAt < SOON_MS;
+      if (!soon) this.#settle();
+      // A share that the limit made small says nothing about what is needed.
+      else if (this.#full) this.#settle(this.#spent * GROWTH);
+    }
     const carry = this.holds(now) ? this.#tokens : 0;
-    const usedUpSoon = this.#size > 0 && now - this.#givenAt < SOON_MS;
-    if (usedUpSoon) this.#want = 2 * this.#size;
     return { cost, want: Math.min(MAX_WANT, Math.max(this.#want, cost + this.#pending)), carry };
   }
 
@@ -90,24 +109,43 @@ export class Quota {
   giveUp(now: number): number {
     const returned = this.holds(now) ? this.#tokens : 0;
     this.#tokens = 0;
-    this.#want = Math.max(1, this.#size - returned);
-    this.#size = 0;
+    this.#settle();
     return returned;
   }
 
-  /** Takes a share over that was asked for at `askedAt`. Decides the request for which it was, unless the share has ended already. */
-  take(share: GivenShare, cost: number, askedAt: number, now: number): RateLimitDecision | undefined {
+  /** Takes a share over, and decides the request for which it was, unless the share has ended already. */
+  take(share: QuotaShare, cost: number, endsAt: number, now: number): RateLimitDecision | undefined {
+    const carried = this.holds(now) ? this.#tokens : 0;
     this.failClosed = share.failClosed;
-    this.#left = share.decision.remaining;
-    this.#standing = share.unlimited || share.decision.degraded ? { decision: share.decision, until: now + BELIEVE_MS } : undefined;
-    const refused = !share.decision.allowed;
-    this.#refusal = refused
-      ? { cost, passesAt: now + share.decision.waitMs, until: now + Math.min(share.decision.waitMs, BELIEVE_MS) }
-      : undefined;
-    this.#tokens = (this.holds(now) ? this.#tokens : 0) + share.granted;
-    this.#endsAt = askedAt + share.ttlMs - MARGIN_MS;
+    this.#left = Number(share.remaining);
+    this.#tokens = carried + share.granted;
+    this.#full = share.granted >= this.#want;
+    this.#spent = 0;
     this.#givenAt = now;
-    this.#size = this.#tokens;
-    return share.granted === 0 ? share.decision : this.decide(cost, now);
+    this.endsAt = endsAt;
+    this.#standing = undefined;
+    this.#refusal = undefined;
+    if (share.unlimited || share.degraded) {
+      const remaining = share.unlimited ? Number.POSITIVE_INFINITY : 0;
+      this.#standing = { decision: { allowed: true, waitMs: 0, remaining, degraded: share.degraded }, until: now + BELIEVE_MS };
+      return this.#standing.decision;
+    }
+    if (share.wait !== undefined) {
+      const waitMs = durationMs(share.wait);
+      this.#refusal = { cost, passesAt: now + waitMs, until: now + Math.min(waitMs, BELIEVE_MS) };
+      return this.#refused(waitMs);
+    }
+    return this.decide(cost, now);
+  }
+
+  #refused(waitMs: number): RateLimitDecision {
+    return { allowed: false, waitMs: Math.ceil(waitMs), remaining: this.#left + this.#tokens, degraded: false };
+  }
+
+  /** The share is over: the next is of `want` tokens, by default of as many as were spent. */
+  #settle(want = this.#spent): void {
+    this.#want = Math.max(1, want);
+    this.#demand.learn(this.#want);
+    this.#spent = 0;
   }
 }

@@ -93,8 +93,7 @@ function allowAll(seen: (keys: string[]) => void = () => {}): Partial<ServiceImp
     },
     leaseQuota({ shares }) {
       seen(shares.map(({ key }) => key));
-      const share = { granted: 1n, ttl: durationFromMs(2_000), decision: { allowed: true } };
-      return { results: shares.map(() => ({ result: { case: "share", value: share } })) };
+      return { shares: shares.map(() => ({ granted: 1 })), ttl: durationFromMs(2_000) };
     },
   };
 }

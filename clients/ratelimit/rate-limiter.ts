@@ -2,7 +2,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
-import { currentCall } from "../../runtime/call-context.js";
+import { currentCall, type Identity } from "../../runtime/call-context.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
 import { PerIdentity } from "./as-identity.js";
@@ -93,15 +93,13 @@ export class RateLimiter {
   }
 
   /** Takes the cost now when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
-  async check(key: string, options: CheckOptions = {}): Promise<RateLimitDecision> {
+  check(key: string, options: CheckOptions = {}): Promise<RateLimitDecision> {
     const cost = options.cost ?? 1;
     const identity = currentCall()?.identity;
-    if (this.#leases !== undefined) return this.#leases.of(identity).take(key, cost);
-    try {
-      return fromProto(await this.#checks.of(identity).check(key, cost));
-    } catch (error) {
-      return withoutLimiter(error, this.#open);
-    }
+    const leases = this.#leases?.of(identity);
+    if (leases === undefined) return this.#checkAtService(identity, key, cost);
+    const decision = leases.decideHere(key, cost);
+    return decision === undefined ? leases.take(key, cost) : Promise.resolve(decision);
   }
 
   /**
@@ -149,6 +147,14 @@ export class RateLimiter {
   async close(): Promise<void> {
     await Promise.all((this.#leases?.all() ?? []).map((leases) => leases.close()));
     this.#transport?.close();
+  }
+
+  async #checkAtService(identity: Identity | undefined, key: string, cost: number): Promise<RateLimitDecision> {
+    try {
+      return fromProto(await this.#checks.of(identity).check(key, cost));
+    } catch (error) {
+      return withoutLimiter(error, this.#open);
+    }
   }
 
   async #acquireOnce(key: string, { cost, priority = "NORMAL", signal }: AcquireOptions, maxWaitMs: number): Promise<boolean> {

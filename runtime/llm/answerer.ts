@@ -50,6 +50,8 @@ export interface Answer {
   readonly text: string;
   readonly citations: readonly Citation[];
   readonly usage: Usage;
+  /** The name of the model that wrote it, which may have stood in for the one that was asked. */
+  readonly model: string;
 }
 
 /** Answers questions from passages. */

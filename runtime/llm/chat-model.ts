@@ -21,7 +21,7 @@ export function chatModel(name: string, open: OpenChatModel): LanguageModel {
         }
         // An aborted stream just ends.
         signal?.throwIfAborted();
-        return finished(reply);
+        return finished(name, reply);
       } catch (thrown) {
         signal?.throwIfAborted();
         throw modelUnavailable(name, thrown);
@@ -39,11 +39,11 @@ async function openStream(open: OpenChatModel, { messages, tools, signal, ...par
 }
 
 /** The reply, if the model came to its end: a stream that broke off says no reason to stop. */
-function finished(reply: AIMessageChunk | undefined): ModelReply {
+function finished(model: string, reply: AIMessageChunk | undefined): ModelReply {
   const reason = reply?.response_metadata["finish_reason"] ?? reply?.additional_kwargs["stop_reason"];
   if (reply === undefined || reason === undefined || reason === null) throw new Error("the model's stream ended early");
   const counted = reply.usage_metadata;
   const usage =
     counted === undefined ? NO_USAGE : { inputTokens: counted.input_tokens, outputTokens: counted.output_tokens };
-  return { message: reply, text: reply.text, usage };
+  return { message: reply, text: reply.text, usage, model };
 }

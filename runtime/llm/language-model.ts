@@ -36,6 +36,8 @@ export interface ModelReply {
   readonly message: AIMessageChunk;
   readonly text: string;
   readonly usage: Usage;
+  /** The name of the model that wrote it, which may have stood in for the one that was asked. */
+  readonly model: string;
 }
 
 /** Tokens as the model counted them; zero when it did not say. */

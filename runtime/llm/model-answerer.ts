@@ -11,14 +11,19 @@ export function modelAnswerer(model: LanguageModel, onInvented: (count: number) 
       const { passages, temperature, maxTokens, signal } = request;
       const binder = new CitationBinder(passages);
       const stream = model.stream({ messages: answerPrompt(request), temperature, maxTokens, signal });
-      for (;;) {
-        const step = await stream.next();
-        if (step.done === true) {
-          yield* binder.end();
-          onInvented(binder.invented);
-          return { text: binder.text, citations: binder.citations, usage: step.value.usage };
+      try {
+        for (;;) {
+          const step = await stream.next();
+          if (step.done === true) {
+            yield* binder.end();
+            onInvented(binder.invented);
+            return { text: binder.text, citations: binder.citations, usage: step.value.usage, model: step.value.model };
+          }
+          yield* binder.write(step.value);
         }
-        yield* binder.write(step.value);
+      } finally {
+        // Nothing when it has ended; a reader that leaves ends it.
+        await stream.return(undefined as never);
       }
     },
   };

@@ -21,7 +21,7 @@ function setUp() {
       } finally {
         ended.count += 1;
       }
-      return { message: new AIMessageChunk("first second"), text: "first second", usage: { inputTokens: 20, outputTokens: 2 } };
+      return { message: new AIMessageChunk("first second"), text: "first second", usage: { inputTokens: 20, outputTokens: 2 }, model: "m" };
     },
   };
   const values = async (name: string) => (await registry.getMetricsAsJSON()).find((metric) => metric.name === name)?.values ?? [];

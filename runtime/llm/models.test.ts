@@ -5,7 +5,7 @@ import { parseEnv } from "../config.js";
 import { hasCode, reasonOf } from "../errors.js";
 import { modelsConfigSchema, openModels } from "./models.js";
 
-const open = (env: NodeJS.ProcessEnv) => openModels(parseEnv(env, modelsConfigSchema), new Registry());
+const open = (env: NodeJS.ProcessEnv) => openModels(parseEnv(env, modelsConfigSchema), { registry: new Registry() });
 
 describe("the models of an environment", () => {
   test.each([
@@ -27,6 +27,12 @@ describe("the models of an environment", () => {
     expect(ask).toThrow('There is no model "gpt-9"; known: gpt-4.1-mini, extractive.');
     const error = (() => { try { ask(); } catch (thrown) { return thrown; } })();
     expect([hasCode(error, Code.InvalidArgument), reasonOf(error)]).toEqual([true, "UNKNOWN_MODEL"]);
+  });
+
+  test("refuse a stand-in that is none of them", () => {
+    expect(() => open({ OPENAI_API_KEY: "k", RAGENTS_LLM_FALLBACK: "gpt-9, extractive" })).toThrow(
+      "RAGENTS_LLM_FALLBACK: gpt-9: not configured; known: gpt-4.1-mini, extractive",
+    );
   });
 
   test("refuse an address that is none", () => {

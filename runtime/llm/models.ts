@@ -2,13 +2,17 @@ import { Code } from "@connectrpc/connect";
 import { Counter, type Registry } from "prom-client";
 import { z } from "zod";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { type Clock, systemClock } from "../clock.js";
+import { commaList, ConfigError, integer } from "../config.js";
 import { meshError } from "../errors.js";
 import type { Answerer } from "./answerer.js";
 import { EXTRACTIVE_MODEL, extractiveAnswerer } from "./extractive/extractive-answerer.js";
+import { answererWithStandIns, withStandIns } from "./fallback.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
+import { reliableModel } from "./reliable-model.js";
 
 const url = z.url({ protocol: /^https?$/, error: "give an http:// or https:// URL" }).optional();
 
@@ -20,6 +24,10 @@ export const modelsConfigSchema = z.object({
   ANTHROPIC_API_KEY: z.string().optional(),
   ANTHROPIC_BASE_URL: url,
   ANTHROPIC_MODEL: z.string().max(128, "give at most 128 characters").default("claude-sonnet-4-5"),
+  RAGENTS_LLM_RETRIES: integer({ default: 2, min: 0, max: 10, unit: "retries" }),
+  RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S: integer({ default: 60, min: 1, max: 3_600, unit: "seconds" }),
+  RAGENTS_LLM_TIMEOUT_S: integer({ default: 270, min: 1, max: 3_600, unit: "seconds" }),
+  RAGENTS_LLM_FALLBACK: commaList([]),
 });
 export type ModelsConfig = z.infer<typeof modelsConfigSchema>;
 
@@ -38,7 +46,7 @@ export interface Models {
 }
 
 /** The configured models: an OpenAI-compatible server's when one is set, Anthropic's when its key is set, the built-in one always. */
-export function openModels(config: ModelsConfig, registry?: Registry): Models {
+export function openModels(config: ModelsConfig, options: { registry?: Registry; clock?: Clock } = {}): Models {
   const models: LanguageModel[] = [];
   if (config.OPENAI_API_KEY !== undefined || config.OPENAI_BASE_URL !== undefined) {
     const model = config.OPENAI_MODEL;
@@ -48,14 +56,35 @@ export function openModels(config: ModelsConfig, registry?: Registry): Models {
     const model = config.ANTHROPIC_MODEL;
     models.push(anthropicModel({ name: model, model, apiKey: config.ANTHROPIC_API_KEY, baseUrl: config.ANTHROPIC_BASE_URL }));
   }
-  return modelsOf(models, registry);
+  const reliability = {
+    clock: options.clock ?? systemClock,
+    retries: config.RAGENTS_LLM_RETRIES,
+    firstTokenMs: config.RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S * 1000,
+    totalMs: config.RAGENTS_LLM_TIMEOUT_S * 1000,
+  };
+  const { registry } = options;
+  // Each try is measured, not what they come to together.
+  const reliable = models.map((model) => reliableModel(registry === undefined ? model : measuredModel(model, registry, reliability.clock), reliability));
+  return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, ...(registry && { registry }) });
 }
 
-/** Models from a list; the first is the default, the built-in one comes last. */
-export function modelsOf(list: readonly LanguageModel[], registry?: Registry): Models {
+export interface ModelsOptions {
+  registry?: Registry;
+  /** Names of the models that stand in for one that cannot be reached, in order. Default none. */
+  standIns?: readonly string[];
+}
+
+/** Models from a list; the first is the default, the built-in one comes last. Throws ConfigError for an unknown stand-in. */
+export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [] }: ModelsOptions = {}): Models {
   const invented = registry && inventedCounter(registry);
-  const byName = new Map(list.map((model) => [model.name, registry === undefined ? model : measuredModel(model, registry)]));
-  const names = [...byName.keys(), EXTRACTIVE_MODEL];
+  const names = [...new Set(list.map(({ name }) => name)), EXTRACTIVE_MODEL];
+  const strangers = standIns.filter((name) => !names.includes(name));
+  if (strangers.length > 0) throw new ConfigError(`RAGENTS_LLM_FALLBACK: ${strangers.join(", ")}: not configured; known: ${names.join(", ")}`);
+  const standInsOf = (name: string) => standIns.filter((other) => other !== name);
+  const plain = new Map(list.map((model) => [model.name, model]));
+  const byName = new Map(
+    list.map((model) => [model.name, withStandIns(model, standInsOf(model.name).flatMap((name) => plain.get(name) ?? []))]),
+  );
   const builtIn = extractiveAnswerer();
   const defaultModel = names[0] as string;
   const find = (name = defaultModel) => {
@@ -73,7 +102,12 @@ export function modelsOf(list: readonly LanguageModel[], registry?: Registry): M
     countInvented,
     answerer(name) {
       const model = find(name);
-      return model === undefined ? builtIn : modelAnswerer(model, (count) => countInvented(model.name, count));
+      if (model === undefined) return builtIn;
+      const alone = (one: string) => {
+        const known = plain.get(one);
+        return known === undefined ? builtIn : modelAnswerer(known, (count) => countInvented(one, count));
+      };
+      return answererWithStandIns(alone(model.name), standInsOf(model.name).map(alone));
     },
   };
 }

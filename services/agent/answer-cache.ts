@@ -6,7 +6,7 @@ import type { RunSettings } from "./settings.js";
 import type { RunAnswer } from "./state.js";
 
 /** An answer that may be given again: what it cost is not part of it. */
-export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model"> {
+export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model" | "analysis"> {
   /** What threads with this answer grow from; null when it could not be stored. */
   readonly seed: string | null;
 }
@@ -16,7 +16,7 @@ const FORMAT = 1;
 
 /** What an answer to the current caller's question without history depends on, besides the question and the tenant. */
 export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, restricted }: Knowledge): CacheScope {
-  const { collection, model, topK, mode, filters, temperature, maxTokens } = settings;
+  const { collection, model, topK, mode, filters, temperature, maxTokens, logicalLlm } = settings;
   const parameters = JSON.stringify({
     format: FORMAT,
     agent: kind.type,
@@ -26,6 +26,7 @@ export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, res
     filters: canonical(filters),
     temperature,
     maxTokens,
+    logicalLlm,
     // Documents that one may read must not speak through the answers of another.
     ...(restricted && { viewer: currentViewer() ?? "all" }),
   });
@@ -37,8 +38,8 @@ export function answerKey(question: string): string {
   return question.trim().replace(/\s+/g, " ");
 }
 
-export function encodeAnswer({ text, citations, model, seed }: StoredAnswer): Uint8Array {
-  return Buffer.from(JSON.stringify({ text, citations, model, seed }));
+export function encodeAnswer({ text, citations, model, analysis, seed }: StoredAnswer): Uint8Array {
+  return Buffer.from(JSON.stringify({ text, citations, model, analysis, seed }));
 }
 
 export function decodeAnswer(value: Uint8Array): StoredAnswer {

@@ -21,7 +21,7 @@ export async function* answerParts(answerer: Answerer, parts: readonly string[],
     citations.push(...own);
   }
   if (paragraphs.length === 0) yield { text: NOT_ANSWERED };
-  return { text: paragraphs.length === 0 ? NOT_ANSWERED : paragraphs.join("\n\n"), citations, usage: NO_USAGE };
+  return { text: paragraphs.length === 0 ? NOT_ANSWERED : paragraphs.join("\n\n"), citations, usage: NO_USAGE, model: answerer.model };
 }
 
 function isSame(a: Citation, b: Citation): boolean {

@@ -47,15 +47,19 @@ export class CachedRuns {
   /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
   async *#answerAt(run: Run, knowledge: Knowledge, isNamed: boolean): AsyncGenerator<RunEvent> {
     const events = new Channel<RunEvent>();
+    // What another model stood in with is not what the next one asks for.
+    let mayStore = true;
     const compute = async () => {
       for await (const event of this.#runAgent(run)) {
         events.push(event);
-        if ("result" in event) return encodeAnswer(await this.#withSeed(run, event.result));
+        if (!("result" in event)) continue;
+        mayStore = event.result.model === run.settings.model;
+        return encodeAnswer(await this.#withSeed(run, event.result));
       }
       throw new Error("the run ended without a result");
     };
     this.#deps.cache
-      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, knowledge), answerKey(run.question), compute)
+      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, knowledge), answerKey(run.question), compute, { mayStore: () => mayStore })
       .then(async ({ value, cached }) => {
         if (cached) for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
       })
@@ -67,8 +71,8 @@ export class CachedRuns {
   }
 
   /** The answer as it is cached; its seed is stored by then, while the first who asked reads the answer already. */
-  async #withSeed(run: Run, { response: text, citations, model }: RunResult): Promise<StoredAnswer> {
-    const answer = { text, citations, model };
+  async #withSeed(run: Run, { response: text, citations, model, analysis }: RunResult): Promise<StoredAnswer> {
+    const answer = { text, citations, model, analysis };
     const seed = newSeed();
     return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
       () => ({ ...answer, seed }),
@@ -96,9 +100,9 @@ export class CachedRuns {
   /** Makes a thread that holds question and answer. */
   async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
     const { clock } = this.#deps;
-    const { text, citations, model } = answer;
+    const { text, citations, model, analysis = null } = answer;
     const messages = [userMessage(run.question, clock), answerMessage(answer, clock)];
-    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, usage: NO_USAGE } };
+    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, analysis, usage: NO_USAGE } };
     await run.graph.updateState({ configurable: { thread_id: threadId } }, update, run.kind.lastNode);
   }
 }

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import type { MessageSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
+import type { LogicalAnalysisSchema, MessageSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import {
   type AgentService,
   type QueryRequest,
@@ -14,6 +14,7 @@ import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { BaseMessage } from "@langchain/core/messages";
 import { stampOf } from "./conversation.js";
+import type { Analysis } from "./logical/analysis.js";
 import { messagePage } from "./message-page.js";
 import type { RunEvent, RunRequest, RunResult } from "./run.js";
 import type { Runs } from "./runs.js";
@@ -69,7 +70,7 @@ function runRequest(request: QueryRequest | StreamQueryRequest, defaultModel: st
     agentType: request.agentType === "" ? DEFAULT_AGENT : request.agentType,
     question: request.query,
     threadId: request.threadId,
-    settings: runSettings(request.configOverrides, defaultModel),
+    settings: runSettings(request.configOverrides, defaultModel, request.enableLogicalLlm),
     bypassCache: request.configOverrides?.bypassCache ?? false,
   };
 }
@@ -89,7 +90,21 @@ function toResponse(result: RunResult, processingTime: number): QueryResponse {
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens), totalTokens: BigInt(inputTokens + outputTokens) },
       traceId: currentCall()?.requestId ?? "",
     },
+    ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),
   });
+}
+
+function toLogicalAnalysis(analysis: Analysis): MessageInitShape<typeof LogicalAnalysisSchema> {
+  const { domain, type, confidence, tokenReduction, directive, constraints, clarification } = analysis;
+  return {
+    domain,
+    pattern: type,
+    confidence,
+    tokenReduction,
+    optimizedQuery: directive.queryText,
+    constraints: constraints.map((constraint) => ({ ...constraint })),
+    ...(clarification !== null && { clarification: { question: clarification.question, options: [...clarification.options] } }),
+  };
 }
 
 type StreamEvent = NonNullable<MessageInitShape<typeof StreamQueryResponseSchema>["event"]>;

@@ -2,6 +2,7 @@ import type { BaseMessage } from "@langchain/core/messages";
 import type { Citation } from "../../runtime/llm/answerer.js";
 import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
 import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
 import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
 
@@ -37,6 +38,7 @@ export interface RunResult {
   readonly collection: string;
   readonly citations: readonly Citation[];
   readonly usage: Usage;
+  readonly analysis: Analysis | null;
 }
 
 /** What a run adds to its thread's state: new messages, and nothing of what the last question left. */
@@ -47,15 +49,15 @@ export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
     question: "",
     usage: NO_USAGE,
     work: null,
+    analysis: null,
     parts: [],
     notes: "",
     failure: null,
     passages: [],
-    epoch: null,
     reply: null,
   };
 }
 
-export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage }: RunAnswer, cached: boolean): RunResult {
-  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage };
+export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage, analysis = null }: RunAnswer, cached: boolean): RunResult {
+  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage, analysis };
 }

@@ -31,9 +31,9 @@ export async function startAgentService(
   const tools = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
   const rag = createRagClient({ address: config.ragAddress });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
-  const cache = createCacheClient({ address: config.cacheAddress });
+  const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock });
-  const models = shared.models ?? openModels(config.models, host.metrics.registry);
+  const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
   const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
   const runs = new Runs({

@@ -11,6 +11,8 @@ export interface RunSettings {
   mode: string;
   /** As in ragents.rag.v1.RetrieveRequest; null for none. */
   filters: JsonObject | null;
+  /** Whether the logical agent may use a language model for its analysis. */
+  logicalLlm: boolean;
 }
 
 /** What holds when a request overrides nothing. */
@@ -21,10 +23,11 @@ export const DEFAULT_SETTINGS = {
   topK: 5,
   mode: "hybrid",
   filters: null,
+  logicalLlm: false,
 } as const;
 
 /** The settings of a request. Limits were checked by the schema; the model's name is checked where models are known. */
-export function runSettings(overrides: ConfigOverrides | undefined, defaultModel: string): RunSettings {
+export function runSettings(overrides: ConfigOverrides | undefined, defaultModel: string, enableLogicalLlm = false): RunSettings {
   return {
     collection: overrides?.collection ?? DEFAULT_SETTINGS.collection,
     model: overrides?.model ?? defaultModel,
@@ -33,5 +36,6 @@ export function runSettings(overrides: ConfigOverrides | undefined, defaultModel
     topK: overrides?.topK ?? DEFAULT_SETTINGS.topK,
     mode: overrides?.mode ?? DEFAULT_SETTINGS.mode,
     filters: overrides?.filters ?? DEFAULT_SETTINGS.filters,
+    logicalLlm: enableLogicalLlm,
   };
 }

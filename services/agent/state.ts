@@ -3,6 +3,7 @@ import type { BaseMessage } from "@langchain/core/messages";
 import { Annotation, type LangGraphRunnableConfig, MessagesAnnotation } from "@langchain/langgraph";
 import type { Citation, Passage } from "../../runtime/llm/answerer.js";
 import type { Usage } from "../../runtime/llm/language-model.js";
+import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
 
 /** What a run of any agent remembers: the conversation, and the work on its last question. */
@@ -19,6 +20,8 @@ export const RunState = Annotation.Root({
   }),
   /** Tokens that the steps before the answer took. */
   usage: Annotation<Usage>,
+  /** What the question amounts to; null where it was not analysed. */
+  analysis: Annotation<Analysis | null>,
   /** What the question asks, one by one; empty for a simple question. */
   parts: Annotation<string[]>,
   /** What the model worked out before it answers; empty when it did not. */
@@ -26,8 +29,6 @@ export const RunState = Annotation.Root({
   /** The failure that the error handler has to deal with. */
   failure: Annotation<Failure | null>,
   passages: Annotation<Passage[]>,
-  /** The collection's epoch that the passages are of; null when nothing was retrieved. */
-  epoch: Annotation<string | null>,
   /** The answer to the last question; null until it is written. */
   reply: Annotation<RunAnswer | null>,
 });
@@ -41,6 +42,8 @@ export interface RunAnswer {
   citations: readonly Citation[];
   model: string;
   usage: Usage;
+  /** What the question amounts to, where that was asked. */
+  analysis?: Analysis | null;
 }
 
 /** A step that failed, in a form that a checkpoint can keep. */

@@ -1,4 +1,5 @@
 import type { AIMessage } from "@langchain/core/messages";
+import type { Analysis } from "./logical/analysis.js";
 import type { RunStateUpdate } from "./state.js";
 
 /** What came of a step, for people to read. */
@@ -18,6 +19,12 @@ export function summaryOf(name: string, update: RunStateUpdate): string {
       return `Found ${counted((update.passages as unknown[] | undefined)?.length ?? 0, "passage")}.`;
     case "think":
       return update.reply === undefined ? `Calls ${callsOf(update).join(", ")}.` : "Wrote the answer.";
+    case "analyse": {
+      const analysis = update.analysis as Analysis | undefined;
+      return analysis === undefined ? "Analysed the question." : `A ${analysis.type} question; searches for: ${analysis.directive.queryText}`;
+    }
+    case "clarify":
+      return "Asks back.";
     case "act":
       return `Observed ${counted((update.work as unknown[] | undefined)?.length ?? 0, "result")}.`;
     case "answer":

@@ -30,7 +30,7 @@ export class Answers {
   ): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
     const { chunks } = await this.#retriever.retrieve(collection, viewer, question, signal);
     const answerer = this.#models.answerer();
-    const { text, citations, usage } = await wholeAnswer(
+    const { text, citations, usage, model } = await wholeAnswer(
       answerer.answer({
         question: question.query,
         passages: chunks.map(toPassage),
@@ -46,7 +46,7 @@ export class Answers {
         const page = pages.get(citation.chunkId);
         return { ...citation, ...(page !== undefined && { page }) };
       }),
-      model: answerer.model,
+      model,
       usage: {
         inputTokens: BigInt(usage.inputTokens),
         outputTokens: BigInt(usage.outputTokens),

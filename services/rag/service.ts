@@ -78,7 +78,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
       indexes,
       retriever,
-      answers: new Answers(retriever, openModels(config.models, metrics.registry)),
+      answers: new Answers(retriever, openModels(config.models, { registry: metrics.registry, clock })),
     });
     const server = await startGrpcServer({
       host: config.host,

@@ -5,10 +5,12 @@ export const REDIS_TIME = `local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000`;
 
 /**
- * `decide` of bucket.ts, as a script that runs inside Redis; bucket-script.int.test.ts holds the two against each other.
+ * `decide` of bucket.ts, as a script that runs inside Redis; bucket-script.int.test.ts holds the two against each other. It
+ * takes many operations at once: starting a script costs more than deciding.
  *
- * KEYS[1]: the bucket. ARGV: the operation's kind, lostAt, the limit's windows (period, limit, capacity as doubles), and the
- * operation's arguments. Numbers travel as little-endian doubles: as text they would lose digits.
+ * KEYS: the buckets. ARGV, four for each: the operation's kind, lostAt, the limit's windows (period, limit, capacity as
+ * doubles), and the operation's arguments. Numbers travel as little-endian doubles: as text they would lose digits. Answers
+ * one string for each: verdict, waitMs, granted and the levels as doubles.
  *
  * The value is one string: version (1 byte), at (double), windows (count byte; period and level), leases (16-bit count;
  * holder of 8 bytes, amount, end) and tickets (16-bit count; id of 8 bytes, priority byte, cost, last seen). A bucket with two
@@ -21,16 +23,19 @@ export function bucketScript(timeSource: string): string {
 local EPSILON, LEASE_MS, TICKET_MS = ${EPSILON}, ${LEASE_MS}, ${TICKET_MS}
 local max, min = math.max, math.min
 local pack, unpack = struct.pack, struct.unpack
-local op, lostAt = ARGV[1], tonumber(ARGV[2])
 ${timeSource}
 
-local windows = {}
-for pos = 1, #ARGV[3], 24 do
-  local period, limit, capacity = unpack('<ddd', ARGV[3], pos)
-  windows[#windows + 1] = { period = period, rate = limit / period, capacity = capacity }
-end
+-- Of the operation that is decided.
+local state, windows, lostAt
 
-local state
+local function readWindows(bytes)
+  local found = {}
+  for pos = 1, #bytes, 24 do
+    local period, limit, capacity = unpack('<ddd', bytes, pos)
+    found[#found + 1] = { period = period, rate = limit / period, capacity = capacity }
+  end
+  return found
+end
 
 local function read(bytes)
   local version, at, count, pos = unpack('<BdB', bytes)
@@ -192,7 +197,8 @@ local function shareOf(cost, want)
   local free = math.huge
   for i, window in ipairs(windows) do free = min(free, window.capacity - state.levels[i]) end
   free = free - costsOf(state.tickets, #state.tickets)
-  return max(cost, min(want, math.floor(free / (1 + #state.leases))))
+  local holders = #state.leases
+  return max(cost, min(want, math.floor(holders == 1 and free * 7 / 8 or free / (1 + holders))))
 end
 
 function ops.lease(holder, sequence, cost, want, carry, returned)
@@ -226,37 +232,50 @@ local function forgetAfterMs()
   return max(held + drained, #state.tickets > 0 and TICKET_MS or 0)
 end
 
--- What cannot be read, whoever wrote it, is lost.
-local fetched, bytes = pcall(redis.call, 'GET', KEYS[1])
-local readable, found = false, nil
-if fetched and bytes then readable, found = pcall(read, bytes) end
-if readable and found ~= nil and found.at > lostAt then state = found
-else state = { at = now, periods = {}, levels = {}, leases = {}, tickets = {} } end
-followClock()
-local behindMs = max(0, state.at - now)
-align()
-drain(max(now, state.at))
-local present = {}
-for _, ticket in ipairs(state.tickets) do
-  if ticket.seenAt + TICKET_MS > state.at then present[#present + 1] = ticket end
+local function decide(key, op, args)
+  -- What cannot be read, whoever wrote it, is lost.
+  local fetched, bytes = pcall(redis.call, 'GET', key)
+  local readable, found = false, nil
+  if fetched and bytes then readable, found = pcall(read, bytes) end
+  if readable and found ~= nil and found.at > lostAt then state = found
+  else state = { at = now, periods = {}, levels = {}, leases = {}, tickets = {} } end
+  followClock()
+  local behindMs = max(0, state.at - now)
+  align()
+  drain(max(now, state.at))
+  local present = {}
+  for _, ticket in ipairs(state.tickets) do
+    if ticket.seenAt + TICKET_MS > state.at then present[#present + 1] = ticket end
+  end
+  state.tickets = present
+
+  local verdict, waitMs, granted
+  if op == 'wait' then verdict, waitMs, granted = ops.wait(unpack('<c8ddd', args))
+  elseif op == 'leave' then verdict, waitMs, granted = ops.leave(args)
+  elseif op == 'lease' then verdict, waitMs, granted = ops.lease(unpack('<c8ddddd', args))
+  else verdict, waitMs, granted = ops[op]((unpack('<d', args))) end
+  if waitMs > 0 then waitMs = waitMs + behindMs end
+
+  if op ~= 'peek' then
+    local forget = math.ceil(forgetAfterMs() + behindMs)
+    if forget > 0 then redis.call('SET', key, written(), 'PX', string.format('%.0f', forget))
+    else redis.call('DEL', key) end
+  end
+
+  local answer = pack('<ddd', verdict, waitMs, granted)
+  for _, level in ipairs(state.levels) do answer = answer .. pack('<d', level) end
+  return answer
 end
-state.tickets = present
 
-local verdict, waitMs, granted
-if op == 'wait' then verdict, waitMs, granted = ops.wait(unpack('<c8ddd', ARGV[4]))
-elseif op == 'leave' then verdict, waitMs, granted = ops.leave(ARGV[4])
-elseif op == 'lease' then verdict, waitMs, granted = ops.lease(unpack('<c8ddddd', ARGV[4]))
-else verdict, waitMs, granted = ops[op]((unpack('<d', ARGV[4]))) end
-if waitMs > 0 then waitMs = waitMs + behindMs end
-
-if op ~= 'peek' then
-  local forget = math.ceil(forgetAfterMs() + behindMs)
-  if forget > 0 then redis.call('SET', KEYS[1], written(), 'PX', string.format('%.0f', forget))
-  else redis.call('DEL', KEYS[1]) end
+local answers = {}
+local limits = {}
+for i, key in ipairs(KEYS) do
+  local at = (i - 1) * 4
+  local limit = ARGV[at + 3]
+  limits[limit] = limits[limit] or readWindows(limit)
+  windows, lostAt = limits[limit], tonumber(ARGV[at + 2])
+  answers[i] = decide(key, ARGV[at + 1], ARGV[at + 4])
 end
-
-local answer = { pack('<ddd', verdict, waitMs, granted) }
-for i, level in ipairs(state.levels) do answer[i + 1] = pack('<d', level) end
-return table.concat(answer)
+return answers
 `;
 }

@@ -174,11 +174,16 @@ const OPS: { [K in BucketOp["kind"]]: Apply<K> } = {
 const NOTHING_ASKED: Verdict = { verdict: "allowed", waitMs: 0, granted: 0 };
 const REFUSED: Verdict = { verdict: "refused", waitMs: LEASE_MS, granted: 0 };
 
-/** Half of what is left, and less the more holders there are: shares shrink as the quota drains. */
+/**
+ * What is left, shared among the holders and one more; a lone holder may take all but an eighth, so that the next one is
+ * not refused at once. Shares shrink as the quota drains.
+ */
 function shareOf(state: BucketState, limit: Limit, { cost, want }: OpOf<"lease">): number {
   const left = limit.windows.map((window, i) => window.capacity - state.levels[i]!);
   const free = Math.min(...left) - sumOfCosts(state.tickets);
-  return Math.max(cost, Math.min(want, Math.floor(free / (1 + state.leases.length))));
+  // The one who asks is among the leases already.
+  const holders = state.leases.length;
+  return Math.max(cost, Math.min(want, Math.floor(holders === 1 ? (free * 7) / 8 : free / (1 + holders))));
 }
 
 /** Whether `cost` is there for one who stands behind `ahead`, and if not, when it will be. */

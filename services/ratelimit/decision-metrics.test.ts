@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
@@ -20,7 +21,12 @@ test("counts every decision by its outcome, also those of a batch and those that
           if (key === "refused") throw new ConnectError("too late", Code.ResourceExhausted);
           return { decision: decide(key) };
         },
-        leaseQuota: ({ shares }) => ({ results: shares.map(({ key }) => ({ result: { case: "share", value: { decision: decide(key) } } })) }),
+        leaseQuota: ({ shares }) => ({
+          shares: shares.map(({ key }) => {
+            if (key === "never") return { error: { code: Code.InvalidArgument } };
+            return { degraded: key === "degraded", ...(key === "refused" && { wait: durationFromMs(1_000) }) };
+          }),
+        }),
         getLimit: ({ key }) => ({ decision: decide(key) }),
       }),
     { router: { interceptors: [decisionMetrics(registry)] } },
@@ -28,15 +34,15 @@ test("counts every decision by its outcome, also those of a batch and those that
   const client = createClient(RateLimitService, transport);
   await client.check({ key: "a" });
   await client.batchCheck({ checks: [{ key: "a" }, { key: "refused" }, { key: "unlimited" }] });
-  await client.leaseQuota({ shares: [{ key: "degraded" }] });
+  await client.leaseQuota({ shares: [{ key: "degraded" }, { key: "never" }, { key: "refused" }, { key: "a" }] });
   await client.acquire({ key: "a" });
   await expect(client.acquire({ key: "refused" })).rejects.toThrow("too late");
   await expect(client.acquire({ key: "never" })).rejects.toThrow("too large");
   await client.getLimit({ key: "a" });
   const [metric] = await registry.getMetricsAsJSON();
   expect(Object.fromEntries(metric!.values.map(({ labels, value }) => [labels["outcome"], value]))).toEqual({
-    allowed: 3,
-    refused: 2,
+    allowed: 4,
+    refused: 3,
     unlimited: 1,
     degraded: 1,
   });

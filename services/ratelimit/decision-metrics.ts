@@ -7,7 +7,7 @@ import type {
   LeaseQuotaResponse,
 } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
-import type { Decision } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import type { Decision, QuotaShare } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 
 /** How decisions come out; "degraded" lets the caller through because the store does not answer. */
 const OUTCOMES = ["allowed", "refused", "unlimited", "degraded"] as const;
@@ -43,7 +43,7 @@ function outcomesOf(method: unknown, message: unknown): Outcome[] {
     case batchCheck:
       return (message as BatchCheckResponse).results.flatMap(({ result }) => (result.case === "decision" ? outcomeOf(result.value) : []));
     case leaseQuota:
-      return (message as LeaseQuotaResponse).results.flatMap(({ result }) => (result.case === "share" ? outcomeOf(result.value.decision) : []));
+      return (message as LeaseQuotaResponse).shares.filter((share) => share.error === undefined).map(outcomeOfShare);
     default:
       return [];
   }
@@ -54,6 +54,12 @@ function outcomeOf(decision: Decision | undefined): Outcome[] {
   if (decision.unlimited) return ["unlimited"];
   if (decision.degraded) return ["degraded"];
   return [decision.allowed ? "allowed" : "refused"];
+}
+
+function outcomeOfShare(share: QuotaShare): Outcome {
+  if (share.unlimited) return "unlimited";
+  if (share.degraded) return "degraded";
+  return share.wait === undefined ? "allowed" : "refused";
 }
 
 function isRefusal(error: unknown): boolean {

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type Decision, DecisionSchema, type Window, WindowSchema } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { type Decision, DecisionSchema, type QuotaShare, QuotaShareSchema, type Window, WindowSchema } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import { type BucketOutcome, EPSILON } from "./bucket.js";
 import type { Limit, LimitWindow } from "./limit.js";
 
@@ -16,13 +16,28 @@ export function toDecision(limit: Limit, outcome: BucketOutcome): Decision {
   });
 }
 
+/** A share as callers see it. */
+export function toShare(limit: Limit, outcome: BucketOutcome): QuotaShare {
+  const left = Math.min(...limit.windows.map((window, i) => window.capacity - (outcome.levels[i] ?? 0)));
+  return create(QuotaShareSchema, {
+    granted: outcome.granted,
+    remaining: BigInt(wholeTokens(left)),
+    failClosed: limit.onFailure === "closed",
+    ...(outcome.verdict !== "allowed" && { wait: durationFromMs(Math.ceil(outcome.waitMs)) }),
+  });
+}
+
+function wholeTokens(tokens: number): number {
+  return Math.max(0, Math.floor(tokens + EPSILON));
+}
+
 /** A window of which `level` tokens are out. */
 export function toWindow(window: LimitWindow, level: number): Window {
   return create(WindowSchema, {
     period: durationFromMs(window.periodMs),
     limit: BigInt(window.limit),
     capacity: BigInt(window.capacity),
-    remaining: BigInt(Math.max(0, Math.floor(window.capacity - level + EPSILON))),
+    remaining: BigInt(wholeTokens(window.capacity - level)),
     fullIn: durationFromMs(Math.ceil((level * window.periodMs) / window.limit)),
   });
 }

@@ -28,17 +28,17 @@ export function rateLimitHandlers({ limiter, budgets, clock }: RateLimitHandlerO
     async batchCheck({ checks }) {
       const { identity } = call();
       const result = ({ key, cost }: CheckRequest) =>
-        resultOf("decision", () => limiter.check(identity, key, cost ?? 1));
+        limiter.check(identity, key, cost ?? 1).then(
+          (decision) => ({ result: { case: "decision" as const, value: decision } }),
+          (error: unknown) => ({ result: { case: "error" as const, value: statusOf(error) } }),
+        );
       return { results: await Promise.all(checks.map(result)) };
     },
     async leaseQuota({ holder, sequence, shares }) {
       const { identity } = call();
-      const result = (share: QuotaShareRequest) =>
-        resultOf("share", async () => {
-          const { granted, decision } = await limiter.lease(identity, { holder, sequence: Number(sequence), ...share });
-          return { granted: BigInt(granted), ttl: durationFromMs(LEASE_MS), decision };
-        });
-      return { results: await Promise.all(shares.map(result)) };
+      const given = (share: QuotaShareRequest) =>
+        limiter.lease(identity, { holder, sequence: Number(sequence), ...share }).catch((error: unknown) => ({ error: statusOf(error) }));
+      return { shares: await Promise.all(shares.map(given)), ttl: durationFromMs(LEASE_MS) };
     },
     async acquire(request) {
       const { identity, deadline, signal } = call();
@@ -64,14 +64,10 @@ export function rateLimitHandlers({ limiter, budgets, clock }: RateLimitHandlerO
   };
 }
 
-/** One result of a batch: what `make` makes, or the error that it alone would have answered. */
-async function resultOf<C extends string, T>(name: C, make: () => Promise<T>) {
-  try {
-    return { result: { case: name, value: await make() } };
-  } catch (error) {
-    if (!(error instanceof ConnectError)) throw error;
-    return { result: { case: "error" as const, value: toStatus(error) } };
-  }
+/** The error that one request of a batch alone would have answered. Rethrows what is no caller's business. */
+function statusOf(error: unknown) {
+  if (error instanceof ConnectError) return toStatus(error);
+  throw error;
 }
 
 function call(): CallContext {

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import type { Decision } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { create } from "@bufbuild/protobuf";
+import { type Decision, type QuotaShare, QuotaShareSchema } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import type { Identity } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { BucketOp, BucketOutcome } from "./bucket.js";
-import { degradedDecision, toDecision, unlimitedDecision } from "./decision.js";
+import { degradedDecision, toDecision, toShare, unlimitedDecision } from "./decision.js";
 import { type Limit, largestCost } from "./limit.js";
 import { bucketEmpty, costAboveCapacity, shuttingDown, storeUnavailable, tooManyWaiters } from "./limit-errors.js";
 import type { LimitChoice, Limits } from "./limits.js";
@@ -90,14 +91,13 @@ export class Limiter {
   }
 
   /** Settles a caller's old share and gives it a new one. Throws as `check` does. */
-  async lease(identity: Identity, request: ShareRequest): Promise<{ decision: Decision; granted: number }> {
+  async lease(identity: Identity, request: ShareRequest): Promise<QuotaShare> {
     const { holder, sequence, key, cost, carry, returned } = request;
     const limit = this.#limitOf(identity, key, cost);
-    if (limit === "unlimited") return { decision: unlimitedDecision(), granted: 0 };
+    if (limit === "unlimited") return create(QuotaShareSchema, { unlimited: true });
     const want = Math.max(cost, request.want);
     const outcome = await this.#ask(identity, key, limit, { kind: "lease", holder, sequence, cost, want, carry, returned });
-    if (outcome === undefined) return { decision: degradedDecision(), granted: 0 };
-    return { decision: toDecision(limit, outcome), granted: outcome.granted };
+    return outcome === undefined ? create(QuotaShareSchema, { degraded: true }) : toShare(limit, outcome);
   }
 
   async #decide(identity: Identity, key: string, op: Extract<BucketOp, { kind: "take" | "peek" }>): Promise<Decision> {

@@ -4,6 +4,7 @@ import { ConfigError } from "../../runtime/config.js";
 import type { BudgetLimits } from "./budgets/store.js";
 import type { FailureChoice, Limit, LimitWindow } from "./limit.js";
 import { type LimitChoice, Limits } from "./limits.js";
+import type { QueueSettings } from "./queue/store.js";
 
 const PERIODS_MS = { per_second: 1_000, per_minute: 60_000, per_hour: 3_600_000, per_day: 86_400_000 } as const;
 const MAX_TOKENS = 1_000_000_000_000;
@@ -45,6 +46,28 @@ const limitSchema = z.unknown().transform((value, context): LimitChoice => {
   return z.NEVER;
 });
 
+const whole = (least: number, most: number) => {
+  const message = `give a whole number from ${least} to ${most}`;
+  return z.int(message).min(least, message).max(most, message);
+};
+
+const queueSchema = z
+  .strictObject({
+    max_depth: whole(1, 1_000_000).default(10_000),
+    max_depth_per_tenant: whole(1, 1_000_000).optional(),
+    max_attempts: whole(1, 100).default(5),
+    ageing_seconds: whole(1, 86_400).default(10),
+  })
+  .transform(
+    (queue): Omit<QueueSettings, "name"> => ({
+      maxDepth: queue.max_depth,
+      // Half, so that no tenant alone can shut the others out.
+      maxTenantDepth: queue.max_depth_per_tenant ?? Math.ceil(queue.max_depth / 2),
+      maxAttempts: queue.max_attempts,
+      ageingMs: queue.ageing_seconds * 1_000,
+    }),
+  );
+
 const fileSchema = z.strictObject({
   tiers: z.record(z.string().min(1), limitSchema).default({}),
   budgets: z.record(z.string().min(1), budgetsSchema).default({}),
@@ -58,6 +81,9 @@ const fileSchema = z.strictObject({
       }),
     )
     .default([]),
+  queues: z
+    .record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "name queues by lower-case letters, digits, - and _"), queueSchema)
+    .default({}),
 });
 
 /** What holds without a file: 10 at once and 60 a minute, at most 1,000 an hour; nothing for a mesh without keys. */
@@ -89,8 +115,8 @@ export function parseLimits(text: string): Limits {
     const lines = result.error.issues.map((issue) => `  ${issue.path.join(".") || "(top)"}: ${issue.message}`);
     throw new ConfigError(`The limits are wrong:\n${lines.join("\n")}`);
   }
-  const { tiers, budgets, keys } = result.data;
-  return new Limits({ tiers: { ...DEFAULT_TIERS, ...tiers }, budgets, keys });
+  const { tiers, budgets, keys, queues } = result.data;
+  return new Limits({ tiers: { ...DEFAULT_TIERS, ...tiers }, budgets, keys, queues: { default: queueSchema.parse({}), ...queues } });
 }
 
 /** The windows that a limit names. The burst bounds the shortest; a longer one holds all that it gives in its period. */

@@ -1,6 +1,7 @@
 import { type Identity, LOCAL_TENANT } from "../../runtime/call-context.js";
 import type { BudgetLimits } from "./budgets/store.js";
 import type { Limit } from "./limit.js";
+import type { QueueSettings } from "./queue/store.js";
 
 export type LimitChoice = Limit | "unlimited";
 
@@ -18,22 +19,27 @@ export interface LimitsContent {
   /** By tier; a tier without has the budgets of none. */
   budgets?: Readonly<Record<string, BudgetLimits>>;
   keys?: readonly KeyRule[];
+  /** By name. */
+  queues?: Readonly<Record<string, Omit<QueueSettings, "name">>>;
 }
 
 /** Budgets that callers may name whether somebody has configured them or not. */
 const WELL_KNOWN_BUDGETS = ["llm_tokens", "cost_microusd"];
 const NO_BUDGETS: BudgetLimits = new Map();
 
-/** Which limits and budgets hold for whom. */
+/** Which limits and budgets hold for whom, and which queues there are. */
 export class Limits {
   /** Names of all budgets that may be asked for. */
   readonly budgetNames: ReadonlySet<string>;
+  /** All queues that there are, by name. */
+  readonly queues: ReadonlyMap<string, QueueSettings>;
   readonly #tiers: ReadonlyMap<string, LimitChoice>;
   readonly #budgets: ReadonlyMap<string, BudgetLimits>;
   readonly #exact = new Map<string, KeyRule[]>();
   readonly #prefixes: { prefix: string; rule: KeyRule }[] = [];
 
-  constructor({ tiers, budgets = {}, keys = [] }: LimitsContent) {
+  constructor({ tiers, budgets = {}, keys = [], queues = {} }: LimitsContent) {
+    this.queues = new Map(Object.entries(queues).map(([name, settings]) => [name, { name, ...settings }]));
     this.#tiers = new Map(Object.entries(tiers));
     if (!this.#tiers.has("default")) throw new Error('there is no tier "default"');
     this.#budgets = new Map(Object.entries(budgets));

@@ -1,3 +1,4 @@
+import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
@@ -16,6 +17,11 @@ import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
 import type { Limits } from "./limits.js";
 import { parseLimits } from "./limits-file.js";
+import { queueHandlers } from "./queue/handlers.js";
+import { registerQueueMetrics } from "./queue/metrics.js";
+import type { QueueStore } from "./queue/store.js";
+import { openMemoryQueues } from "./queue/store-memory.js";
+import { openRedisQueues } from "./queue/store-redis.js";
 import type { BucketStore } from "./store.js";
 import { openMemoryStore } from "./store-memory.js";
 import { openRedisStore } from "./store-redis.js";
@@ -23,21 +29,25 @@ import { openRedisStore } from "./store-redis.js";
 interface Stores {
   buckets: BucketStore;
   budgets: BudgetStore;
+  queues: QueueStore;
   close(): Promise<void>;
 }
 
 function openStores(config: RateLimitConfig, clock: Clock, logger: Logger): Stores {
   if (config.url === "memory:") {
     const buckets = openMemoryStore({ clock });
-    return { buckets, budgets: openMemoryBudgets(clock), close: () => buckets.close() };
+    return { buckets, budgets: openMemoryBudgets(clock), queues: openMemoryQueues(clock), close: () => buckets.close() };
   }
-  const client = openRedis(config.url, { logger, name: "ratelimit", commandTimeoutMs: config.storeTimeoutMs });
+  const open = () => openRedis(config.url, { logger, name: "ratelimit", commandTimeoutMs: config.storeTimeoutMs });
+  const client = open();
   const buckets = openRedisStore({ client });
+  const queues = openRedisQueues({ client, subscriber: open() });
   return {
     buckets,
     budgets: openRedisBudgets(client),
+    queues,
     async close() {
-      await buckets.close();
+      await Promise.all([buckets.close(), queues.close()]);
       client.disconnect();
     },
   };
@@ -59,10 +69,14 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const stopping = new AbortController();
   const limiter = new Limiter({ store: stores.buckets, limits: limits.current, clock: host.clock, stopping: stopping.signal });
   const budgets = new Budgets(stores.budgets, limits.current);
+  registerQueueMetrics(host.metrics, stores.queues, limits.current);
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
-    services: [mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock }))],
+    services: [
+      mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock })),
+      mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),
+    ],
     interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
   });
 

@@ -1,22 +1,12 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../tests/manual-clock.js";
+import { SettableClock } from "../../tests/settable-clock.js";
 import { LEASE_MS } from "./bucket.js";
 import type { Limit } from "./limit.js";
 import { openMemoryStore } from "./store-memory.js";
 import { describeBucketStore } from "./store.suite.js";
 
 const MINUTE: Limit = { windows: [{ periodMs: 60_000, limit: 60, capacity: 10 }], onFailure: "open" };
-
-/** A clock that can also be set back. */
-class SettableClock extends ManualClock {
-  #offset = 0;
-  override now(): number {
-    return super.now() + this.#offset;
-  }
-  set(ms: number): void {
-    this.#offset += ms;
-  }
-}
 
 describeBucketStore("memory", async () => {
   const clock = new SettableClock();

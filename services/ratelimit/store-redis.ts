@@ -1,4 +1,4 @@
-import type { Callback } from "ioredis";
+import { coalesce } from "../../runtime/coalesce.js";
 import type { RedisClient } from "../../runtime/redis.js";
 import type { BucketOp, BucketOutcome, BucketVerdict } from "./bucket.js";
 import { bucketScript, REDIS_TIME } from "./bucket-script.js";
@@ -16,18 +16,21 @@ export interface RedisStoreOptions {
 const VERDICTS: readonly BucketVerdict[] = ["refused", "allowed", "waiting", "crowded"];
 const PREFIX = "ragents:ratelimit:";
 
-type DecideCommand = (
-  key: string,
-  kind: string,
-  lostAt: string,
-  windows: Buffer,
-  args: Buffer,
-  callback?: Callback<Buffer>,
-) => Promise<Buffer>;
+/** Operations of one script: it holds Redis up for less than a millisecond. */
+const MAX_BATCH = 64;
+
+type DecideCommand = (keyCount: number, ...keysAndArgs: (string | Buffer)[]) => Promise<Buffer[]>;
+
+interface Operation {
+  key: string;
+  limit: Limit;
+  op: BucketOp;
+  lostAt: number;
+}
 
 /** Buckets in Redis: one string a key, decided by one script, so that all replicas see one order of decisions. */
 export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOptions): BucketStore {
-  client.defineCommand("ragentsDecide", { numberOfKeys: 1, lua: bucketScript(timeSource) });
+  client.defineCommand("ragentsDecide", { lua: bucketScript(timeSource) });
   const command = (client as unknown as { ragentsDecideBuffer: DecideCommand }).ragentsDecideBuffer.bind(client);
   const losses = new LossWatch(client, timeSource);
   const packed = new WeakMap<Limit, Buffer>();
@@ -41,10 +44,19 @@ export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOp
     return bytes;
   }
 
+  const decide = coalesce(
+    (operations: Operation[]) => {
+      const keys = operations.map(({ key }) => `${PREFIX}{${key}}`);
+      const args = operations.flatMap(({ op, lostAt, limit }) => [op.kind, String(lostAt), windowsOf(limit), argsOf(op)]);
+      return fromRedis(command(keys.length, ...keys, ...args));
+    },
+    { maxBatch: MAX_BATCH },
+  );
+
   return {
     async decide(key, limit, op) {
       const lostAt = lossOf(limit, await fromRedis(losses.lostAt()));
-      return read(await fromRedis(command(`${PREFIX}{${key}}`, op.kind, String(lostAt), windowsOf(limit), argsOf(op))));
+      return read(await decide({ key, limit, op, lostAt }));
     },
     async ping() {
       await client.ping();

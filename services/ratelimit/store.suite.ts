@@ -230,6 +230,12 @@ export function describeBucketStore(name: string, open: () => Promise<StoreUnder
         expect(await left()).toEqual([4]);
       });
 
+      test("most of what is left to a lone holder, and not all of it", async () => {
+        expect(await granted(lease("a", { want: 100 }))).toBe(8);
+        expect(await granted(lease("b", { want: 100 }))).toBe(1);
+        expect(await left()).toEqual([1]);
+      });
+
       test("at least the cost when that is there, else nothing but the wait", async () => {
         expect(await granted(lease("a", { cost: 9, want: 9 }))).toBe(9);
         expect(await ask(lease("b", { cost: 2, want: 2 }))).toBe(`refused ${LEASE_MS + 1_000}`);

@@ -15,7 +15,7 @@ const agentType = "langgraph";
 
 beforeAll(async () => {
   double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3" });
+  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0" });
   await mesh.ingest({ "pump.md": PUMP, "valve.md": VALVE });
 });
 afterAll(async () => {

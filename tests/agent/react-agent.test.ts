@@ -15,6 +15,7 @@ beforeAll(async () => {
   mesh = await startAgentMesh({
     OPENAI_BASE_URL: double.baseUrl,
     OPENAI_MODEL: "llama-3",
+    RAGENTS_LLM_RETRIES: "0",
     RAGENTS_AGENT_TOOLS: join(import.meta.dirname, "tools"),
   });
   await mesh.ingest({ "pump.md": PUMP, "valve.md": VALVE });

@@ -214,7 +214,7 @@ describe("with a language model", () => {
   let calls: number;
 
   beforeAll(async () => {
-    agent = await mesh.replica({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_AGENT_MAX_RUNS: "2" });
+    agent = await mesh.replica({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_AGENT_MAX_RUNS: "2", RAGENTS_LLM_RETRIES: "0" });
   });
   beforeEach(() => {
     calls = double.requests.length;
@@ -256,6 +256,17 @@ describe("with a language model", () => {
     expect([error.code, reasonOf(error), retryAfterMsOf(error)]).toEqual([Code.Unavailable, "MODEL_UNAVAILABLE", 3000]);
     double.script = () => ({ text: "Now [1]." });
     expect((await agent.query(request)).metadata?.cached).toBe(false);
+  });
+
+  test("a model that fails is stood in for where that is configured, and that answer is not cached", async () => {
+    double.script = () => ({ status: 500 });
+    const env = { OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0", RAGENTS_LLM_FALLBACK: "extractive" };
+    const careful = await mesh.replica(env);
+    for (let i = 0; i < 2; i += 1) {
+      const answer = await careful.query({ query: "When does the pump P-7 stop by itself?" });
+      expect(answer.response).toContain("above 3 bar");
+      expect(answer.metadata).toMatchObject({ cached: false, model: "extractive" });
+    }
   });
 
   test("a thread takes one run at a time, a replica as many as it may", async () => {

@@ -40,6 +40,12 @@ const ASKING_WEIGHT = 0.25;
 /** Above it, a stretch is a drawing or a formula, not a sentence. */
 const MOST_NOISE = 0.3;
 
+/** A sentence that is about what the one before is about. */
+export const BACK_REFERENCE = /^(?:it|its|they|their|this|these|he|she)\b/i;
+/** How much a term of the sentence before counts in one that refers back to it. */
+const ANTECEDENT = 0.8;
+const NO_TERMS: ReadonlySet<string> = new Set();
+
 const OVERLAP_WEIGHT = 0.35;
 const COVERAGE_WEIGHT = 0.2;
 const COSINE_WEIGHT = 0.3;
@@ -72,8 +78,9 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
   const question = readQuestion(text, distinct.map(({ terms }) => terms), embedder);
   const best = Math.max(...passages.map(({ score }) => score), Number.MIN_VALUE);
   const candidates = distinct.map((candidate) => {
-    const overlap = weightOf(question, (term) => (candidate.terms.has(term) ? 1 : 0));
-    const coverage = weightOf(question, (term) => (candidate.terms.has(term) ? 1 : candidate.context.has(term) ? 0.5 : 0));
+    const said = (term: string) => (candidate.terms.has(term) ? 1 : candidate.antecedent.has(term) ? ANTECEDENT : 0);
+    const overlap = weightOf(question, said);
+    const coverage = weightOf(question, (term) => said(term) || (candidate.context.has(term) ? 0.5 : 0));
     const cosine = dot(question.vector, embedder.embedText(candidate.text));
     const score =
       (OVERLAP_WEIGHT * overlap +
@@ -90,14 +97,18 @@ function quotable(passage: Passage, rank: number) {
   const sentences = splitSentences(passage.text);
   const headings = new Set(passage.headings.flatMap((heading) => analyzer.terms(heading)));
   let context = headings;
-  let before: ReadonlySet<string> = new Set();
+  let before = NO_TERMS;
   const found = [];
   for (const [position, sentence] of sentences.entries()) {
     const text = readable(passage.text.slice(sentence.start, sentence.end));
     const terms = new Set(analyzer.terms(text));
     if (sentence.kind === "heading") context = new Set([...headings, ...terms]);
-    else if (sentence.kind !== "code" && terms.size > 0 && noise(text) < MOST_NOISE) found.push({ passage, rank, position, sentence, text, terms, context: new Set([...context, ...before]) });
-    before = sentence.kind === "heading" ? new Set() : terms;
+    else if (sentence.kind !== "code" && terms.size > 0 && noise(text) < MOST_NOISE) {
+      const antecedent = BACK_REFERENCE.test(text) ? before : NO_TERMS;
+      found.push({ passage, rank, position, sentence, text, terms, antecedent, context: new Set([...context, ...before]) });
+    }
+    // What "it" stands for is said once, and meant until something else is said.
+    before = sentence.kind === "heading" ? NO_TERMS : BACK_REFERENCE.test(text) ? new Set([...before, ...terms]) : terms;
   }
   return found;
 }

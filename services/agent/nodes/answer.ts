@@ -16,10 +16,9 @@ export const SMALL_TALK_REPLY = "Ask a question about the documents, and the ans
 /** Writes the answer from the passages and the last messages, and adds it to the conversation. */
 export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock">): Node {
   return async (state, { writer, signal }) => {
-    const { settings } = state;
     const tell = (event: NodeEvent) => writer?.(event);
     const answer = await write(state, tell, models, signal);
-    const reply = { ...answer, model: settings.model, usage: addUsage(state.usage, answer.usage) };
+    const reply = { ...answer, usage: addUsage(state.usage, answer.usage), analysis: state.analysis };
     return { messages: [answerMessage(reply, clock)], reply };
   };
 }
@@ -32,7 +31,7 @@ async function write(
 ): Promise<Answer> {
   if (settings.model === EXTRACTIVE_MODEL && !asksSomething(question)) {
     tell({ text: SMALL_TALK_REPLY });
-    return { text: SMALL_TALK_REPLY, citations: [], usage: NO_USAGE };
+    return { text: SMALL_TALK_REPLY, citations: [], usage: NO_USAGE, model: EXTRACTIVE_MODEL };
   }
   const said = messages.at(-1)?.text ?? question;
   const answerer = models.answerer(settings.model);

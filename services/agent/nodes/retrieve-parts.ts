@@ -8,12 +8,12 @@ export function retrievePartsNode({ rag }: Pick<AgentDeps, "rag">): Node {
   return async ({ question, parts, settings }, { signal }) => {
     const queries = [question, ...parts.filter((part) => part !== question)];
     const found = await Promise.all(queries.map((query) => retrieve(rag, query, settings, signal)));
-    return { passages: inTurns(found.map(({ passages }) => passages)), epoch: found[0]?.epoch ?? null };
+    return { passages: inTurns(found) };
   };
 }
 
 /** The first of each list, then the second of each, without repetitions. */
-function inTurns(lists: readonly Passage[][]): Passage[] {
+export function inTurns(lists: readonly Passage[][]): Passage[] {
   const taken = new Map<string, Passage>();
   for (let rank = 0; lists.some((list) => rank < list.length); rank += 1) {
     for (const list of lists) {

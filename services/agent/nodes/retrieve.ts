@@ -8,19 +8,19 @@ import type { Node } from "../state.js";
 
 /** Finds the passages that may answer the question. */
 export function retrieveNode({ rag }: Pick<AgentDeps, "rag">): Node {
-  return ({ question, settings }, { signal }) => retrieve(rag, question, settings, signal);
+  return async ({ question, settings }, { signal }) => ({ passages: await retrieve(rag, question, settings, signal) });
 }
 
-/** The passages for a query by a run's settings, and the epoch that they are of. */
+/** The passages for a query by a run's settings, best first. */
 export async function retrieve(
   rag: Client<typeof RagService>,
   query: string,
   { collection, topK, mode, filters }: RunSettings,
   signal: AbortSignal | undefined,
-): Promise<{ passages: Passage[]; epoch: string }> {
+): Promise<Passage[]> {
   const request = { collection, query, topK, mode, ...(filters !== null && { filters }) };
   const response = await rag.retrieve(request, signal === undefined ? {} : { signal });
-  return { passages: response.hits.map(toPassage), epoch: String(response.epoch) };
+  return response.hits.map(toPassage);
 }
 
 function toPassage(hit: Hit): Passage {

@@ -88,8 +88,8 @@ async function converse(
     if (calls !== undefined) return { work: [calls], usage: total };
     for (const event of binder.end()) show(event);
     release();
-    models.countInvented(settings.model, binder.invented);
-    const answer = { text: binder.text, citations: binder.citations, model: settings.model };
+    models.countInvented(step.value.model, binder.invented);
+    const answer = { text: binder.text, citations: binder.citations, model: step.value.model };
     return { messages: [answerMessage(answer, clock)], usage: total, reply: { ...answer, usage: total } };
   }
 }

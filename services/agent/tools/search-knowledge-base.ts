@@ -21,8 +21,7 @@ export function searchKnowledgeBase(rag: Client<typeof RagService>): Tool {
     },
     async run({ query, top_k }, { settings, signal }) {
       const topK = typeof top_k === "number" ? top_k : settings.topK;
-      const { passages } = await retrieve(rag, String(query), { ...settings, topK }, signal);
-      return { passages };
+      return { passages: await retrieve(rag, String(query), { ...settings, topK }, signal) };
     },
   };
 }

@@ -17,7 +17,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiRwoKVG9vbFJlc3VsdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmZhaWxlZBgDIAEoCBIPCgdzdW1tYXJ5GAQgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
 
 /**
  * A kind of agent that can be asked.
@@ -314,6 +314,141 @@ export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 6);
 
 /**
+ * What the logical agent made of a question.
+ *
+ * @generated from message ragents.agent.v1.LogicalAnalysis
+ */
+export type LogicalAnalysis = Message$1<"ragents.agent.v1.LogicalAnalysis"> & {
+  /**
+   * "general", "temporal" or "quantitative".
+   *
+   * @generated from field: string domain = 1;
+   */
+  domain: string;
+
+  /**
+   * How it asks: "comparative", "causal", "procedural", "spatial", "trend",
+   * "temporal", "quantitative", "definition" or "lookup".
+   *
+   * @generated from field: string pattern = 2;
+   */
+  pattern: string;
+
+  /**
+   * How sure that is, 0 to 1; below 0.3 the agent asks back.
+   *
+   * @generated from field: double confidence = 3;
+   */
+  confidence: number;
+
+  /**
+   * Part of the question's words that the optimised query saves, 0 to 1. Above
+   * 0.2 it is searched alone, else together with the question.
+   *
+   * @generated from field: double token_reduction = 4;
+   */
+  tokenReduction: number;
+
+  /**
+   * What was searched for.
+   *
+   * @generated from field: string optimized_query = 5;
+   */
+  optimizedQuery: string;
+
+  /**
+   * What has to hold for the question to be answered.
+   *
+   * @generated from field: repeated ragents.agent.v1.LogicalConstraint constraints = 6;
+   */
+  constraints: LogicalConstraint[];
+
+  /**
+   * What the agent asks back instead of answering; absent when it answered.
+   *
+   * @generated from field: ragents.agent.v1.LogicalClarification clarification = 7;
+   */
+  clarification?: LogicalClarification | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.LogicalAnalysis.
+ * Use `create(LogicalAnalysisSchema)` to create a new message.
+ */
+export const LogicalAnalysisSchema: GenMessage<LogicalAnalysis> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 7);
+
+/**
+ * A statement about a question's parameters.
+ *
+ * @generated from message ragents.agent.v1.LogicalConstraint
+ */
+export type LogicalConstraint = Message$1<"ragents.agent.v1.LogicalConstraint"> & {
+  /**
+   * Its name, e.g. "years_in_order".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The statement, e.g. "IMPLIES(AND(EXISTS(from), EXISTS(to)), LE(from, to))".
+   *
+   * @generated from field: string expression = 2;
+   */
+  expression: string;
+
+  /**
+   * "high", "medium" or "low". When a high one does not hold, the agent asks back.
+   *
+   * @generated from field: string priority = 3;
+   */
+  priority: string;
+
+  /**
+   * Whether it holds.
+   *
+   * @generated from field: bool satisfied = 4;
+   */
+  satisfied: boolean;
+};
+
+/**
+ * Describes the message ragents.agent.v1.LogicalConstraint.
+ * Use `create(LogicalConstraintSchema)` to create a new message.
+ */
+export const LogicalConstraintSchema: GenMessage<LogicalConstraint> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 8);
+
+/**
+ * A question that the agent asks back.
+ *
+ * @generated from message ragents.agent.v1.LogicalClarification
+ */
+export type LogicalClarification = Message$1<"ragents.agent.v1.LogicalClarification"> & {
+  /**
+   * The question.
+   *
+   * @generated from field: string question = 1;
+   */
+  question: string;
+
+  /**
+   * What could be asked instead.
+   *
+   * @generated from field: repeated string options = 2;
+   */
+  options: string[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.LogicalClarification.
+ * Use `create(LogicalClarificationSchema)` to create a new message.
+ */
+export const LogicalClarificationSchema: GenMessage<LogicalClarification> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 9);
+
+/**
  * The model has a tool called.
  *
  * @generated from message ragents.agent.v1.ToolCall
@@ -346,7 +481,7 @@ export type ToolCall = Message$1<"ragents.agent.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 7);
+  messageDesc(file_ragents_agent_v1_agent, 10);
 
 /**
  * A tool has answered.
@@ -388,5 +523,5 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 8);
+  messageDesc(file_ragents_agent_v1_agent, 11);
 

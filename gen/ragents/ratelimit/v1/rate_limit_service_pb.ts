@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/ratelimit/v1/rate_limit_service.proto.
  */
 export const file_ragents_ratelimit_v1_rate_limit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1yYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlX2xpbWl0X3NlcnZpY2UucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxImEKDENoZWNrUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSGgoEY29zdBgCIAEoBUIHukgEGgIoAUgAiAEBQgcKBV9jb3N0IkEKDUNoZWNrUmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiJUChFCYXRjaENoZWNrUmVxdWVzdBI/CgZjaGVja3MYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3RCC7pICJIBBQgBEOgHIkgKEkJhdGNoQ2hlY2tSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXN1bHQicAoLQ2hlY2tSZXN1bHQSMgoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbkgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQi2wEKDkFjcXVpcmVSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIaCgRjb3N0GAIgASgFQge6SAQaAigBSACIAQESOgoIcHJpb3JpdHkYAyABKA4yHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5Qcmlvcml0eUIIukgFggECEAESOgoIbWF4X3dhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCJAcMgBCBwoFX2Nvc3QibgoPQWNxdWlyZVJlc3BvbnNlEikKBndhaXRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCghkZWNpc2lvbhgCIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uIqgBChFMZWFzZVF1b3RhUmVxdWVzdBIpCgZob2xkZXIYASABKAlCGbpIFnIUMhJeW0EtWmEtejAtOV8tXXs4fSQSIgoIc2VxdWVuY2UYAiABKANCELpIDSILEICAgICAgIAQIAASRAoGc2hhcmVzGAMgAygLMicucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlcXVlc3RCC7pICJIBBQgBEOgHIqIBChFRdW90YVNoYXJlUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSFQoEY29zdBgCIAEoBUIHukgEGgIoABIVCgR3YW50GAMgASgFQge6SAQaAigAEhYKBWNhcnJ5GAQgASgFQge6SAQaAigAEhkKCHJldHVybmVkGAUgASgFQge6SAQaAigAIk0KEkxlYXNlUXVvdGFSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlc3VsdCJ0ChBRdW90YVNoYXJlUmVzdWx0EjEKBXNoYXJlGAEgASgLMiAucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZUgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQiPwoPR2V0TGltaXRSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJCJEChBHZXRMaW1pdFJlc3BvbnNlEjAKCGRlY2lzaW9uGAEgASgLMh4ucmFnZW50cy5yYXRlbGltaXQudjEuRGVjaXNpb24i1wIKFFJlc2VydmVCdWRnZXRSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIyCgtyZXNlcnZhdGlvbhgCIAEoCUIdukgachgyFl5bQS1aYS16MC05Xy1dezE2LDY0fSQSogEKB2Ftb3VudHMYAyADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5CdWRnZXRBbW91bnRCbbpIaroBYAoYcmVzZXJ2ZV9idWRnZXQuZWFjaF9vbmNlEhptdXN0IG5hbWUgZWFjaCBidWRnZXQgb25jZRoodGhpcy5tYXAoYW1vdW50LCBhbW91bnQuYnVkZ2V0KS51bmlxdWUoKZIBBAgBEBASOAoDdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBAiAowUyAggBIkwKFVJlc2VydmVCdWRnZXRSZXNwb25zZRIzCgdidWRnZXRzGAEgAygLMiIucmFnZW50cy5yYXRlbGltaXQudjEuQnVkZ2V0U3RhdHVzIqACChhTZXR0bGVSZXNlcnZhdGlvblJlcXVlc3QSLAoDa2V5GAEgASgJQh+6SBxyGiABKIACMhNeW15ceDAwLVx4MWZceDdmXSokEjIKC3Jlc2VydmF0aW9uGAIgASgJQh26SBpyGDIWXltBLVphLXowLTlfLV17MTYsNjR9JBKhAQoEdXNlZBgDIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldEFtb3VudEJvukhsugFkChxzZXR0bGVfcmVzZXJ2YXRpb24uZWFjaF9vbmNlEhptdXN0IG5hbWUgZWFjaCBidWRnZXQgb25jZRoodGhpcy5tYXAoYW1vdW50LCBhbW91bnQuYnVkZ2V0KS51bmlxdWUoKZIBAhAQImEKGVNldHRsZVJlc2VydmF0aW9uUmVzcG9uc2USMwoHYnVkZ2V0cxgBIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldFN0YXR1cxIPCgdleHBpcmVkGAIgASgIIkEKEUdldEJ1ZGdldHNSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJCJJChJHZXRCdWRnZXRzUmVzcG9uc2USMwoHYnVkZ2V0cxgBIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldFN0YXR1czLWBgoQUmF0ZUxpbWl0U2VydmljZRJWCgVDaGVjaxIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkNoZWNrUmVxdWVzdBojLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkNoZWNrUmVzcG9uc2UiBMjzGAMSZQoKQmF0Y2hDaGVjaxInLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJhdGNoQ2hlY2tSZXF1ZXN0GigucmFnZW50cy5yYXRlbGltaXQudjEuQmF0Y2hDaGVja1Jlc3BvbnNlIgTI8xgDElwKB0FjcXVpcmUSJC5yYWdlbnRzLnJhdGVsaW1pdC52MS5BY3F1aXJlUmVxdWVzdBolLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXNwb25zZSIEyPMYAxJlCgpMZWFzZVF1b3RhEicucmFnZW50cy5yYXRlbGltaXQudjEuTGVhc2VRdW90YVJlcXVlc3QaKC5yYWdlbnRzLnJhdGVsaW1pdC52MS5MZWFzZVF1b3RhUmVzcG9uc2UiBMjzGAMSYgoIR2V0TGltaXQSJS5yYWdlbnRzLnJhdGVsaW1pdC52MS5HZXRMaW1pdFJlcXVlc3QaJi5yYWdlbnRzLnJhdGVsaW1pdC52MS5HZXRMaW1pdFJlc3BvbnNlIgeQAgHI8xgCEnEKDVJlc2VydmVCdWRnZXQSKi5yYWdlbnRzLnJhdGVsaW1pdC52MS5SZXNlcnZlQnVkZ2V0UmVxdWVzdBorLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlJlc2VydmVCdWRnZXRSZXNwb25zZSIHkAICyPMYAxJ9ChFTZXR0bGVSZXNlcnZhdGlvbhIuLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlNldHRsZVJlc2VydmF0aW9uUmVxdWVzdBovLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlNldHRsZVJlc2VydmF0aW9uUmVzcG9uc2UiB5ACAsjzGAMSaAoKR2V0QnVkZ2V0cxInLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkdldEJ1ZGdldHNSZXF1ZXN0GigucmFnZW50cy5yYXRlbGltaXQudjEuR2V0QnVkZ2V0c1Jlc3BvbnNlIgeQAgHI8xgCYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_ratelimit_v1_ratelimit]);
+  fileDesc("Ci1yYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlX2xpbWl0X3NlcnZpY2UucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxImEKDENoZWNrUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSGgoEY29zdBgCIAEoBUIHukgEGgIoAUgAiAEBQgcKBV9jb3N0IkEKDUNoZWNrUmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiJUChFCYXRjaENoZWNrUmVxdWVzdBI/CgZjaGVja3MYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5DaGVja1JlcXVlc3RCC7pICJIBBQgBEOgHIkgKEkJhdGNoQ2hlY2tSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXN1bHQicAoLQ2hlY2tSZXN1bHQSMgoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbkgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQi2wEKDkFjcXVpcmVSZXF1ZXN0EiwKA2tleRgBIAEoCUIfukgcchogASiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBIaCgRjb3N0GAIgASgFQge6SAQaAigBSACIAQESOgoIcHJpb3JpdHkYAyABKA4yHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5Qcmlvcml0eUIIukgFggECEAESOgoIbWF4X3dhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCJAcMgBCBwoFX2Nvc3QibgoPQWNxdWlyZVJlc3BvbnNlEikKBndhaXRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCghkZWNpc2lvbhgCIAEoCzIeLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkRlY2lzaW9uIqgBChFMZWFzZVF1b3RhUmVxdWVzdBIpCgZob2xkZXIYASABKAlCGbpIFnIUMhJeW0EtWmEtejAtOV8tXXs4fSQSIgoIc2VxdWVuY2UYAiABKANCELpIDSILEICAgICAgIAQIAASRAoGc2hhcmVzGAMgAygLMicucmFnZW50cy5yYXRlbGltaXQudjEuUXVvdGFTaGFyZVJlcXVlc3RCC7pICJIBBQgBEOgHIqIBChFRdW90YVNoYXJlUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSFQoEY29zdBgCIAEoBUIHukgEGgIoABIVCgR3YW50GAMgASgFQge6SAQaAigAEhYKBWNhcnJ5GAQgASgFQge6SAQaAigAEhkKCHJldHVybmVkGAUgASgFQge6SAQaAigAIm4KEkxlYXNlUXVvdGFSZXNwb25zZRIwCgZzaGFyZXMYASADKAsyIC5yYWdlbnRzLnJhdGVsaW1pdC52MS5RdW90YVNoYXJlEiYKA3R0bBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI/Cg9HZXRMaW1pdFJlcXVlc3QSLAoDa2V5GAEgASgJQh+6SBxyGiABKIACMhNeW15ceDAwLVx4MWZceDdmXSokIkQKEEdldExpbWl0UmVzcG9uc2USMAoIZGVjaXNpb24YASABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiLXAgoUUmVzZXJ2ZUJ1ZGdldFJlcXVlc3QSLAoDa2V5GAEgASgJQh+6SBxyGiABKIACMhNeW15ceDAwLVx4MWZceDdmXSokEjIKC3Jlc2VydmF0aW9uGAIgASgJQh26SBpyGDIWXltBLVphLXowLTlfLV17MTYsNjR9JBKiAQoHYW1vdW50cxgDIAMoCzIiLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkJ1ZGdldEFtb3VudEJtukhqugFgChhyZXNlcnZlX2J1ZGdldC5lYWNoX29uY2USGm11c3QgbmFtZSBlYWNoIGJ1ZGdldCBvbmNlGih0aGlzLm1hcChhbW91bnQsIGFtb3VudC5idWRnZXQpLnVuaXF1ZSgpkgEECAEQEBI4CgN0dGwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CELpIDaoBCiIECICjBTICCAEiTAoVUmVzZXJ2ZUJ1ZGdldFJlc3BvbnNlEjMKB2J1ZGdldHMYASADKAsyIi5yYWdlbnRzLnJhdGVsaW1pdC52MS5CdWRnZXRTdGF0dXMioAIKGFNldHRsZVJlc2VydmF0aW9uUmVxdWVzdBIsCgNrZXkYASABKAlCH7pIHHIaIAEogAIyE15bXlx4MDAtXHgxZlx4N2ZdKiQSMgoLcmVzZXJ2YXRpb24YAiABKAlCHbpIGnIYMhZeW0EtWmEtejAtOV8tXXsxNiw2NH0kEqEBCgR1c2VkGAMgAygLMiIucmFnZW50cy5yYXRlbGltaXQudjEuQnVkZ2V0QW1vdW50Qm+6SGy6AWQKHHNldHRsZV9yZXNlcnZhdGlvbi5lYWNoX29uY2USGm11c3QgbmFtZSBlYWNoIGJ1ZGdldCBvbmNlGih0aGlzLm1hcChhbW91bnQsIGFtb3VudC5idWRnZXQpLnVuaXF1ZSgpkgECEBAiYQoZU2V0dGxlUmVzZXJ2YXRpb25SZXNwb25zZRIzCgdidWRnZXRzGAEgAygLMiIucmFnZW50cy5yYXRlbGltaXQudjEuQnVkZ2V0U3RhdHVzEg8KB2V4cGlyZWQYAiABKAgiQQoRR2V0QnVkZ2V0c1JlcXVlc3QSLAoDa2V5GAEgASgJQh+6SBxyGiABKIACMhNeW15ceDAwLVx4MWZceDdmXSokIkkKEkdldEJ1ZGdldHNSZXNwb25zZRIzCgdidWRnZXRzGAEgAygLMiIucmFnZW50cy5yYXRlbGltaXQudjEuQnVkZ2V0U3RhdHVzMtYGChBSYXRlTGltaXRTZXJ2aWNlElYKBUNoZWNrEiIucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXF1ZXN0GiMucmFnZW50cy5yYXRlbGltaXQudjEuQ2hlY2tSZXNwb25zZSIEyPMYAxJlCgpCYXRjaENoZWNrEicucmFnZW50cy5yYXRlbGltaXQudjEuQmF0Y2hDaGVja1JlcXVlc3QaKC5yYWdlbnRzLnJhdGVsaW1pdC52MS5CYXRjaENoZWNrUmVzcG9uc2UiBMjzGAMSXAoHQWNxdWlyZRIkLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkFjcXVpcmVSZXF1ZXN0GiUucmFnZW50cy5yYXRlbGltaXQudjEuQWNxdWlyZVJlc3BvbnNlIgTI8xgDEmUKCkxlYXNlUXVvdGESJy5yYWdlbnRzLnJhdGVsaW1pdC52MS5MZWFzZVF1b3RhUmVxdWVzdBooLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkxlYXNlUXVvdGFSZXNwb25zZSIEyPMYAxJiCghHZXRMaW1pdBIlLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkdldExpbWl0UmVxdWVzdBomLnJhZ2VudHMucmF0ZWxpbWl0LnYxLkdldExpbWl0UmVzcG9uc2UiB5ACAcjzGAIScQoNUmVzZXJ2ZUJ1ZGdldBIqLnJhZ2VudHMucmF0ZWxpbWl0LnYxLlJlc2VydmVCdWRnZXRSZXF1ZXN0GisucmFnZW50cy5yYXRlbGltaXQudjEuUmVzZXJ2ZUJ1ZGdldFJlc3BvbnNlIgeQAgLI8xgDEn0KEVNldHRsZVJlc2VydmF0aW9uEi4ucmFnZW50cy5yYXRlbGltaXQudjEuU2V0dGxlUmVzZXJ2YXRpb25SZXF1ZXN0Gi8ucmFnZW50cy5yYXRlbGltaXQudjEuU2V0dGxlUmVzZXJ2YXRpb25SZXNwb25zZSIHkAICyPMYAxJoCgpHZXRCdWRnZXRzEicucmFnZW50cy5yYXRlbGltaXQudjEuR2V0QnVkZ2V0c1JlcXVlc3QaKC5yYWdlbnRzLnJhdGVsaW1pdC52MS5HZXRCdWRnZXRzUmVzcG9uc2UiB5ACAcjzGAJiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_ratelimit_v1_ratelimit]);
 
 /**
  * Asks whether one request may go on.
@@ -315,11 +315,18 @@ export const QuotaShareRequestSchema: GenMessage<QuotaShareRequest> = /*@__PURE_
  */
 export type LeaseQuotaResponse = Message<"ragents.ratelimit.v1.LeaseQuotaResponse"> & {
   /**
-   * One result for each share, in their order.
+   * One for each that was asked for, in their order.
    *
-   * @generated from field: repeated ragents.ratelimit.v1.QuotaShareResult results = 1;
+   * @generated from field: repeated ragents.ratelimit.v1.QuotaShare shares = 1;
    */
-  results: QuotaShareResult[];
+  shares: QuotaShare[];
+
+  /**
+   * How long they last, counted from before they were asked for.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 2;
+   */
+  ttl?: Duration | undefined;
 };
 
 /**
@@ -328,43 +335,6 @@ export type LeaseQuotaResponse = Message<"ragents.ratelimit.v1.LeaseQuotaRespons
  */
 export const LeaseQuotaResponseSchema: GenMessage<LeaseQuotaResponse> = /*@__PURE__*/
   messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 9);
-
-/**
- * What came of one share.
- *
- * @generated from message ragents.ratelimit.v1.QuotaShareResult
- */
-export type QuotaShareResult = Message<"ragents.ratelimit.v1.QuotaShareResult"> & {
-  /**
-   * The share, or why there is none.
-   *
-   * @generated from oneof ragents.ratelimit.v1.QuotaShareResult.result
-   */
-  result: {
-    /**
-     * The share.
-     *
-     * @generated from field: ragents.ratelimit.v1.QuotaShare share = 1;
-     */
-    value: QuotaShare;
-    case: "share";
-  } | {
-    /**
-     * The error that a Check of the cost would have answered.
-     *
-     * @generated from field: google.rpc.Status error = 2;
-     */
-    value: Status;
-    case: "error";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message ragents.ratelimit.v1.QuotaShareResult.
- * Use `create(QuotaShareResultSchema)` to create a new message.
- */
-export const QuotaShareResultSchema: GenMessage<QuotaShareResult> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 10);
 
 /**
  * Asks about a key.
@@ -385,7 +355,7 @@ export type GetLimitRequest = Message<"ragents.ratelimit.v1.GetLimitRequest"> & 
  * Use `create(GetLimitRequestSchema)` to create a new message.
  */
 export const GetLimitRequestSchema: GenMessage<GetLimitRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 11);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 10);
 
 /**
  * The state of a key.
@@ -406,7 +376,7 @@ export type GetLimitResponse = Message<"ragents.ratelimit.v1.GetLimitResponse"> 
  * Use `create(GetLimitResponseSchema)` to create a new message.
  */
 export const GetLimitResponseSchema: GenMessage<GetLimitResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 12);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 11);
 
 /**
  * Asks for amounts of budgets.
@@ -450,7 +420,7 @@ export type ReserveBudgetRequest = Message<"ragents.ratelimit.v1.ReserveBudgetRe
  * Use `create(ReserveBudgetRequestSchema)` to create a new message.
  */
 export const ReserveBudgetRequestSchema: GenMessage<ReserveBudgetRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 13);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 12);
 
 /**
  * The amounts are held.
@@ -471,7 +441,7 @@ export type ReserveBudgetResponse = Message<"ragents.ratelimit.v1.ReserveBudgetR
  * Use `create(ReserveBudgetResponseSchema)` to create a new message.
  */
 export const ReserveBudgetResponseSchema: GenMessage<ReserveBudgetResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 14);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 13);
 
 /**
  * Ends a reservation.
@@ -507,7 +477,7 @@ export type SettleReservationRequest = Message<"ragents.ratelimit.v1.SettleReser
  * Use `create(SettleReservationRequestSchema)` to create a new message.
  */
 export const SettleReservationRequestSchema: GenMessage<SettleReservationRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 15);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 14);
 
 /**
  * The reservation has ended.
@@ -535,7 +505,7 @@ export type SettleReservationResponse = Message<"ragents.ratelimit.v1.SettleRese
  * Use `create(SettleReservationResponseSchema)` to create a new message.
  */
 export const SettleReservationResponseSchema: GenMessage<SettleReservationResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 16);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 15);
 
 /**
  * Asks about budgets.
@@ -556,7 +526,7 @@ export type GetBudgetsRequest = Message<"ragents.ratelimit.v1.GetBudgetsRequest"
  * Use `create(GetBudgetsRequestSchema)` to create a new message.
  */
 export const GetBudgetsRequestSchema: GenMessage<GetBudgetsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 17);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 16);
 
 /**
  * The budgets of a key.
@@ -577,7 +547,7 @@ export type GetBudgetsResponse = Message<"ragents.ratelimit.v1.GetBudgetsRespons
  * Use `create(GetBudgetsResponseSchema)` to create a new message.
  */
 export const GetBudgetsResponseSchema: GenMessage<GetBudgetsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 18);
+  messageDesc(file_ragents_ratelimit_v1_rate_limit_service, 17);
 
 /**
  * Token buckets with several windows a key (such as burst, per minute and per

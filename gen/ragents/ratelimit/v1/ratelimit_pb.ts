@@ -9,13 +9,15 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Status } from "../../../google/rpc/status_pb.js";
+import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/ratelimit/v1/ratelimit.proto.
  */
 export const file_ragents_ratelimit_v1_ratelimit: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlbGltaXQucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxIsABCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cSEQoJdW5saW1pdGVkGAUgASgIEhAKCGRlZ3JhZGVkGAYgASgIEhMKC2ZhaWxfY2xvc2VkGAcgASgIIncKClF1b3RhU2hhcmUSDwoHZ3JhbnRlZBgBIAEoAxImCgN0dGwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoIZGVjaXNpb24YAyABKAsyHi5yYWdlbnRzLnJhdGVsaW1pdC52MS5EZWNpc2lvbiKTAQoGV2luZG93EikKBnBlcmlvZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhINCgVsaW1pdBgCIAEoAxIQCghjYXBhY2l0eRgDIAEoAxIRCglyZW1haW5pbmcYBCABKAMSKgoHZnVsbF9pbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJdCgxCdWRnZXRBbW91bnQSLQoGYnVkZ2V0GAEgASgJQh26SBpyGDIWXlthLXpdW2EtejAtOV9dezAsNjJ9JBIeCgZhbW91bnQYAiABKANCDrpICyIJGICglKWNHSgAInIKDEJ1ZGdldFN0YXR1cxIOCgZidWRnZXQYASABKAkSEAoIcmVzZXJ2ZWQYAiABKAMSEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIVChFQUklPUklUWV9DUklUSUNBTBABEhEKDVBSSU9SSVRZX0hJR0gQAhITCg9QUklPUklUWV9OT1JNQUwQAxIQCgxQUklPUklUWV9MT1cQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration]);
+  fileDesc("CiRyYWdlbnRzL3JhdGVsaW1pdC92MS9yYXRlbGltaXQucHJvdG8SFHJhZ2VudHMucmF0ZWxpbWl0LnYxIsABCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcmVtYWluaW5nGAMgASgDEi0KB3dpbmRvd3MYBCADKAsyHC5yYWdlbnRzLnJhdGVsaW1pdC52MS5XaW5kb3cSEQoJdW5saW1pdGVkGAUgASgIEhAKCGRlZ3JhZGVkGAYgASgIEhMKC2ZhaWxfY2xvc2VkGAcgASgIIrYBCgpRdW90YVNoYXJlEg8KB2dyYW50ZWQYASABKAUSEQoJcmVtYWluaW5nGAIgASgDEicKBHdhaXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJdW5saW1pdGVkGAQgASgIEhAKCGRlZ3JhZGVkGAUgASgIEhMKC2ZhaWxfY2xvc2VkGAYgASgIEiEKBWVycm9yGAcgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMikwEKBldpbmRvdxIpCgZwZXJpb2QYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFbGltaXQYAiABKAMSEAoIY2FwYWNpdHkYAyABKAMSEQoJcmVtYWluaW5nGAQgASgDEioKB2Z1bGxfaW4YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iXQoMQnVkZ2V0QW1vdW50Ei0KBmJ1ZGdldBgBIAEoCUIdukgachgyFl5bYS16XVthLXowLTlfXXswLDYyfSQSHgoGYW1vdW50GAIgASgDQg66SAsiCRiAoJSljR0oACJyCgxCdWRnZXRTdGF0dXMSDgoGYnVkZ2V0GAEgASgJEhAKCHJlc2VydmVkGAIgASgDEhEKCXJlbWFpbmluZxgDIAEoAxItCgd3aW5kb3dzGAQgAygLMhwucmFnZW50cy5yYXRlbGltaXQudjEuV2luZG93KnUKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASFQoRUFJJT1JJVFlfQ1JJVElDQUwQARIRCg1QUklPUklUWV9ISUdIEAISEwoPUFJJT1JJVFlfTk9STUFMEAMSEAoMUFJJT1JJVFlfTE9XEARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_rpc_status]);
 
 /**
  * What was decided about one request.
@@ -84,32 +86,63 @@ export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
   messageDesc(file_ragents_ratelimit_v1_ratelimit, 0);
 
 /**
- * Tokens that a caller may spend by itself.
+ * Tokens that a caller may spend by itself, or why it has none. It is flat and
+ * small: busy callers get tens of thousands a second.
  *
  * @generated from message ragents.ratelimit.v1.QuotaShare
  */
 export type QuotaShare = Message<"ragents.ratelimit.v1.QuotaShare"> & {
   /**
-   * Tokens given now: between `cost` and `want`, and the fewer the less is
-   * left; 0 when the decision refuses. They add to those carried along.
+   * Tokens given now, between `cost` and `want` and the fewer the less is left.
+   * They add to those carried along. 0 when refused, when there is no limit,
+   * and when only the old share was settled.
    *
-   * @generated from field: int64 granted = 1;
+   * @generated from field: int32 granted = 1;
    */
-  granted: bigint;
+  granted: number;
 
   /**
-   * How long the share lasts, counted from before it was asked for.
+   * Whole tokens left for others, in the window that has the fewest.
    *
-   * @generated from field: google.protobuf.Duration ttl = 2;
+   * @generated from field: int64 remaining = 2;
    */
-  ttl?: Duration | undefined;
+  remaining: bigint;
 
   /**
-   * What a check of `cost` would be told, and what is left for others.
+   * When refused, how long until `cost` can be taken if nobody else takes or
+   * returns tokens; absent when not refused.
    *
-   * @generated from field: ragents.ratelimit.v1.Decision decision = 3;
+   * @generated from field: google.protobuf.Duration wait = 3;
    */
-  decision?: Decision | undefined;
+  wait?: Duration | undefined;
+
+  /**
+   * Whether no limit applies.
+   *
+   * @generated from field: bool unlimited = 4;
+   */
+  unlimited: boolean;
+
+  /**
+   * Whether the state could not be read, and the limit is fail-open.
+   *
+   * @generated from field: bool degraded = 5;
+   */
+  degraded: boolean;
+
+  /**
+   * Whether the limit is fail-closed.
+   *
+   * @generated from field: bool fail_closed = 6;
+   */
+  failClosed: boolean;
+
+  /**
+   * The error that a Check of `cost` would have answered; all else is empty.
+   *
+   * @generated from field: google.rpc.Status error = 7;
+   */
+  error?: Status | undefined;
 };
 
 /**

@@ -1,0 +1,40 @@
+import { END, START, StateGraph } from "@langchain/langgraph";
+import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
+import { asksSomething } from "../asks.js";
+import { LOGICAL_PROMPT_VERSION } from "../logical/llm-analysis.js";
+import { analyseNode } from "../nodes/analyse.js";
+import { answerNode } from "../nodes/answer.js";
+import { clarifyNode } from "../nodes/clarify.js";
+import { followDirectiveNode } from "../nodes/follow-directive.js";
+import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
+import { RunState, type RunStateValue } from "../state.js";
+import type { AgentKind } from "./agent-kind.js";
+
+/**
+ * Matches the question's pattern, extracts its parameters, checks its constraints and emits a search directive; asks back
+ * what is unclear, else searches as the directive says and answers.
+ */
+export const logicalAgent: AgentKind = {
+  type: "logical",
+  description: "Analyses what a question asks, asks back when it is unclear, and searches for just what it needs.",
+  version: `logical-1 ${REWRITE_PROMPT_VERSION} ${LOGICAL_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  lastNode: "answer",
+  build: (deps) =>
+    new StateGraph(RunState)
+      .addNode("rewrite", rewriteNode(deps))
+      .addNode("analyse", analyseNode(deps))
+      .addNode("clarify", clarifyNode(deps))
+      .addNode("search", followDirectiveNode(deps))
+      .addNode("answer", answerNode(deps))
+      .addEdge(START, "rewrite")
+      .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "analyse" : "answer"), ["analyse", "answer"])
+      .addConditionalEdges("analyse", proceedOrClarify, ["search", "clarify"])
+      .addEdge("search", "answer")
+      .addEdge("clarify", END)
+      .addEdge("answer", END)
+      .compile({ checkpointer: deps.checkpointer }),
+};
+
+function proceedOrClarify({ analysis }: RunStateValue) {
+  return analysis?.clarification ? "clarify" : "search";
+}

@@ -39,6 +39,10 @@ describe("the data folder", () => {
     expect(() => openDataFolder(path)).toThrow(/cannot be written to \(EACCES\).*RAGENTS_DATA_DIR/);
   });
 
+  test.skipIf(process.platform !== "linux")("is refused where no folder can be made", () => {
+    expect(() => openDataFolder("/proc/ragents")).toThrow(/cannot be written to \(ENOENT\).*RAGENTS_DATA_DIR/);
+  });
+
   test("is refused when it is a file", () => {
     const path = join(fresh(), "file");
     writeFileSync(path, "");

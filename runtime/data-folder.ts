@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { ConfigError } from "./config.js";
 
 /** The folder that holds the embedded stores, owned by this process. */
@@ -24,7 +24,7 @@ interface Owner {
 export function openDataFolder(folder: string): DataFolder {
   const path = resolve(folder);
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolder(path);
     accessSync(path, constants.W_OK | constants.R_OK);
   } catch (error) {
     throw new ConfigError(`The data folder ${path} cannot be written to (${errorCode(error)}). Set RAGENTS_DATA_DIR to a folder of yours.`);
@@ -47,6 +47,19 @@ export function openDataFolder(folder: string): DataFolder {
       );
     }
     rmSync(lock, { force: true });
+  }
+}
+
+/** Makes a folder and those above it. Node's own recursive mkdir never ends where a folder exists that takes no entries, such as /proc. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    const parent = dirname(path);
+    if (errorCode(error) === "EEXIST" && statSync(path).isDirectory()) return;
+    if (errorCode(error) !== "ENOENT" || existsSync(parent)) throw error;
+    makeFolder(parent);
+    mkdirSync(path);
   }
 }
 

@@ -41,7 +41,7 @@ function start(found: Found[], options: Partial<FillOptions> = {}) {
 
 describe("filling a missing value", () => {
   test("gives what is found", async () => {
-    const { filled, log } = start([{ state: "hit", value: made, ttlMs: 1 }]);
+    const { filled, log } = start([{ state: "hit", value: made, ttlMs: 1, similar: false }]);
     expect(await filled).toEqual({ value: made, cached: true });
     expect(log).toEqual([]);
   });
@@ -85,7 +85,7 @@ describe("filling a missing value", () => {
   });
 
   test("looks again while another caller is at it", async () => {
-    const { clock, log, filled } = start([{ state: "filling" }, { state: "filling" }, { state: "hit", value: made, ttlMs: 1 }]);
+    const { clock, log, filled } = start([{ state: "filling" }, { state: "filling" }, { state: "hit", value: made, ttlMs: 1, similar: false }]);
     await clock.advance(100);
     expect(await filled).toEqual({ value: made, cached: true });
     expect(log).toEqual([]);

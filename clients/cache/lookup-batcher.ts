@@ -15,7 +15,8 @@ import { withPatience } from "./patience.js";
 
 /** What became of a lookup. */
 export type Found =
-  | { state: "hit"; value: Uint8Array; ttlMs: number }
+  /** Similar: the answer to an equivalent question. */
+  | { state: "hit"; value: Uint8Array; ttlMs: number; similar: boolean }
   | { state: "miss" }
   | { state: "leased"; lease: Lease }
   /** Another caller makes the value. */
@@ -149,7 +150,7 @@ function eachResult(answer: Lookups, use: (at: number, found: Found | undefined)
       case LookupState.HIT:
       case LookupState.SIMILAR_HIT: {
         const value = values[hits];
-        use(at, value === undefined ? MISS : { state: "hit", value, ttlMs: ttlsMs[hits] ?? 0 });
+        use(at, value === undefined ? MISS : { state: "hit", value, ttlMs: ttlsMs[hits] ?? 0, similar: state === LookupState.SIMILAR_HIT });
         hits += 1;
         break;
       }

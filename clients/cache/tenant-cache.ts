@@ -192,7 +192,8 @@ export class TenantCache {
     const version = local?.version ?? 0;
     const settle = (found: Found) => {
       if (found.state !== "filling") this.#options.counts[found.state === "leased" ? "miss" : found.state] += 1;
-      if (found.state === "hit" && listening && this.#watch?.live === true) {
+      // What is told of a change names the question that was answered, not those that are similar to it.
+      if (found.state === "hit" && !found.similar && listening && this.#watch?.live === true) {
         local?.keep(text, hash, found.value, this.#options.clock.monotonic() + found.ttlMs, version);
       }
       done(found);

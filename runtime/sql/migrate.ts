@@ -9,6 +9,8 @@ export interface Migration {
 
 const DUPLICATE_SCHEMA = "42P06";
 const DUPLICATE_TABLE = "42P07";
+/** Of the row type that comes with a table. */
+const DUPLICATE_OBJECT = "42710";
 
 /**
  * Brings `schema` to the newest version; forward only. Two replicas may do it
@@ -44,7 +46,7 @@ async function createHistory(db: SqlDatabase, schema: string): Promise<void> {
       );
       return;
     } catch (error) {
-      const lostRace = [UNIQUE_VIOLATION, DUPLICATE_SCHEMA, DUPLICATE_TABLE].includes(sqlState(error) ?? "");
+      const lostRace = [UNIQUE_VIOLATION, DUPLICATE_SCHEMA, DUPLICATE_TABLE, DUPLICATE_OBJECT].includes(sqlState(error) ?? "");
       if (!lostRace || attempt === 5) throw error;
     }
   }

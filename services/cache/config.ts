@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CacheKind } from "../../gen/ragents/cache/v1/cache_pb.js";
-import { integer, parseEnv, port } from "../../runtime/config.js";
+import { flag, integer, parseEnv, port } from "../../runtime/config.js";
 
 export interface CacheConfig {
   host: string;
@@ -15,8 +15,13 @@ export interface CacheConfig {
   compressFromBytes: number;
   /** How long a fill lease lasts unless it is extended, in milliseconds. */
   leaseMs: number;
+  /** Whether a question of the same meaning as one that was answered gets its answer. */
+  similarAnswers: boolean;
+  /** Cosine below which two questions are not compared at all, from 0 to 1. */
+  minSimilarity: number;
 }
 
+const COSINE = "give a number from 0 to 1";
 const HOUR_S = 3_600;
 const seconds = (defaultSeconds: number) => integer({ default: defaultSeconds, min: 1, max: 30 * 24 * HOUR_S, unit: "seconds" });
 
@@ -34,6 +39,8 @@ const schema = z.object({
   RAGENTS_CACHE_ANSWER_TTL_S: seconds(HOUR_S),
   RAGENTS_CACHE_COMPRESS_FROM_BYTES: integer({ default: 4_096, min: 256, max: 1_048_577, unit: "bytes" }),
   RAGENTS_CACHE_LEASE_MS: integer({ default: 5_000, min: 100, max: 60_000, unit: "milliseconds" }),
+  RAGENTS_CACHE_SIMILAR_ANSWERS: flag(false),
+  RAGENTS_CACHE_MIN_SIMILARITY: z.coerce.number(COSINE).min(0, COSINE).max(1, COSINE).default(0.6),
 });
 
 /** Reads the service's variables. Throws ConfigError naming every one that is wrong. */
@@ -52,5 +59,7 @@ export function loadCacheConfig(env: NodeJS.ProcessEnv): CacheConfig {
     },
     compressFromBytes: values.RAGENTS_CACHE_COMPRESS_FROM_BYTES,
     leaseMs: values.RAGENTS_CACHE_LEASE_MS,
+    similarAnswers: values.RAGENTS_CACHE_SIMILAR_ANSWERS,
+    minSimilarity: values.RAGENTS_CACHE_MIN_SIMILARITY,
   };
 }

@@ -51,6 +51,7 @@ export function cacheHandlers({ store, watchers, config }: CacheHandlerOptions):
             value: await compress(kind, item.value, config.compressFromBytes),
             ttlMs: msOf(item.ttl) ?? config.ttlMs[kind as keyof CacheConfig["ttlMs"]],
             ...(item.leaseToken !== "" && { leaseToken: item.leaseToken }),
+            text: item.text,
           })),
         ),
       }));

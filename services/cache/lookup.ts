@@ -5,6 +5,8 @@ import { decompress } from "./compression.js";
 import { entryScope } from "./entry-scope.js";
 import type { CacheStore, GetGroup, StoreLookup, UsageCounts } from "./store.js";
 
+type Counts = Pick<UsageCounts, "hits" | "misses" | "similarHits">;
+
 /** Values of one response together; messages are limited to 4 MiB. A value has at most 1 MiB, so one always fits. */
 const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
 
@@ -15,21 +17,22 @@ export async function lookUp(
   groups: readonly LookupGroup[],
   leaseMs: number,
 ): Promise<Lookups> {
-  const asked: GetGroup[] = groups.map(({ kind, scope, textHashes, takeLeases }) => ({
+  const asked: GetGroup[] = groups.map(({ kind, scope, textHashes, texts, takeLeases }) => ({
     scope: entryScope(tenant, kind, scope!),
     hashes: textHashes,
+    texts,
     ...(takeLeases && { leaseMs }),
   }));
   const found = await store.get(asked);
   const lookups = create(LookupsSchema, {});
   let room = MAX_RESPONSE_BYTES;
   for (const [i, { scope }] of asked.entries()) {
-    const counts: Pick<UsageCounts, "hits" | "misses"> = { hits: 0, misses: 0 };
+    const counts: Counts = { hits: 0, misses: 0, similarHits: 0 };
     for (const result of found[i]!) {
       if (result.state === "hit") {
         // Awaiting what is not deflated would cost each lookup a turn.
         const value = result.value.deflated ? await decompress(result.value) : result.value.bytes;
-        room -= addHit(lookups, value, result.ttlMs, room, counts);
+        room -= addHit(lookups, value, result, room, counts);
       } else {
         addMissing(lookups, result, counts);
       }
@@ -44,9 +47,9 @@ export async function lookUp(
 function addHit(
   lookups: Lookups,
   value: Uint8Array | undefined,
-  ttlMs: number,
+  { ttlMs, similar }: StoreLookup & { state: "hit" },
   room: number,
-  counts: Pick<UsageCounts, "hits" | "misses">,
+  counts: Counts,
 ): number {
   if (value === undefined) {
     lookups.states.push(LookupState.MISS);
@@ -57,17 +60,18 @@ function addHit(
     lookups.states.push(LookupState.DEFERRED);
     return 0;
   }
-  lookups.states.push(LookupState.HIT);
+  lookups.states.push(similar === true ? LookupState.SIMILAR_HIT : LookupState.HIT);
   lookups.values.push(value);
   lookups.ttlsMs.push(Math.floor(ttlMs));
   counts.hits += 1;
+  if (similar === true) counts.similarHits += 1;
   return value.length;
 }
 
 function addMissing(
   lookups: Lookups,
   result: Exclude<StoreLookup, { state: "hit" }>,
-  counts: Pick<UsageCounts, "hits" | "misses">,
+  counts: Counts,
 ): void {
   // A lookup that finds another one at work asks again: it counts when it has its answer.
   if (result.state !== "filling") counts.misses += 1;

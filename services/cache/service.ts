@@ -1,14 +1,16 @@
-import { measuredStore } from "./store-metrics.js";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import type { Clock } from "../../runtime/clock.js";
+import { loadStaticEmbedder } from "../../runtime/embedding/static-embedder.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import type { Logger } from "../../runtime/logger.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { type CacheConfig, loadCacheConfig } from "./config.js";
 import { cacheHandlers } from "./handlers.js";
+import { withSimilarAnswers } from "./similar/similar-answers.js";
 import type { CacheStore } from "./store.js";
 import { openMemoryStore } from "./store-memory.js";
+import { measuredStore } from "./store-metrics.js";
 import { openRedisStore } from "./store-redis.js";
 import { WatchHub } from "./watch.js";
 
@@ -19,13 +21,16 @@ const SWEEP_INTERVAL_MS = 5_000;
 export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadCacheConfig(env);
   const logger = host.logger.child({ service: "cache" });
-  const store = await openStore(config, host.clock, logger);
+  const store = measuredStore(await openStore(config, host.clock, logger), host.metrics.registry);
   const watchers = new WatchHub({ store, clock: host.clock });
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
-    services: [mount(CacheService, cacheHandlers({ store: measuredStore(store, host.metrics.registry), watchers, config }))],
+    services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
     interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+  }).catch(async (error: unknown) => {
+    await store.close();
+    throw error;
   });
   const sweeping = setInterval(() => {
     // That Redis is away is told by its connection.
@@ -50,6 +55,8 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
 }
 
 async function openStore(config: CacheConfig, clock: Clock, logger: Logger): Promise<CacheStore> {
-  if (config.url === "memory:") return openMemoryStore({ maxBytes: config.maxBytes, clock });
-  return openRedisStore({ url: config.url, clock, logger });
+  const { url, maxBytes, similarAnswers, minSimilarity } = config;
+  const store = url === "memory:" ? openMemoryStore({ maxBytes, clock }) : await openRedisStore({ url, clock, logger });
+  if (!similarAnswers) return store;
+  return withSimilarAnswers(store, { embedder: await loadStaticEmbedder(), minSimilarity, logger });
 }

@@ -6,6 +6,7 @@ import type { Clock } from "../../runtime/clock.js";
 import { ChangeFeed } from "./changes.js";
 import { selects } from "./entry-scope.js";
 import { ExpiryIndex } from "./expiry-index.js";
+import { MemoryQuestionLog } from "./question-log-memory.js";
 import { emptyStats } from "./stats.js";
 import type {
   CacheStore,
@@ -55,6 +56,7 @@ export function openMemoryStore({ maxBytes, clock }: MemoryStoreOptions): CacheS
   const leases = new Map<string, Lease>();
   const stats = new Map<string, Map<CacheKind, KindStats>>();
   const expiry = new ExpiryIndex();
+  const questions = new MemoryQuestionLog(clock);
   const feed = new ChangeFeed();
   const entries = new LRUCache<string, Entry>({
     maxSize: maxBytes,
@@ -171,6 +173,7 @@ export function openMemoryStore({ maxBytes, clock }: MemoryStoreOptions): CacheS
         removed += state.hashes.size;
         for (const hash of [...state.hashes]) entries.delete(state.scope.id + hash);
       }
+      questions.forget((scope) => named({ scope }));
       feed.tell(tenant, { kind: "removed", selector });
       return removed;
     },
@@ -185,6 +188,7 @@ export function openMemoryStore({ maxBytes, clock }: MemoryStoreOptions): CacheS
     async watch(tenant: string, listener: ChangeListener) {
       return feed.add(tenant, listener);
     },
+    questions,
     sweep,
     async ping() {},
     async close() {

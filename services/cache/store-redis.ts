@@ -9,6 +9,7 @@ import { ChangeChannel } from "./redis/change-channel.js";
 import { type DecodedEntry, decodeEntry, encodeHead, GENERATION_CHARS } from "./redis/entry-codec.js";
 import { Housekeeping } from "./redis/housekeeping.js";
 import { hashName, shardCount, shardKeys, type ShardKeys } from "./redis/keys.js";
+import { RedisQuestionLog } from "./redis/question-log.js";
 import { freshGeneration, scopeRecord } from "./redis/registry.js";
 import { type CacheScripts, defineScripts } from "./redis/scripts.js";
 import { UsageCounter } from "./redis/usage-counter.js";
@@ -73,6 +74,7 @@ class RedisStore implements CacheStore {
   readonly #channel: ChangeChannel;
   readonly #usage: UsageCounter;
   readonly #housekeeping: Housekeeping;
+  readonly questions: RedisQuestionLog;
 
   constructor(connection: RedisClient, clock: Clock, logger: Logger) {
     this.#client = Object.assign(connection, defineScripts(connection));
@@ -81,6 +83,7 @@ class RedisStore implements CacheStore {
     this.#channel = new ChangeChannel({ client: this.#client, clock, logger });
     this.#usage = new UsageCounter(connection, this.#shards[0]!, logger);
     this.#housekeeping = new Housekeeping(this.#client, this.#shards);
+    this.questions = new RedisQuestionLog(connection, (scopeId) => this.#shardOf(Buffer.from(scopeId)));
   }
 
   async get(groups: readonly GetGroup[]): Promise<StoreLookup[][]> {
@@ -204,6 +207,7 @@ class RedisStore implements CacheStore {
     const removals = await Promise.all(this.#shards.map((keys) => this.#removeScopes(keys, tenant, selector)));
     // Told as soon as nothing of it can be found; the entries' room comes free after that.
     await this.#channel.publish(tenant, { kind: "removed", selector });
+    await this.questions.forget([...new Set(removals.flatMap(({ scopes }) => scopes.map(({ id }) => id)))]);
     let removed = 0;
     for (const { keys, scopes } of removals) {
       for (const { id, generation } of scopes) removed += await this.#housekeeping.drain(keys, id, generation);

@@ -295,6 +295,42 @@ export function describeCacheStore(name: string, open: () => Promise<StoreUnderT
       });
     });
 
+    describe("questions", () => {
+      const question = (text: string) => ({ hash: hashOf(text), text });
+      const texts = async (from: CacheStore, of: EntryScope, cursor = "") =>
+        (await from.questions.readAfter(of, cursor)).questions.map(({ text }) => text);
+
+      test("are known to every replica, in order and only in their scope; a cursor gives those that came since", async () => {
+        await store.questions.add(scope(), [question("a"), question("b")], HOUR);
+        await other.questions.add(scope({ epoch: "2" }), [question("x")], HOUR);
+        expect(await texts(other, scope())).toEqual(["a", "b"]);
+        const { questions, cursor } = await other.questions.readAfter(scope(), "");
+        expect(questions.map(({ hash }) => Buffer.from(hash).toString())).toEqual(["a", "b"].map((text) => text.padEnd(32, ".")));
+        expect(await texts(other, scope(), cursor)).toEqual([]);
+        await store.questions.add(scope(), [question("c")], HOUR);
+        expect(await texts(other, scope(), cursor)).toEqual(["c"]);
+        expect(await other.questions.readAfter(scope({ epoch: "3" }), "")).toEqual({ questions: [], cursor: "" });
+      });
+
+      test("are kept to the latest thousand or a few more", async () => {
+        const many = Array.from({ length: 1_500 }, (_, i) => question(`q${i}`));
+        await store.questions.add(scope(), many, HOUR);
+        const kept = await texts(store, scope());
+        expect(kept.length).toBeGreaterThanOrEqual(1_000);
+        expect(kept.length).toBeLessThan(1_200);
+        expect(kept.at(-1)).toBe("q1499");
+      });
+
+      test("go with what is removed, and after their time", async () => {
+        await put(scope(), "q", "v");
+        await store.questions.add(scope(), [question("a")], HOUR);
+        await other.remove(tenant, create(CacheSelectorSchema, { collection: "docs" }));
+        expect(await texts(store, scope())).toEqual([]);
+        await store.questions.add(scope(), [question("b")], SHORT_MS);
+        await eventually(() => texts(other, scope()), [], SHORT_MS);
+      });
+    });
+
     describe("tells", () => {
       async function watch(at: CacheStore, of = tenant) {
         const changes: CacheChange[] = [];

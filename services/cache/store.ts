@@ -19,13 +19,16 @@ export interface StoredValue {
 export interface GetGroup {
   readonly scope: EntryScope;
   readonly hashes: readonly Uint8Array[];
+  /** The texts of the hashes, where an equivalent one may be answered for; "" where one is not known. */
+  readonly texts?: readonly string[];
   /** How long a fill lease on a missing entry lasts, in milliseconds; none is taken when absent. */
   readonly leaseMs?: number;
 }
 
 /** What a store has under a key. */
 export type StoreLookup =
-  | { state: "hit"; value: StoredValue; ttlMs: number }
+  /** Similar: the value of an equivalent text. */
+  | { state: "hit"; value: StoredValue; ttlMs: number; similar?: true }
   | { state: "miss" }
   | { state: "leased"; token: string }
   | { state: "filling" };
@@ -41,6 +44,8 @@ export interface PutEntry {
   readonly ttlMs: number;
   /** The value is stored only while this lease lasts. */
   readonly leaseToken?: string;
+  /** The text of the hash, for which equivalent ones may be answered. */
+  readonly text?: string;
 }
 
 export type PutOutcome = "stored" | "lease_lost" | "no_room";
@@ -74,6 +79,23 @@ export interface KindStats extends UsageCounts {
   expirations: number;
 }
 
+/** A text whose value is, or was, stored. */
+export interface Question {
+  readonly hash: Uint8Array;
+  readonly text: string;
+}
+
+/** The latest texts of each scope, for all replicas. Forgotten with the scope's removal; any may vanish at any time. */
+export interface QuestionLog {
+  /** They are kept for at least `ttlMs` unless QUESTIONS_A_SCOPE newer ones come. */
+  add(scope: EntryScope, questions: readonly Question[], ttlMs: number): Promise<void>;
+  /** Those added after a cursor that an earlier read gave ("" for all), oldest first. */
+  readAfter(scope: EntryScope, cursor: string): Promise<{ questions: Question[]; cursor: string }>;
+}
+
+/** Texts that are kept of one scope. */
+export const QUESTIONS_A_SCOPE = 1_000;
+
 /**
  * Keeps entries for as long as they live and room lasts. Any entry may vanish; none outlives its removal, is seen by
  * another tenant, or is found outside of its scope. Methods reject when the backend fails.
@@ -94,6 +116,7 @@ export interface CacheStore {
   stats(tenant: string): Promise<Map<CacheKind, KindStats>>;
   /** Tells every change from the moment this resolves; resolves to a function that ends it. */
   watch(tenant: string, listener: ChangeListener): Promise<() => void>;
+  readonly questions: QuestionLog;
   /** A step of housekeeping, bounded in time: counts and forgets what has expired or was evicted. Called now and then. */
   sweep(): Promise<void>;
   /** Rejects when the backend cannot be reached. */

@@ -11,6 +11,7 @@ import type { RedisClient } from "../../../runtime/redis.js";
  *   rc:{S}:x:SCOPE         zset    text hash -> expiry and size of each entry of the scope, for counting and removal
  *   rc:{S}:t:SCOPE:GEN     zset    such an index after its scope was removed; the entries are being deleted
  *   rc:{S}:trash           set     the names of those
+ *   rc:{S}:q:SCOPE         stream  the latest texts of the scope, where similar answers are on
  *   rc:{S}:s:TENANT        hash    counters
  *   rc:{S}:tenants         set     the tenants that have scopes
  *
@@ -26,6 +27,7 @@ export interface ShardKeys {
   lease(scopeId: string, hash: string): string;
   index(scopeId: string): string;
   removed(scopeId: string, generation: string): string;
+  questions(scopeId: string): string;
   trash: string;
   counters(tenant: string): string;
   tenants: string;
@@ -48,6 +50,7 @@ export function shardKeys(shard: number): ShardKeys {
     lease: (scopeId, hash) => `${prefix}l:${scopeId}${hash}`,
     index: (scopeId) => `${prefix}x:${scopeId}`,
     removed: (scopeId, generation) => `${prefix}t:${scopeId}:${generation}`,
+    questions: (scopeId) => `${prefix}q:${scopeId}`,
     trash: `${prefix}trash`,
     counters: (tenant) => `${prefix}s:${tenant}`,
     tenants: `${prefix}tenants`,

@@ -86,6 +86,9 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
     },
   });
+  for (const { method, httpMethod } of transcoder.routes) http.expect(rpcName(method), httpMethod);
+  for (const { methods } of services) for (const method of methods) http.expect(rpcName(method), "POST");
+  host.metrics.expectRpcs(GatewayService);
   const document = JSON.stringify(
     toOpenApi(transcoder.routes, {
       title: "RAGents Mesh",

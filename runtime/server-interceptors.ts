@@ -15,7 +15,7 @@ import type { Clock } from "./clock.js";
 import { requireAccess } from "./identity/access.js";
 import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
-import type { Metrics, RpcLabels } from "./metrics.js";
+import { type Metrics, rpcLabels } from "./metrics.js";
 import { validationInterceptor } from "./validation.js";
 
 export interface ServerInterceptorOptions {
@@ -31,6 +31,16 @@ export const deadlineKey = createContextKey<number>(Number.POSITIVE_INFINITY, { 
 
 /** Why the caller could not be identified: refused inside of the context, where it is observed like every other failure. */
 const refusalKey = createContextKey<unknown>(undefined, { description: "refusal" });
+
+/**
+ * Who calls by one of Envoy's own protocols, such as its rate limit service. They carry no identity: whoever reaches the
+ * server, past network policies and mutual TLS, is part of the mesh. The edge routes none of them.
+ */
+export const ENVOY_IDENTITY: Identity = { tenant: "envoy", service: "envoy" };
+
+function speaksEnvoy({ parent }: DescMethod): boolean {
+  return parent.typeName.startsWith("envoy.");
+}
 
 /** The identity of calls that are about to be refused. */
 const NOBODY: Identity = { tenant: "" };
@@ -50,7 +60,8 @@ export function serverInterceptors(options: ServerInterceptorOptions): Intercept
 }
 
 function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
-  const identify = options.identify ?? (() => LOCAL_IDENTITY);
+  const identified = options.identify ?? (() => LOCAL_IDENTITY);
+  const identify = (header: Headers, method: DescMethod) => (speaksEnvoy(method) ? ENVOY_IDENTITY : identified(header, method));
   return (next) => async (request) => {
     let identity = NOBODY;
     try {
@@ -138,18 +149,4 @@ async function* observed<T extends Message>(
     // The consumer stopped reading: the caller went away.
     if (!settled) finish();
   }
-}
-
-function rpcLabels(method: DescMethod): RpcLabels {
-  const types = {
-    unary: "unary",
-    client_streaming: "client_stream",
-    server_streaming: "server_stream",
-    bidi_streaming: "bidi_stream",
-  } as const;
-  return {
-    grpc_type: types[method.methodKind],
-    grpc_service: method.parent.typeName,
-    grpc_method: method.name,
-  };
 }

@@ -55,6 +55,7 @@ export async function startAgentService(
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    metrics: host.metrics,
     services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
     interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },

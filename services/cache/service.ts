@@ -26,6 +26,7 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    metrics: host.metrics,
     services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
     interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
   }).catch(async (error: unknown) => {

@@ -1,3 +1,4 @@
+import { storePatienceSchema } from "../../runtime/store-patience.js";
 import { z } from "zod";
 import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
@@ -18,6 +19,8 @@ export interface RagConfig {
   /** Memory for loaded indexes, in bytes. */
   indexBudgetBytes: number;
   /** Models that write answers. */
+  /** How long to wait at start for a database that does not answer yet, in milliseconds. */
+  storeWaitMs: number;
   models: ModelsConfig;
 }
 
@@ -47,6 +50,7 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     dataDir: values.RAGENTS_DATA_DIR,
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
+    storeWaitMs: parseEnv(env, storePatienceSchema).RAGENTS_STORE_WAIT_S * 1000,
     models: parseEnv(env, modelsConfigSchema),
   };
 }

@@ -1,6 +1,6 @@
+import { RateLimitService as EnvoyRateLimitService } from "../../gen/envoy/service/ratelimit/v3/rls_pb.js";
 import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
-import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import type { Logger } from "../../runtime/logger.js";
 import { openRedis } from "../../runtime/redis.js";
@@ -13,6 +13,8 @@ import { openMemoryBudgets } from "./budgets/store-memory.js";
 import { openRedisBudgets } from "./budgets/store-redis.js";
 import { loadRateLimitConfig, type RateLimitConfig } from "./config.js";
 import { decisionMetrics } from "./decision-metrics.js";
+import { envoyHandlers } from "./envoy/handlers.js";
+import { parseRules } from "./envoy/rules-file.js";
 import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
 import type { Limits } from "./limits.js";
@@ -33,14 +35,14 @@ interface Stores {
   close(): Promise<void>;
 }
 
-function openStores(config: RateLimitConfig, clock: Clock, logger: Logger): Stores {
+function openStores(config: RateLimitConfig, { clock, metrics }: ServiceHost, logger: Logger): Stores {
   if (config.url === "memory:") {
     const buckets = openMemoryStore({ clock });
     return { buckets, budgets: openMemoryBudgets(clock), queues: openMemoryQueues(clock), close: () => buckets.close() };
   }
   const open = () => openRedis(config.url, { logger, name: "ratelimit", commandTimeoutMs: config.storeTimeoutMs });
   const client = open();
-  const buckets = openRedisStore({ client });
+  const buckets = openRedisStore({ client, onBatch: metrics.batches("ratelimit_decisions") });
   const queues = openRedisQueues({ client, subscriber: open() });
   return {
     buckets,
@@ -65,7 +67,8 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const config = loadRateLimitConfig(env);
   const logger = host.logger.child({ service: "ratelimit" });
   const limits = await openLimits(config.limitsPath, logger);
-  const stores = openStores(config, host.clock, logger);
+  const domains = await openReloadingFiles(config.envoyPaths, (texts) => parseRules(texts.map(String)), { logger });
+  const stores = openStores(config, host, logger);
   const stopping = new AbortController();
   const limiter = new Limiter({ store: stores.buckets, limits: limits.current, clock: host.clock, stopping: stopping.signal });
   const budgets = new Budgets(stores.budgets, limits.current);
@@ -73,9 +76,11 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    metrics: host.metrics,
     services: [
       mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock })),
       mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),
+      mount(EnvoyRateLimitService, envoyHandlers({ store: stores.buckets, domains: domains.current })),
     ],
     interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
   });
@@ -92,6 +97,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
       stopping.abort();
       await server.drain(graceMs);
       limits.close();
+      domains.close();
       await stores.close();
     },
   };

@@ -30,6 +30,7 @@ import {
   PutCheckpointRequestSchema,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
+import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
 import { ThreadLease } from "./lease.js";
@@ -39,7 +40,7 @@ import { jsonSerializer } from "./serializer.js";
 import { WriteQueue } from "./write-queue.js";
 
 /** Where the checkpoint service is: an address, or a transport that the caller keeps. */
-export type GrpcCheckpointSaverOptions = { address: string } | { transport: Transport };
+export type GrpcCheckpointSaverOptions = ({ address: string } & ClientSecurityOptions) | { transport: Transport };
 
 /** What is known of a thread. */
 export interface ThreadSummary {
@@ -98,7 +99,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       this.#client = createClient(CheckpointService, options.transport);
       this.#close = () => {};
     } else {
-      const transport = createGrpcTransport({ address: options.address, services: [CheckpointService] });
+      const transport = createGrpcTransport({ address: options.address, services: [CheckpointService], security: channelSecurity(options) });
       this.#client = createClient(CheckpointService, transport);
       this.#close = () => transport.close();
     }

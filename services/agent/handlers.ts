@@ -35,8 +35,10 @@ export function agentHandlers({ runs, threads, defaultModel, clock }: AgentHandl
   async function* answer(request: QueryRequest | StreamQueryRequest, context: HandlerContext) {
     const started = clock.monotonic();
     for await (const event of runs.ask(runRequest(request, defaultModel), context.signal)) {
-      if ("result" in event) yield { response: toResponse(event.result, (clock.monotonic() - started) / 1000) };
-      else yield event;
+      if ("result" in event) {
+        traceResult(request.query, event.result);
+        yield { response: toResponse(event.result, (clock.monotonic() - started) / 1000) };
+      } else yield event;
     }
   }
   return {
@@ -75,6 +77,17 @@ function runRequest(request: QueryRequest | StreamQueryRequest, defaultModel: st
   };
 }
 
+/** What the trace of a request tells of it. */
+function traceResult(query: string, { response, threadId, agentType, model, collection, cached, usage, citations }: RunResult): void {
+  const { inputTokens, outputTokens } = usage;
+  currentCall()?.span?.set({
+    input: { query },
+    output: { response },
+    threadId,
+    metadata: { agent_type: agentType, model, collection, cached, citations: citations.length, input_tokens: inputTokens, output_tokens: outputTokens },
+  });
+}
+
 function toResponse(result: RunResult, processingTime: number): QueryResponse {
   const { inputTokens, outputTokens } = result.usage;
   return create(QueryResponseSchema, {
@@ -88,7 +101,7 @@ function toResponse(result: RunResult, processingTime: number): QueryResponse {
       collection: result.collection,
       citations: [...result.citations],
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens), totalTokens: BigInt(inputTokens + outputTokens) },
-      traceId: currentCall()?.requestId ?? "",
+      traceId: currentCall()?.span?.traceId ?? "",
     },
     ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),
   });

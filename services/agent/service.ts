@@ -27,12 +27,13 @@ export async function startAgentService(
   shared: { models?: Models } = {},
 ): Promise<RunningService> {
   const config = loadAgentConfig(env);
-  const logger = host.logger.child({ service: "agent" });
+  const { logger } = host;
   const tools = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
-  const rag = createRagClient({ address: config.ragAddress });
-  const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress });
-  const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics });
-  const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock });
+  const security = host.security?.channel;
+  const rag = createRagClient({ address: config.ragAddress, security });
+  const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
+  const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
+  const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
   const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
   const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
@@ -55,9 +56,10 @@ export async function startAgentService(
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
     await closeClients();

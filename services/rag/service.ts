@@ -33,7 +33,7 @@ import { openSqlStore } from "./store/sql-store.js";
 export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost, shared: { sql?: SqlDatabase } = {}): Promise<RunningService> {
   const config = loadRagConfig(env);
   const { clock, metrics } = host;
-  const logger = host.logger.child({ service: "rag" });
+  const { logger } = host;
   const folders = await openAllowedFolders(config.ingestRoots);
   const embedders = await openEmbedders();
   const db = await openDatabase(config, host, shared.sql);
@@ -47,6 +47,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       logger,
+      tracer: host.tracer,
       toolsFor: ({ collection: { settings } }) => ({
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
@@ -76,7 +77,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       embedders,
-      starter: new JobStarter({ store, clock, folders, onQueued: () => worker.wake() }),
+      starter: new JobStarter({ store, clock, folders, pathTenants: config.ingestTenants, onQueued: () => worker.wake() }),
       worker,
       merger,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
@@ -87,9 +88,13 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const server = await startGrpcServer({
       host: config.host,
       port: config.port,
+      credentials: host.security?.serverCredentials,
       metrics,
       services: [mount(RagService, handlers)],
-      interceptors: [...serverInterceptors({ logger, metrics, clock }), retrievalMetrics(metrics.registry, clock)],
+      interceptors: [
+        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        retrievalMetrics(metrics.registry, clock),
+      ],
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();

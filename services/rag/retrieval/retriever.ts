@@ -5,6 +5,7 @@ import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { invalidField } from "../../../runtime/errors.js";
 import type { Viewer } from "../../../runtime/identity/viewer.js";
 import type { Analyzer } from "../../../runtime/terms/terms.js";
+import { inSpan } from "../../../runtime/tracing/tracer.js";
 import { FilterError, filterToSql, parseFilter } from "../filters.js";
 import { type Mode, modes } from "../index/fusion.js";
 import { chunkIds } from "../store/chunk-runs.js";
@@ -93,8 +94,11 @@ export class Retriever {
   }
 
   async #embed({ settings }: CollectionRecord, query: string, signal?: AbortSignal): Promise<Float32Array | undefined> {
-    const [vector] = await this.#deps.embedderFor(settings.embeddingModel).embed([query], signal);
-    return vector;
+    return inSpan("embed", async (span) => {
+      span?.set({ metadata: { model: settings.embeddingModel, texts: 1 } });
+      const [vector] = await this.#deps.embedderFor(settings.embeddingModel).embed([query], signal);
+      return vector;
+    });
   }
 
   async #allowedTo(viewer: Viewer, { uid }: CollectionRecord, condition: DocumentCondition, epoch: number): Promise<ReadonlySet<number>> {

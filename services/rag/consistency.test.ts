@@ -20,6 +20,7 @@ import { SearchIndexes } from "./retrieval/search-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { withDefaults } from "./settings.js";
 import { openSqlStore } from "./store/sql-store.js";
+import { Arranger } from "./ranking/arranger.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 
 const settings = withDefaults({ chunkSize: 100, chunkOverlap: 0, language: "none" });
@@ -93,9 +94,10 @@ const clock: Clock = { now: () => time, monotonic: () => time, sleep: async () =
 async function startProcess(db: SqlDatabase) {
   const mortal = new MortalDatabase(db);
   const store = await openSqlStore(mortal);
+  const arranger = new Arranger({ store, rerankers: new Map(), onRerankFailed: () => {} });
   const retrieverWith = (budgetBytes: number) => {
     const indexes = new SearchIndexes(store, { budgetBytes, dimensionOf: () => DIMENSION });
-    return new Retriever({ store, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
+    return new Retriever({ store, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
   };
   return { mortal, store, loaded: retrieverWith(1e9), unloaded: retrieverWith(0), merger: new Merger(store, silentLogger, 2) };
 }

@@ -140,13 +140,13 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     async retrieve(request, { signal }) {
       const collection = await collectionOf(request.collection);
       const question = questionOf(request);
-      const { chunks, epoch } = await retriever.retrieve(collection, currentViewer(), question, signal);
+      const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
       currentCall()?.span?.set({
         input: { query: question.query },
         output: { passages: chunks.map(({ text, score }) => ({ text, score })) },
-        metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, hits: chunks.length, epoch },
+        metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, reranker, hits: chunks.length, epoch },
       });
-      return { hits: chunks.map(toHitMessage), epoch: BigInt(epoch) };
+      return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };
     },
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);

@@ -1,10 +1,13 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { VERSION } from "../runtime/version.js";
 import { ask } from "./ask.js";
+import { makeCertificates } from "./ca.js";
 import { connect } from "./connection.js";
 import { evaluate, type EvaluateOptions } from "./evaluate.js";
 import { report } from "./failure.js";
+import { rotateIdentityKeys } from "./identity-keys.js";
 import { ingest } from "./ingest.js";
+import { createKey, listKeys, type NewKeyOptions, parseLifetime, parseRole, revokeKey } from "./keys.js";
 import { status } from "./status.js";
 
 const program = new Command("ragents")
@@ -42,6 +45,7 @@ program
   .option("-c, --collection <id>", "the collection that is asked", "default")
   .addOption(new Option("-m, --mode <mode>", "how passages are found").choices(["hybrid", "semantic", "keyword"]).default("hybrid"))
   .addOption(new Option("-k, --top-k <n>", "passages an answer is given").default(5).argParser(passages))
+  .option("--ranking <json>", 'how passages are chosen, such as {"rerank":"builtin","neighbours":1}')
   .option("--no-answers", "measure retrieval alone")
   .option("--judge <model>", 'who judges answers: a configured model, or "lexical" (default: the configured model, else lexical)')
   .option("-o, --output <prefix>", "write PREFIX.json and PREFIX.md")
@@ -55,10 +59,59 @@ program
   .option("--json", "print it as JSON")
   .action((options: { json?: boolean }) => run((mesh) => status(mesh, options)));
 
+const keys = program.command("keys").description("Make, list and revoke API keys.");
+
+keys
+  .command("create")
+  .description("Make a key; its secret is printed once. The first key, an admin's, closes the mesh to everybody without one.")
+  .requiredOption("-r, --role <role>", "reader, writer or admin; may be repeated", parseRole)
+  .option("-n, --name <name>", "what it is for", "")
+  .option("--tenant <tenant>", "whose data it opens (only the operator may name another than its own)", "")
+  .option("--user <user>", "who uses it", "")
+  .option("--tier <tier>", "the limits that hold for it", "")
+  .option("--expires <time>", "how long it lives, for example 90d", parseLifetime)
+  .option("--json", "print the key and its secret as JSON")
+  .action((options: NewKeyOptions) => run((mesh) => createKey(mesh, options)));
+
+keys
+  .command("list")
+  .description("List keys, newest first.")
+  .option("--tenant <tenant>", "whose keys", "")
+  .option("--json", "print them as JSON")
+  .action((options: { tenant: string; json?: boolean }) => run((mesh) => listKeys(mesh, options)));
+
+keys
+  .command("revoke")
+  .description("End a key.")
+  .argument("<key>", "its id, as `ragents keys list` shows it")
+  .action((key: string) => run((mesh) => revokeKey(mesh, key)));
+
+program
+  .command("identity-keys")
+  .description("Make the file of RAGENTS_IDENTITY_KEYS, or add a new key to it.")
+  .argument("<file>", "where the keys are kept")
+  .option("--public <file>", "also write their public half, for services that call no others")
+  .action((file: string, options: { public?: string }) => runLocally(() => rotateIdentityKeys(file, options)));
+
+program
+  .command("ca")
+  .description("Make a certificate authority and certificates for TLS between the services.")
+  .argument("<folder>", "where they are kept")
+  .option("--name <host...>", "further host names and addresses of the services")
+  .action((folder: string, options: { name?: string[] }) => runLocally(() => makeCertificates(folder, options)));
+
+function runLocally(command: () => void): void {
+  try {
+    command();
+  } catch (error) {
+    process.exitCode = report(error, "");
+  }
+}
+
 async function run(command: (mesh: ReturnType<typeof connect>) => Promise<void>): Promise<void> {
   const { url } = program.opts<{ url: string }>();
   try {
-    await command(connect(url));
+    await command(connect(url, process.env["RAGENTS_API_KEY"] || undefined));
   } catch (error) {
     process.exitCode = report(error, url);
   }

@@ -1,4 +1,5 @@
 import { toJson } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { CacheService } from "../gen/ragents/cache/v1/cache_service_pb.js";
 import { GatewayService } from "../gen/ragents/gateway/v1/gateway_service_pb.js";
 import { RagService } from "../gen/ragents/rag/v1/rag_service_pb.js";
@@ -10,8 +11,8 @@ const JSON_FORM = { useProtoFieldName: true, alwaysEmitImplicit: true } as const
 export async function status({ gateway, rag, cache }: Mesh, options: { json?: boolean }): Promise<void> {
   const [health, collections, stats] = await Promise.all([
     gateway.getHealth({}),
-    rag.listCollections({ pageSize: 1000 }).catch(() => undefined),
-    cache.getStats({}).catch(() => undefined),
+    rag.listCollections({ pageSize: 1000 }).catch(missing),
+    cache.getStats({}).catch(missing),
   ]);
   if (health.status !== "healthy") process.exitCode = 1;
   if (options.json === true) {
@@ -30,4 +31,10 @@ export async function status({ gateway, rag, cache }: Mesh, options: { json?: bo
     lines.push(`  ${id.padEnd(12)} ${documentCount} documents, ${chunkCount} chunks`);
   }
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+/** What a service that is down cannot tell is left out; that the caller may not know it is said. */
+function missing(error: unknown): undefined {
+  const code = ConnectError.from(error).code;
+  if (code === Code.Unauthenticated || code === Code.PermissionDenied) throw error;
 }

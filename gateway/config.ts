@@ -21,17 +21,20 @@ export type GatewayConfig = z.infer<typeof schema> & {
   readonly loopback: boolean;
 };
 
-/** Reads the environment. Throws ConfigError when it asks to serve strangers without authentication. */
+/** Reads the environment. Throws ConfigError naming everything that is wrong. */
 export function loadGatewayConfig(env: NodeJS.ProcessEnv): GatewayConfig {
   const config = parseEnv(env, schema);
-  const loopback = isLoopback(config.RAGENTS_HOST);
-  if (!loopback && !config.RAGENTS_ALLOW_ANONYMOUS) {
-    throw new ConfigError(
-      `RAGENTS_HOST is ${config.RAGENTS_HOST}, but no authentication is configured: anyone who reaches this address could read and delete everything. ` +
-        "Listen on 127.0.0.1, or set RAGENTS_ALLOW_ANONYMOUS=true where something in front lets in only who may.",
-    );
-  }
-  return { ...config, loopback };
+  return { ...config, loopback: isLoopback(config.RAGENTS_HOST) };
+}
+
+/** Throws ConfigError when the gateway is asked to serve other machines without asking them who they are. */
+export function refuseStrangers(config: GatewayConfig, authenticates: boolean): void {
+  if (config.loopback || config.RAGENTS_ALLOW_ANONYMOUS || authenticates) return;
+  throw new ConfigError(
+    `RAGENTS_HOST is ${config.RAGENTS_HOST}, but no authentication is configured: anyone who reaches this address could read and delete everything. ` +
+      "Set RAGENTS_ADMIN_KEY or make an API key first (`ragents keys create --role admin`), listen on 127.0.0.1, or set " +
+      "RAGENTS_ALLOW_ANONYMOUS=true where something in front lets in only who may.",
+  );
 }
 
 /** Whether a host name or address means this machine only. */

@@ -1,17 +1,19 @@
 import type { DescMethod, DescMethodStreaming, DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext, Transport } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
+import type { UpstreamHeaders } from "./upstream-headers.js";
 
 /** Serves a service by passing every RPC on to where it lives: Connect and gRPC-Web in, gRPC out. */
-export function proxyService(router: ConnectRouter, service: DescService, transport: Transport): void {
-  for (const method of service.methods) router.rpc(method, forward(method, transport) as never);
+export function proxyService(router: ConnectRouter, service: DescService, transport: Transport, upstream: UpstreamHeaders): void {
+  for (const method of service.methods) router.rpc(method, forward(method, transport, upstream) as never);
 }
 
-function forward(method: DescMethod, transport: Transport) {
-  const unary = (request: Message, context: HandlerContext) =>
-    transport.unary(method as DescMethodUnary, context.signal, context.timeoutMs(), forwardedHeaders(context.requestHeader), request);
+function forward(method: DescMethod, transport: Transport, upstream: UpstreamHeaders) {
+  const headersOf = ({ requestHeader }: HandlerContext) => upstream((name) => requestHeader.get(name), method);
+  const unary = async (request: Message, context: HandlerContext) =>
+    transport.unary(method as DescMethodUnary, context.signal, context.timeoutMs(), await headersOf(context), request);
   const stream = async (requests: AsyncIterable<Message>, context: HandlerContext) => {
-    const header = forwardedHeaders(context.requestHeader);
+    const header = await headersOf(context);
     const call = transport.stream(method as DescMethodStreaming, context.signal, context.timeoutMs(), header, requests);
     return (await call).message;
   };
@@ -32,17 +34,4 @@ function forward(method: DescMethod, transport: Transport) {
         yield* await stream(requests, context);
       };
   }
-}
-
-/** Of a client's headers only these reach the services: identity is never the client's to say. */
-const FORWARDED = ["x-request-id", "last-event-id", "idempotency-key"];
-
-/** The headers of a client's request that go on to a service. */
-export function forwardedHeaders(from: Headers): Headers {
-  const headers = new Headers();
-  for (const name of FORWARDED) {
-    const value = from.get(name);
-    if (value !== null) headers.set(name, value);
-  }
-  return headers;
 }

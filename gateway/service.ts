@@ -8,22 +8,27 @@ import { CacheService } from "../gen/ragents/cache/v1/cache_service_pb.js";
 import { CheckpointService } from "../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { GatewayService } from "../gen/ragents/gateway/v1/gateway_service_pb.js";
+import { IdentityService } from "../gen/ragents/gateway/v1/identity_service_pb.js";
 import { RagService } from "../gen/ragents/rag/v1/rag_service_pb.js";
 import { RateLimitService } from "../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { REQUEST_ID_HEADER } from "../runtime/call-context.js";
 import { ERROR_DOMAIN, reasonName } from "../runtime/errors.js";
+import { ConfigError } from "../runtime/config.js";
 import { PortInUseError } from "../runtime/grpc-server.js";
 import { createGrpcTransport } from "../runtime/grpc-transport.js";
 import { serverInterceptors } from "../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
 import { VERSION } from "../runtime/version.js";
-import { type GatewayConfig, isLoopback, loadGatewayConfig } from "./config.js";
+import { type GatewayConfig, isLoopback, loadGatewayConfig, refuseStrangers } from "./config.js";
 import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
+import { type Authentication, openAuthentication } from "./identity/authentication.js";
 import { comments } from "../gen/comments.js";
 import { toOpenApi } from "./openapi/document.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
+import { requestTraces } from "./request-traces.js";
+import { upstreamHeaders } from "./upstream-headers.js";
 
 /** Services whose RPCs REST, Connect and gRPC-Web clients reach. The others are for gRPC inside the mesh. */
 const PUBLIC_SERVICES = [AgentService, RagService, CacheService] as const;
@@ -32,6 +37,9 @@ const PUBLIC_SERVICES = [AgentService, RagService, CacheService] as const;
 const STREAM_TIMEOUT_MS = 3_600_000;
 /** Everything but a run answers from stores, in milliseconds. */
 const CALL_TIMEOUT_MS = 30_000;
+
+/** RPCs whose requests are traced: those that do the mesh's work. */
+const TRACED = [AgentService.method.query, AgentService.method.streamQuery, RagService.method.retrieve, RagService.method.answer];
 
 /** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
 const MULTIPART = {
@@ -45,9 +53,48 @@ const MULTIPART = {
   },
 };
 
-/** Starts the gateway: REST/JSON by google.api.http, Connect and gRPC-Web of the same services, and its own health. */
-export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
+/**
+ * Starts the gateway: REST/JSON by google.api.http, Connect and gRPC-Web of the same services, its own health, and the
+ * identities of clients. Rejects when the configuration is wrong, the store of keys cannot be reached or the port is taken.
+ * @param shared how clients show who they are, where the process knows already; its owner closes it.
+ */
+export async function startGatewayService(
+  env: NodeJS.ProcessEnv,
+  host: ServiceHost,
+  shared: { authentication?: Authentication } = {},
+): Promise<RunningService> {
   const config = loadGatewayConfig(env);
+  const authentication = shared.authentication ?? (await openAuthentication(env, host));
+  const closeOwn = async () => {
+    if (shared.authentication === undefined) await authentication.close();
+  };
+  try {
+    refuseStrangers(config, authentication.required());
+    refuseWithoutKeys(authentication, host);
+    const gateway = await serve(config, authentication, host);
+    return {
+      ...gateway,
+      async stop(graceMs) {
+        await gateway.stop(graceMs);
+        await closeOwn();
+      },
+    };
+  } catch (error) {
+    await closeOwn();
+    throw error;
+  }
+}
+
+/** Services that cannot check whom a call is for would take everybody for the local tenant. */
+function refuseWithoutKeys(authentication: Authentication, { security }: ServiceHost): void {
+  if (!authentication.configured || security?.vouches === true) return;
+  throw new ConfigError(
+    "Authentication is configured, but nothing tells the services who calls: set RAGENTS_IDENTITY_KEYS, here and for every service, " +
+      "to a file that `ragents identity-keys FILE` makes.",
+  );
+}
+
+async function serve(config: GatewayConfig, authentication: Authentication, host: ServiceHost): Promise<RunningService> {
   const backends = [
     { name: "agent", service: AgentService, address: config.RAGENTS_AGENT_ADDRESS },
     { name: "rag", service: RagService, address: config.RAGENTS_RAG_ADDRESS },
@@ -57,16 +104,21 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
   ].map(({ name, service, address }) => ({
     name,
     typeName: service.typeName,
-    transport: createGrpcTransport({ address, services: [service] }),
+    transport: createGrpcTransport({ address, services: [service], security: host.security?.channel }),
   }));
   const own = createRouterTransport(
-    ({ service }) => void service(GatewayService, gatewayHandlers({ backends, version: VERSION, clock: host.clock })),
+    ({ service }) => {
+      service(GatewayService, gatewayHandlers({ backends, version: VERSION, clock: host.clock }));
+      service(IdentityService, authentication.handlers);
+    },
     { router: { interceptors: serverInterceptors(host) } },
   );
   const transportOf = (typeName: string) => backends.find((backend) => backend.typeName === typeName)?.transport ?? own;
 
   const timeoutMs = (method: DescMethod) => timeoutOf(method, config);
-  const services = [...PUBLIC_SERVICES, GatewayService];
+  const services = [...PUBLIC_SERVICES, GatewayService, IdentityService];
+  const traces = requestTraces(host.tracer, TRACED);
+  const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, traces, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
   const transcoder = createTranscoder({
     services,
@@ -76,7 +128,7 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
     decodeSlashes: true,
     requestHeaders: (request, method) => {
       http.name(request, rpcName(method));
-      return { [REQUEST_ID_HEADER]: String(request.headers[REQUEST_ID_HEADER]) };
+      return upstream((name) => request.headers[name]?.toString(), method);
     },
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
@@ -108,7 +160,7 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
   };
   const connect = connectNodeAdapter({
     routes: (router) => {
-      for (const service of services) proxyService(router, service, transportOf(service.typeName));
+      for (const service of services) proxyService(router, service, transportOf(service.typeName), upstream);
     },
     grpc: false,
     maxTimeoutMs: STREAM_TIMEOUT_MS,
@@ -124,7 +176,8 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);
     http.observe(request, response);
-    if (config.loopback && !isLoopback(hostName(request))) return refuseForeignHost(response);
+    traces.observe(request, response);
+    if (config.loopback && !authentication.required() && !isLoopback(hostName(request))) return refuseForeignHost(response);
     const called = rpcs.get((request.url ?? "").split("?")[0]!);
     if (called !== undefined) http.name(request, called);
     connect(request, response);
@@ -133,6 +186,7 @@ export async function startGatewayService(env: NodeJS.ProcessEnv, host: ServiceH
   return {
     name: "gateway",
     address: `${config.RAGENTS_HOST}:${port}`,
+    // Not that of the key store: all replicas share it, and keys that were used lately are known without it.
     notReady: async () => [],
     async stop(graceMs) {
       await close(server, graceMs);

@@ -7,6 +7,8 @@ export function banner(mesh: {
   probes: string;
   folder: string;
   env: NodeJS.ProcessEnv;
+  /** Whether clients must show who they are. */
+  authenticates: boolean;
 }): string {
   const addressOf = (name: string) => mesh.services.find((service) => service.name === name)?.address ?? "";
   const gateway = `http://${addressOf("gateway")}`;
@@ -19,7 +21,7 @@ export function banner(mesh: {
   metrics         http://${mesh.probes}/metrics   (probes: /livez, /readyz)
   data            ${mesh.folder}
   answers by      ${model(mesh.env)}
-  identity        one tenant, no keys: only this machine is served
+  identity        ${mesh.authenticates ? "callers need an API key: the commands read it from RAGENTS_API_KEY" : "one tenant, no keys: only this machine is served"}
 
 Try, in a second terminal:
   npx ragents ingest${api} docs services README.md

@@ -1,8 +1,11 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { loadGatewayConfig } from "../gateway/config.js";
+import { loadGatewayConfig, refuseStrangers } from "../gateway/config.js";
+import { type Authentication, openAuthentication } from "../gateway/identity/authentication.js";
 import { startGatewayService } from "../gateway/service.js";
 import { systemClock } from "../runtime/clock.js";
+import { createProcessKeys } from "../runtime/identity/identity-keys.js";
+import { meshSecurity, openProcessSecurity } from "../runtime/mesh-security.js";
 import { ConfigError, flag, parseEnv, port } from "../runtime/config.js";
 import { PortInUseError } from "../runtime/grpc-server.js";
 import { createLogger, LOG_LEVELS } from "../runtime/logger.js";
@@ -10,6 +13,7 @@ import { createMetrics } from "../runtime/metrics.js";
 import { startProbes } from "../runtime/probes.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
 import { shutDown } from "../runtime/shutdown.js";
+import { openTracing, TRACE_FLUSH_MS } from "../runtime/tracing/tracing.js";
 import type { SqlDatabase } from "../runtime/sql/database.js";
 import { openPglite } from "../runtime/sql/pglite.js";
 import { startAgentService } from "../services/agent/service.js";
@@ -28,6 +32,7 @@ const schema = z.object({
   RAGENTS_LOG_LEVEL: z.enum(LOG_LEVELS, `give one of ${LOG_LEVELS.join(", ")}`).default("warn"),
   RAGENTS_CHECKPOINT_URL: z.string().optional(),
   RAGENTS_RAG_URL: z.string().optional(),
+  RAGENTS_GATEWAY_URL: z.string().optional(),
 });
 
 /** Time from the signal to the end, in milliseconds. */
@@ -37,6 +42,8 @@ const SHUTDOWN_GRACE_MS = 10_000;
 export interface LocalMesh {
   /** What to tell the person who started it. */
   readonly banner: string;
+  /** host:port of /metrics, /livez and /readyz. */
+  readonly probes: string;
   /** The services by name, the gateway last. */
   readonly services: readonly RunningService[];
   /** Ends everything in reverse order; never rejects. */
@@ -50,22 +57,45 @@ export interface LocalMesh {
  */
 export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
   const config = parseEnv(env, schema);
-  // What the gateway refuses, it refuses before anything is opened.
-  loadGatewayConfig(env);
+  const gatewayConfig = loadGatewayConfig(env);
   const logger = createLogger({ level: config.RAGENTS_LOG_LEVEL });
   const metrics = createMetrics({ processMetrics: config.RAGENTS_PROCESS_METRICS });
   const started: [name: string, stop: () => Promise<void>][] = [];
   const stop = () => shutDown(started.splice(0).reverse(), SHUTDOWN_GRACE_MS, logger);
   try {
+    const tracing = openTracing(env, { logger, metrics, clock: systemClock });
+    started.push(["traces", () => tracing.close(TRACE_FLUSH_MS)]);
     const folder = openDataFolder(config.RAGENTS_DATA_DIR);
     started.push(["data folder", async () => folder.release()]);
     const sql = needsEmbeddedSql(config) ? await openPglite(join(folder.path, "postgres")) : undefined;
     if (sql !== undefined) started.push(["embedded database", () => sql.close()]);
 
+    const authentication = await openAuthentication(env, { logger, clock: systemClock }, { sql });
+    started.push(["authentication", () => authentication.close()]);
+    refuseStrangers(gatewayConfig, authentication.required());
+    const configured = await openProcessSecurity(env, { logger, clock: systemClock });
+    started.push(["security", async () => configured.close()]);
+    // In one process the services know each other's word by keys that nobody else has.
+    const security = { ...configured, keys: configured.keys ?? createProcessKeys(systemClock) };
+
     const addresses: NodeJS.ProcessEnv = { ...env };
     const services: RunningService[] = [];
-    for (const [name, start] of serviceStarts(sql)) {
-      const host: ServiceHost = { logger: logger.child({ service: name }), metrics, clock: systemClock };
+    for (const [name, start] of serviceStarts(sql, authentication)) {
+      const host: ServiceHost = {
+        logger: logger.child({ service: name }),
+        metrics,
+        clock: systemClock,
+        tracer: tracing.tracer(name),
+        score: tracing.score,
+        security: meshSecurity({
+          process: security,
+          service: name,
+          clock: systemClock,
+          required: authentication.required,
+          // A gRPC client of this machine may come with an API key, as it would through Envoy.
+          authenticate: (header) => authentication.identity((name) => header.get(name)),
+        }),
+      };
       const service = await namingPort(portVariable(name), () => start(addresses, host));
       addresses[`RAGENTS_${name.toUpperCase()}_ADDRESS`] = service.address;
       services.push(service);
@@ -76,7 +106,13 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
       startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics, notReady }),
     );
     started.push(["probes", () => probes.close()]);
-    return { banner: banner({ services, probes: probes.address, folder: folder.path, env }), services, stop };
+    const authenticates = authentication.required();
+    return {
+      banner: banner({ services, probes: probes.address, folder: folder.path, env, authenticates }),
+      probes: probes.address,
+      services,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -98,7 +134,7 @@ async function namingPort<T>(variable: string, start: () => Promise<T>): Promise
 }
 
 /** The services in the order in which they need each other. */
-function serviceStarts(sql: SqlDatabase | undefined) {
+function serviceStarts(sql: SqlDatabase | undefined, authentication: Authentication) {
   type Start = (env: NodeJS.ProcessEnv, host: ServiceHost) => Promise<RunningService>;
   const starts: [name: string, start: Start][] = [
     ["cache", startCacheService],
@@ -106,11 +142,11 @@ function serviceStarts(sql: SqlDatabase | undefined) {
     ["ratelimit", startRateLimitService],
     ["rag", (env, host) => startRagService(env, host, { sql })],
     ["agent", startAgentService],
-    ["gateway", startGatewayService],
+    ["gateway", (env, host) => startGatewayService(env, host, { authentication })],
   ];
   return starts;
 }
 
-function needsEmbeddedSql(config: { RAGENTS_CHECKPOINT_URL?: string | undefined; RAGENTS_RAG_URL?: string | undefined }): boolean {
-  return config.RAGENTS_CHECKPOINT_URL === undefined || config.RAGENTS_RAG_URL === undefined;
+function needsEmbeddedSql(config: z.infer<typeof schema>): boolean {
+  return [config.RAGENTS_CHECKPOINT_URL, config.RAGENTS_RAG_URL, config.RAGENTS_GATEWAY_URL].includes(undefined);
 }

@@ -30,7 +30,7 @@ export interface GrpcServerOptions {
   interceptors: Interceptor[];
   limits?: Partial<GrpcServerLimits>;
   /** TLS of the connections. Default: in the clear. */
-  credentials?: ServerCredentials;
+  credentials?: ServerCredentials | undefined;
 }
 
 /** What a server accepts. */

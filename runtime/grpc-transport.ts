@@ -20,10 +20,12 @@ import {
   type Transport,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { type ChannelCredentials, Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
+import type { ChannelSecurity } from "./channel-security.js";
 import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
+import { TRACE_HEADER, traceHeader } from "./tracing/trace-header.js";
 
 export interface GrpcTransportOptions {
   /** host:port, or dns:///name:port which resolves to every replica. */
@@ -37,14 +39,6 @@ export interface GrpcTransportOptions {
   interceptors?: Interceptor[];
   /** Default: in the clear, without saying who calls. */
   security?: ChannelSecurity;
-}
-
-/** How a client shows who it is and knows whom it talks to. */
-export interface ChannelSecurity {
-  /** TLS of the connection. Default: none. */
-  readonly credentials?: ChannelCredentials;
-  /** Headers that say who calls; asked for every call. */
-  readonly callHeaders?: (method: DescMethod) => readonly (readonly [name: string, value: string])[];
 }
 
 /** A Connect transport over grpc-js, and its connection. */
@@ -171,6 +165,7 @@ function callScope(
   const deadline = Math.min(own ?? (Number.isFinite(inherited) ? inherited : now + defaultTimeoutMs), inherited);
   const header = new Headers(headers);
   if (call !== undefined && !header.has(REQUEST_ID_HEADER)) header.set(REQUEST_ID_HEADER, call.requestId);
+  if (call?.span !== undefined) header.set(TRACE_HEADER, traceHeader(call.span));
   for (const [name, value] of security?.callHeaders?.(method) ?? []) if (!header.has(name)) header.set(name, value);
   const signals = [signal, call?.signal].filter((one) => one !== undefined);
   return {

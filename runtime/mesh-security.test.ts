@@ -46,7 +46,7 @@ async function serve<S extends DescService>(
     host: "127.0.0.1",
     port: 0,
     services: [mount(service, { ...others, ...handlers } as ServiceImpl<S>)],
-    interceptors: serverInterceptors({ logger, metrics, clock: systemClock, identify: security.identify }),
+    interceptors: serverInterceptors({ logger, metrics, clock: systemClock, security }),
   });
   open.push(server);
   return { address: server.address, metrics };
@@ -206,15 +206,13 @@ describe("a service that requires none", () => {
     expect((await as(reader, () => client.query({ query: "q" }))).response).toBe("acme");
   });
 
-  test("ignores what clients claim to be where no keys are configured", async () => {
+  test("refuses an identity that it has no keys to check, instead of taking it for the local tenant", async () => {
     const process: ProcessSecurity = { keys: undefined, tls: undefined, close: () => {} };
-    const { address } = await serve(
-      AgentService,
-      { query: () => ({ response: currentCall()?.identity.tenant ?? "" }) },
-      securityOf(process, "agent", false),
-    );
-    const headers = { [IDENTITY_HEADER]: "globex" };
-    expect((await clientOf(AgentService, address).query({ query: "q" }, { headers })).response).toBe("local");
+    const { address } = await serve(AgentService, {}, securityOf(process, "agent", false));
+    const client = clientOf(AgentService, address, securityOf(keyed(), "gateway"));
+    const error = await failureOf(as(reader, () => client.query({ query: "q" })));
+    expect([error.code, reasonOf(error)]).toEqual([Code.Unauthenticated, "CREDENTIALS_INVALID"]);
+    expect(error.rawMessage).toContain("RAGENTS_IDENTITY_KEYS");
   });
 });
 

@@ -5,10 +5,10 @@ import { z } from "zod";
 import { Access } from "../gen/ragents/auth/v1/access_pb.js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { currentCall, type Identity, LOCAL_IDENTITY } from "./call-context.js";
+import type { ChannelSecurity } from "./channel-security.js";
 import type { Clock } from "./clock.js";
 import { ConfigError, parseEnv } from "./config.js";
 import { meshError } from "./errors.js";
-import type { ChannelSecurity } from "./grpc-transport.js";
 import { accessOf } from "./identity/access.js";
 import { fileKeys, type IdentityKeys } from "./identity/identity-keys.js";
 import { IDENTITY_HEADER } from "./identity/identity-token.js";
@@ -23,6 +23,10 @@ import { type MutualTls, openMutualTls } from "./tls/certificate-files.js";
 export interface MeshSecurity {
   /** Who calls, by the metadata of the call. Throws UNAUTHENTICATED when nobody vouches for the caller. */
   readonly identify: (header: Headers, method: DescMethod) => Identity | Promise<Identity>;
+  /** Whether services believe what this one says about its callers. */
+  readonly vouches: boolean;
+  /** Headers that tell the service behind `method` on whose behalf it is called; none where services trust everybody. */
+  readonly vouch: (identity: Identity, method: DescMethod) => readonly (readonly [name: string, value: string])[];
   /** For the connections that the service opens: calls show the identity of the call that they are made for. */
   readonly channel: ChannelSecurity;
   /** For the server's own connections; undefined in the clear. */
@@ -75,16 +79,22 @@ export function meshSecurity(options: {
   service: string;
   clock: Clock;
   required: () => boolean;
-  authenticate?: (header: Headers) => Promise<Identity>;
+  authenticate?: (header: Headers) => Identity | Promise<Identity>;
 }): MeshSecurity {
   const { keys, tls } = options.process;
   const { clock, required, authenticate } = options;
   const verifier = keys && new TokenVerifier({ keys, clock });
   const issuer = keys && new TokenIssuer({ keys, clock, issuer: options.service });
+  const vouch: MeshSecurity["vouch"] = (identity, method) =>
+    issuer === undefined ? [] : [[IDENTITY_HEADER, issuer.token(identity, method.parent.typeName)]];
   return {
     identify(header, method) {
       const token = header.get(IDENTITY_HEADER);
-      if (token !== null && verifier !== undefined) return verifier.identity(token, method.parent.typeName);
+      // Without keys to check a token the call must not become the local tenant's: this service's configuration is incomplete.
+      if (token !== null) {
+        if (verifier === undefined) throw uncheckedIdentity();
+        return verifier.identity(token, method.parent.typeName);
+      }
       if (!required()) return LOCAL_IDENTITY;
       if (accessOf(method) === Access.PUBLIC) return ANYBODY;
       if (authenticate !== undefined) return authenticate(header);
@@ -94,15 +104,22 @@ export function meshSecurity(options: {
         "This service takes calls from inside of the mesh only: call the gateway, or Envoy in front of it, with an API key.",
       );
     },
+    vouches: keys?.signingKey() !== undefined,
+    vouch,
     channel: {
       credentials: tls?.channel,
       callHeaders(method) {
         const identity = currentCall()?.identity;
-        return issuer === undefined || identity === undefined ? [] : [[IDENTITY_HEADER, issuer.token(identity, method.parent.typeName)]];
+        return identity === undefined ? [] : vouch(identity, method);
       },
     },
     serverCredentials: tls?.server,
   };
+}
+
+function uncheckedIdentity() {
+  const message = "The call brings an identity that this service has no keys to check: set RAGENTS_IDENTITY_KEYS as for the caller.";
+  return meshError(Code.Unauthenticated, ErrorReason.CREDENTIALS_INVALID, message);
 }
 
 /** Who calls an RPC that is open to everybody: no tenant's. */

@@ -1,5 +1,6 @@
 import { type Client, createClient } from "@connectrpc/connect";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
+import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 
 /** The RPCs of ragents.agent.v1.AgentService. A stream is given up by aborting its signal. */
@@ -7,7 +8,7 @@ export interface AgentClient extends Client<typeof AgentService> {
   close(): void;
 }
 
-export interface AgentClientOptions {
+export interface AgentClientOptions extends ClientSecurityOptions {
   /** Where the service is: host:port, or dns:///name:port for every replica of it. Default 127.0.0.1:9105. */
   address?: string;
   /** Deadline of a call that is given none, in milliseconds. Default 300,000, the longest that an agent runs. */
@@ -20,6 +21,7 @@ export function createAgentClient(options: AgentClientOptions = {}): AgentClient
     address: options.address ?? "127.0.0.1:9105",
     services: [AgentService],
     defaultTimeoutMs: options.timeoutMs ?? 300_000,
+    security: channelSecurity(options),
   });
   return { ...createClient(AgentService, transport), close: () => transport.close() };
 }

@@ -2,9 +2,11 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { LRUCache } from "lru-cache";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
+import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
-import { type ChannelSecurity, createGrpcTransport } from "../../runtime/grpc-transport.js";
+import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import type { Metrics } from "../../runtime/metrics.js";
+import { inSpan, isTraced } from "../../runtime/tracing/tracer.js";
 import { createCacheBreaker } from "./breaker.js";
 import type { CacheKind, CacheScope } from "./cache-key.js";
 import { exposeCounts, noCounts } from "./client-metrics.js";
@@ -47,13 +49,11 @@ export interface CacheClient {
   close(): void;
 }
 
-export interface CacheClientOptions {
+export interface CacheClientOptions extends ClientSecurityOptions {
   /** Where the service is: host:port, or dns:///name:port for every replica of it. Default 127.0.0.1:9101. */
   address?: string;
   /** Takes the place of the address; its owner closes it. */
   transport?: Transport;
-  /** How the connection shows who calls. Default: in the clear, without saying. */
-  security?: ChannelSecurity;
   /** Silence of the service after which a lookup is a miss, in milliseconds. Default 50. */
   patienceMs?: number;
   /** Bound of the memory of this process that holds recent values, in bytes; 0 for none. Default 64 MiB. */
@@ -75,11 +75,7 @@ export function createCacheClient(options: CacheClientOptions = {}): CacheClient
   const localBytes = options.localBytes ?? DEFAULT_LOCAL_BYTES;
   const own =
     options.transport === undefined
-      ? createGrpcTransport({
-          address: options.address ?? DEFAULT_ADDRESS,
-          services: [CacheService],
-          ...(options.security !== undefined && { security: options.security }),
-        })
+      ? createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [CacheService], security: channelSecurity(options) })
       : undefined;
   const counts = noCounts();
   if (options.metrics !== undefined) exposeCounts(options.metrics.registry, counts);
@@ -106,9 +102,25 @@ export function createCacheClient(options: CacheClientOptions = {}): CacheClient
   }
 
   return {
-    get: (kind, scope, text) => ofTenant().get(kind, scope, text),
+    get(kind, scope, text) {
+      const get = () => ofTenant().get(kind, scope, text);
+      if (!isTraced()) return get();
+      return inSpan("cache.get", async (span) => {
+        const value = await get();
+        span?.set({ metadata: { kind, hit: value !== undefined } });
+        return value;
+      });
+    },
     put: (kind, scope, text, value, put = {}) => ofTenant().put(kind, scope, text, value, put),
-    getOrCompute: (kind, scope, text, compute, put = {}) => ofTenant().getOrCompute(kind, scope, text, compute, put),
+    getOrCompute(kind, scope, text, compute, put = {}) {
+      const fill = () => ofTenant().getOrCompute(kind, scope, text, compute, put);
+      if (!isTraced()) return fill();
+      return inSpan("cache.fill", async (span) => {
+        const filled = await fill();
+        span?.set({ metadata: { kind, hit: filled.cached } });
+        return filled;
+      });
+    },
     close() {
       const reports = [...tenants.values()].map((tenant) => tenant.flush());
       tenants.clear();

@@ -60,7 +60,8 @@ export function toErrorResponse(thrown: unknown, registry: Registry, errorDomain
   const error = thrown instanceof ConnectError ? thrown : new ConnectError("", Code.Internal);
   return {
     status: httpStatus(error.code),
-    headers: retryAfter(error),
+    // HTTP asks for the scheme with every 401.
+    headers: error.code === Code.Unauthenticated ? { "www-authenticate": "Bearer" } : retryAfter(error),
     body: toStatusJson(error, error.code, registry),
   };
 }

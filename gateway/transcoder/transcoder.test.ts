@@ -352,6 +352,7 @@ describe("headers, deadlines and cancellation", () => {
       headers: { "content-type": "application/json" },
     });
     expect([answer.status, answer.json.message]).toEqual([401, "Send an API key."]);
+    expect(answer.headers["www-authenticate"]).toBe("Bearer");
   });
 
   test.each([

@@ -14,8 +14,16 @@ const NEEDED_ROLE = {
 
 /** What callers need for an RPC, by its option in the proto; UNSPECIFIED, which nobody has, where it has none. */
 export function accessOf(method: DescMethod): Access {
-  return hasOption(method, access) ? getOption(method, access) : Access.UNSPECIFIED;
+  let level = known.get(method);
+  if (level === undefined) {
+    level = hasOption(method, access) ? getOption(method, access) : Access.UNSPECIFIED;
+    known.set(method, level);
+  }
+  return level;
 }
+
+/** Reading an option decodes it, which costs ten times what the rest of a call's check does. */
+const known = new WeakMap<DescMethod, Access>();
 
 /**
  * Lets a caller pass who may call `method`. A service that works for a caller

@@ -20,15 +20,16 @@ const SWEEP_INTERVAL_MS = 5_000;
 /** Starts the cache service on the store that RAGENTS_CACHE_URL names. Rejects when the configuration is wrong or the port is taken. */
 export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadCacheConfig(env);
-  const logger = host.logger.child({ service: "cache" });
+  const { logger } = host;
   const store = measuredStore(await openStore(config, host.clock, logger), host.metrics.registry);
   const watchers = new WatchHub({ store, clock: host.clock });
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: serverInterceptors(host),
   }).catch(async (error: unknown) => {
     await store.close();
     throw error;

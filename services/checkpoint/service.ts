@@ -33,7 +33,7 @@ export async function startCheckpointService(
   shared: { sql?: SqlDatabase } = {},
 ): Promise<RunningService> {
   const config = loadCheckpointConfig(env);
-  const logger = host.logger.child({ service: "checkpoint" });
+  const { logger } = host;
   const store = measuredStore(await openStore(config, host, shared.sql), host.metrics.registry, host.clock);
   const cleaning = new Cleaning({
     store,
@@ -51,9 +51,10 @@ export async function startCheckpointService(
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [mount(CheckpointService, handlers)],
-    interceptors: serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }),
+    interceptors: serverInterceptors(host),
   }).catch(async (error: unknown) => {
     await store.close();
     throw error;
@@ -91,7 +92,7 @@ async function openStore(config: CheckpointConfig, host: ServiceHost, shared: Sq
 
 async function openOnRedis(config: CheckpointConfig, host: ServiceHost): Promise<CheckpointStore> {
   const client = openRedis(config.url, {
-    logger: host.logger.child({ service: "checkpoint" }),
+    logger: host.logger,
     name: "ragents-checkpoint",
     commandTimeoutMs: REDIS_TIMEOUT_MS,
   });

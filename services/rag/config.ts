@@ -1,7 +1,9 @@
 import { storePatienceSchema } from "../../runtime/store-patience.js";
 import { z } from "zod";
+import { LOCAL_TENANT } from "../../runtime/call-context.js";
 import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
+import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
 
 export interface RagConfig {
   host: string;
@@ -16,12 +18,16 @@ export interface RagConfig {
   dataDir: string;
   /** Folders that may be ingested from by path. */
   ingestRoots: string[];
+  /** Tenants that may name paths of the server: all that can be read there is theirs. */
+  ingestTenants: string[];
   /** Memory for loaded indexes, in bytes. */
   indexBudgetBytes: number;
   /** Models that write answers. */
   /** How long to wait at start for a database that does not answer yet, in milliseconds. */
   storeWaitMs: number;
   models: ModelsConfig;
+  /** The reranker that a server runs. */
+  reranker: RerankerConfig;
 }
 
 const schema = z.object({
@@ -35,6 +41,7 @@ const schema = z.object({
   RAGENTS_RAG_ROLE: z.enum(["all", "serve", "ingest"], "give all, serve (calls) or ingest (jobs)").default("all"),
   RAGENTS_RAG_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
   RAGENTS_INGEST_ROOTS: commaList(["."]),
+  RAGENTS_INGEST_TENANTS: commaList([LOCAL_TENANT]),
   RAGENTS_RAG_INDEX_MEMORY_MB: integer({ default: 1_000, min: 16, max: 1_000_000, unit: "megabytes" }),
 });
 
@@ -49,8 +56,10 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     maxConnections: values.RAGENTS_RAG_MAX_CONNECTIONS,
     dataDir: values.RAGENTS_DATA_DIR,
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
+    ingestTenants: values.RAGENTS_INGEST_TENANTS,
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
     storeWaitMs: parseEnv(env, storePatienceSchema).RAGENTS_STORE_WAIT_S * 1000,
     models: parseEnv(env, modelsConfigSchema),
+    reranker: parseEnv(env, rerankerConfigSchema),
   };
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Gauge } from "prom-client";
+import { Counter, Gauge } from "prom-client";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
@@ -20,6 +20,8 @@ import { JobChanges } from "./ingestion/job-changes.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
+import { Arranger } from "./ranking/arranger.js";
+import { openRerankers } from "./ranking/rerankers.js";
 import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { retrievalMetrics } from "./retrieval-metrics.js";
 import { Retriever } from "./retrieval/retriever.js";
@@ -33,9 +35,10 @@ import { openSqlStore } from "./store/sql-store.js";
 export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost, shared: { sql?: SqlDatabase } = {}): Promise<RunningService> {
   const config = loadRagConfig(env);
   const { clock, metrics } = host;
-  const logger = host.logger.child({ service: "rag" });
+  const { logger } = host;
   const folders = await openAllowedFolders(config.ingestRoots);
   const embedders = await openEmbedders();
+  const rerankers = openRerankers(config.reranker);
   const db = await openDatabase(config, host, shared.sql);
   try {
     await untilReachable(() => db.ping(), { clock, logger, waitMs: config.storeWaitMs });
@@ -47,6 +50,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       logger,
+      tracer: host.tracer,
       toolsFor: ({ collection: { settings } }) => ({
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
@@ -66,8 +70,23 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         this.set(indexes.byteLength);
       },
     });
+    const rerankFailures = new Counter({
+      name: "rag_rerank_failures_total",
+      help: "Rerankings that failed; the search's own order was returned.",
+      labelNames: ["reranker"],
+      registers: [metrics.registry],
+    });
+    const arranger = new Arranger({
+      store,
+      rerankers,
+      onRerankFailed(reranker, err) {
+        rerankFailures.inc({ reranker });
+        logger.warn("rerank_failed", { reranker, err });
+      },
+    });
     const retriever = new Retriever({
       store,
+      arranger,
       indexes,
       embedderFor: (model) => embedderFor(embedders, model),
       analyzerFor: (language) => analyzers[language],
@@ -76,7 +95,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       embedders,
-      starter: new JobStarter({ store, clock, folders, onQueued: () => worker.wake() }),
+      starter: new JobStarter({ store, clock, folders, pathTenants: config.ingestTenants, onQueued: () => worker.wake() }),
       worker,
       merger,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
@@ -87,9 +106,13 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const server = await startGrpcServer({
       host: config.host,
       port: config.port,
+      credentials: host.security?.serverCredentials,
       metrics,
       services: [mount(RagService, handlers)],
-      interceptors: [...serverInterceptors({ logger, metrics, clock }), retrievalMetrics(metrics.registry, clock)],
+      interceptors: [
+        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        retrievalMetrics(metrics.registry, clock),
+      ],
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();

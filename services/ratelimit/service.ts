@@ -65,7 +65,7 @@ async function openLimits(path: string | undefined, logger: Logger): Promise<Pic
 /** Starts the rate limit service. Rejects when the configuration or the file of limits is wrong, or the port is taken. */
 export async function startRateLimitService(env: NodeJS.ProcessEnv, host: ServiceHost): Promise<RunningService> {
   const config = loadRateLimitConfig(env);
-  const logger = host.logger.child({ service: "ratelimit" });
+  const { logger } = host;
   const limits = await openLimits(config.limitsPath, logger);
   const domains = await openReloadingFiles(config.envoyPaths, (texts) => parseRules(texts.map(String)), { logger });
   const stores = openStores(config, host, logger);
@@ -76,13 +76,14 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
+    credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [
       mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock })),
       mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),
       mount(EnvoyRateLimitService, envoyHandlers({ store: stores.buckets, domains: domains.current })),
     ],
-    interceptors: [...serverInterceptors({ logger, metrics: host.metrics, clock: host.clock }), decisionMetrics(host.metrics.registry)],
+    interceptors: [...serverInterceptors(host), decisionMetrics(host.metrics.registry)],
   });
 
   return {

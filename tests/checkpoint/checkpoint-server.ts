@@ -42,7 +42,7 @@ export async function serveCheckpoints(
     host: "127.0.0.1",
     port: 0,
     services: [mount(CheckpointService, handlers)],
-    interceptors: serverInterceptors({ logger: silentLogger, metrics: createMetrics(), clock, identify }),
+    interceptors: serverInterceptors({ logger: silentLogger, metrics: createMetrics(), clock, security: { identify } }),
   });
   return {
     address: server.address,

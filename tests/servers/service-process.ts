@@ -5,7 +5,7 @@ import { endServerProcess, type ServerProcess, startServerProcess, untilReady } 
 
 /** One of our services in a process of its own. */
 export interface ServiceProcess extends ServerProcess {
-  /** host:port of its gRPC server. */
+  /** host:port of its gRPC server, of its HTTP server for the gateway. */
   readonly address: string;
   /** SIGTERM, and waits for the end. */
   stop(): Promise<void>;
@@ -13,16 +13,17 @@ export interface ServiceProcess extends ServerProcess {
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
-/** Starts services/<name> from its sources; resolves when it is ready. */
+/** Starts a service, or the gateway, from its sources; resolves when it is ready. */
 export async function startServiceProcess(name: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
   const [port, probePort] = [await freePort(), await freePort()];
-  const main = join(ROOT, "services", name, "main.ts");
+  const isGateway = name === "gateway";
+  const main = join(ROOT, isGateway ? "" : "services", name, "main.ts");
   const server = startServerProcess(process.execPath, ["--import", "tsx", main], {
     cwd: ROOT,
     env: {
       ...process.env,
       RAGENTS_LOG_LEVEL: "warn",
-      [`RAGENTS_${name.toUpperCase()}_PORT`]: String(port),
+      [isGateway ? "RAGENTS_PORT" : `RAGENTS_${name.toUpperCase()}_PORT`]: String(port),
       RAGENTS_METRICS_PORT: String(probePort),
       ...env,
     },

@@ -8,6 +8,8 @@ import { cleanEnv, FREE_PORTS } from "./program.js";
 export interface TestMesh {
   /** The gateway's URL. */
   readonly url: string;
+  /** host:port of /metrics. */
+  readonly probes: string;
   /** host:port of a service's gRPC server. */
   addressOf(service: string): string;
   /** What REST answers: status, parsed body, headers. */
@@ -30,6 +32,7 @@ export async function startTestMesh(variables: Record<string, string> = {}): Pro
   const url = `http://${addressOf("gateway")}`;
   return {
     url,
+    probes: mesh.probes,
     addressOf,
     async rest(method, path, body, headers = {}) {
       const text = typeof body === "string" ? body : body === undefined ? undefined : JSON.stringify(body);
@@ -57,9 +60,9 @@ function parse(text: string): unknown {
 }
 
 /** Waits until an ingestion job has ended and returns it. */
-export async function jobEnd(mesh: TestMesh, job: string) {
+export async function jobEnd(mesh: TestMesh, job: string, headers: Record<string, string> = {}) {
   for (let i = 0; i < 600; i += 1) {
-    const { body } = await mesh.rest("GET", `/v1/jobs/${job}`);
+    const { body } = await mesh.rest("GET", `/v1/jobs/${job}`, undefined, headers);
     if (["SUCCEEDED", "FAILED", "CANCELLED"].includes(body.state)) return body;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -3,6 +3,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { InlineDocument } from "../../../gen/ragents/rag/v1/rag_pb.js";
 import type { UploadDocumentsRequest } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Clock } from "../../../runtime/clock.js";
+import { currentTenant, LOCAL_TENANT } from "../../../runtime/call-context.js";
 import { invalidField } from "../../../runtime/errors.js";
 import { duplicateDocument } from "../errors.js";
 import { type CollectionRecord, type JobRecord, type JobStore, LeaseLostError, type NewJob } from "../store/store.js";
@@ -17,6 +18,8 @@ export interface StartJobDependencies {
   readonly store: JobStore;
   readonly clock: Clock;
   readonly folders: readonly AllowedFolder[];
+  /** The tenants that may name paths in them. Default: the local one. */
+  readonly pathTenants?: readonly string[];
   /** Called when a job waits for a worker. */
   readonly onQueued: () => void;
 }
@@ -55,10 +58,13 @@ export class JobStarter {
 
   /**
    * A job over a file or folder of the server; with `sync` documents below a folder go whose files are there no more. Throws
-   * INVALID_ARGUMENT PATH_NOT_ALLOWED for one that it may not read.
+   * INVALID_ARGUMENT PATH_NOT_ALLOWED for one that the caller's tenant may not read.
    */
   async ingestPath(request: JobRequest, given: string, sync: boolean): Promise<JobRecord> {
-    const path = await resolveAllowed(this.#deps.folders, given);
+    // The folders are the server's, not a tenant's: otherwise every tenant could read what another one put there.
+    const { folders: all, pathTenants = [LOCAL_TENANT] } = this.#deps;
+    const folders = pathTenants.includes(currentTenant()) ? all : [];
+    const path = await resolveAllowed(folders, given);
     const syncPrefix = sync ? await folderPrefix(path) : undefined;
     return this.#start(request, { path, syncPrefix }, async () => {});
   }

@@ -71,7 +71,7 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock }))],
+    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock, score: host.score }))],
     interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {

@@ -87,6 +87,7 @@ export interface ModelsOptions {
 /** Models from a list; the first is the default, the built-in one comes last. Throws ConfigError for an unknown stand-in. */
 export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [] }: ModelsOptions = {}): Models {
   const invented = registry && inventedCounter(registry);
+  for (const { name } of list) invented?.inc({ model: name }, 0);
   const names = [...new Set(list.map(({ name }) => name)), EXTRACTIVE_MODEL];
   const strangers = standIns.filter((name) => !names.includes(name));
   if (strangers.length > 0) throw new ConfigError(`RAGENTS_LLM_FALLBACK: ${strangers.join(", ")}: not configured; known: ${names.join(", ")}`);

@@ -11,13 +11,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation, TokenUsage } from "../../rag/v1/rag_pb.js";
 import { file_ragents_rag_v1_rag } from "../../rag/v1/rag_pb.js";
+import type { RankingOptions } from "../../rag/v1/ranking_pb.js";
+import { file_ragents_rag_v1_ranking } from "../../rag/v1/ranking_pb.js";
 import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAki7gQKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQESLwoHcmFua2luZxgUIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zEoIBChByZXdyaXRlX3N0cmF0ZWd5GBUgASgJQmO6SGByXlIKY29udGV4dHVhbFIEaHlkZVINZGVjb21wb3NpdGlvblIIZmV3X3Nob3RSEGNoYWluX29mX3Rob3VnaHRSEGNoYWluX29mX2RlbnNpdHlSB3BlcnNvbmFSBG5vbmVIB4gBAUINCgtfY29sbGVjdGlvbkIICgZfbW9kZWxCDgoMX3RlbXBlcmF0dXJlQg0KC19tYXhfdG9rZW5zQggKBl90b3Bfa0IHCgVfbW9kZUIPCg1fYnlwYXNzX2NhY2hlQhMKEV9yZXdyaXRlX3N0cmF0ZWd5IqwBCg1RdWVyeU1ldGFkYXRhEg4KBmNhY2hlZBgBIAEoCBINCgVtb2RlbBgCIAEoCRISCgpjb2xsZWN0aW9uGAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEikKBXVzYWdlGAUgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZRIQCgh0cmFjZV9pZBgGIAEoCSKNAQoGVGhyZWFkEgoKAmlkGAEgASgJEhUKDW1lc3NhZ2VfY291bnQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKXAQoNVGhyZWFkU3VtbWFyeRIKCgJpZBgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGNoZWNrcG9pbnRfY291bnQYBCABKAMipwEKEFRocmVhZENoZWNrcG9pbnQSCgoCaWQYASABKAkSEQoJcGFyZW50X2lkGAIgASgJEg4KBnNvdXJjZRgDIAEoCRIMCgRuZXh0GAQgAygJEg4KBnJ1bl9pZBgFIAEoCRIVCg1tZXNzYWdlX2NvdW50GAYgASgFEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLjAQoLVGhyZWFkU3RhdGUSNgoKY2hlY2twb2ludBgBIAEoCzIiLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkQ2hlY2twb2ludBISCgphZ2VudF90eXBlGAIgASgJEisKCG1lc3NhZ2VzGAMgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEicKBnZhbHVlcxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMgoKaW50ZXJydXB0cxgFIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuUnVuSW50ZXJydXB0ImgKDFN0YXRlTWVzc2FnZRIUCgJpZBgBIAEoCUIIukgFcgMYgAESJAoEcm9sZRgCIAEoCUIWukgTchFSBHVzZXJSCWFzc2lzdGFudBIcCgdjb250ZW50GAMgASgJQgu6SAhyBhABGICAAiIvCgpSdW5TdGFydGVkEhEKCXRocmVhZF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkiQgoMUnVuSW50ZXJydXB0EgoKAmlkGAEgASgJEiYKBXZhbHVlGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiChFJbnRlcnJ1cHREZWNpc2lvbhIgCgxpbnRlcnJ1cHRfaWQYASABKAlCCrpIB3IFEAEYgAESEAoIYXBwcm92ZWQYAiABKAgSGQoHY29tbWVudBgDIAEoCUIIukgFcgMY0A8ikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIhEKD0Fuc3dlclJlc3RhcnRlZCJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiRwoKVG9vbFJlc3VsdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmZhaWxlZBgDIAEoCBIPCgdzdW1tYXJ5GAQgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * A kind of agent that can be asked.
@@ -108,6 +110,26 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
    * @generated from field: optional bool bypass_cache = 8;
    */
   bypassCache?: boolean | undefined;
+
+  /**
+   * How the passages are put in order and chosen.
+   *
+   * @generated from field: ragents.rag.v1.RankingOptions ranking = 20;
+   */
+  ranking?: RankingOptions | undefined;
+
+  /**
+   * How the question is rewritten before it is searched for: "contextual"
+   * (default; pronouns and unfinished phrases become what they stand for),
+   * "hyde" (a passage that could answer is searched for beside it),
+   * "decomposition" (its parts are searched for one by one), "few_shot",
+   * "chain_of_thought", "chain_of_density" and "persona" (the contextual rewrite
+   * by other prompts), or "none". All but "contextual" and "none" need a
+   * language model; without one they are contextual, but decomposition by rules.
+   *
+   * @generated from field: optional string rewrite_strategy = 21;
+   */
+  rewriteStrategy?: string | undefined;
 };
 
 /**
@@ -216,6 +238,287 @@ export const ThreadSchema: GenMessage<Thread> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 3);
 
 /**
+ * A thread as lists show it.
+ *
+ * @generated from message ragents.agent.v1.ThreadSummary
+ */
+export type ThreadSummary = Message$1<"ragents.agent.v1.ThreadSummary"> & {
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * When it was begun.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 2;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it was changed last.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 3;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * Checkpoints that are kept of it.
+   *
+   * @generated from field: int64 checkpoint_count = 4;
+   */
+  checkpointCount: bigint;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadSummary.
+ * Use `create(ThreadSummarySchema)` to create a new message.
+ */
+export const ThreadSummarySchema: GenMessage<ThreadSummary> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 4);
+
+/**
+ * A state that a thread went through.
+ *
+ * @generated from message ragents.agent.v1.ThreadCheckpoint
+ */
+export type ThreadCheckpoint = Message$1<"ragents.agent.v1.ThreadCheckpoint"> & {
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The checkpoint before it; empty for the first, and for one that a fork made.
+   *
+   * @generated from field: string parent_id = 2;
+   */
+  parentId: string;
+
+  /**
+   * What made it: "input" for a question, "loop" for a step, "update" for a
+   * change from outside, "fork" for a fork.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * The steps that were to be done next; empty when the run had ended.
+   *
+   * @generated from field: repeated string next = 4;
+   */
+  next: string[];
+
+  /**
+   * The run.
+   *
+   * @generated from field: string run_id = 5;
+   */
+  runId: string;
+
+  /**
+   * Messages of the conversation by then.
+   *
+   * @generated from field: int32 message_count = 6;
+   */
+  messageCount: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadCheckpoint.
+ * Use `create(ThreadCheckpointSchema)` to create a new message.
+ */
+export const ThreadCheckpointSchema: GenMessage<ThreadCheckpoint> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 5);
+
+/**
+ * A thread's state at a checkpoint.
+ *
+ * @generated from message ragents.agent.v1.ThreadState
+ */
+export type ThreadState = Message$1<"ragents.agent.v1.ThreadState"> & {
+  /**
+   * The checkpoint.
+   *
+   * @generated from field: ragents.agent.v1.ThreadCheckpoint checkpoint = 1;
+   */
+  checkpoint?: ThreadCheckpoint | undefined;
+
+  /**
+   * The kind of agent that made it.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * The conversation, oldest first.
+   *
+   * @generated from field: repeated ragents.agent.v1.Message messages = 3;
+   */
+  messages: Message[];
+
+  /**
+   * The work on the last question by name, such as "question" and "notes".
+   *
+   * @generated from field: google.protobuf.Struct values = 4;
+   */
+  values?: JsonObject | undefined;
+
+  /**
+   * What the run asks before it goes on.
+   *
+   * @generated from field: repeated ragents.agent.v1.RunInterrupt interrupts = 5;
+   */
+  interrupts: RunInterrupt[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadState.
+ * Use `create(ThreadStateSchema)` to create a new message.
+ */
+export const ThreadStateSchema: GenMessage<ThreadState> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 6);
+
+/**
+ * A message to put into a state.
+ *
+ * @generated from message ragents.agent.v1.StateMessage
+ */
+export type StateMessage = Message$1<"ragents.agent.v1.StateMessage"> & {
+  /**
+   * The message that it replaces; a new one when empty.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * The text, 1 to 32768 characters.
+   *
+   * @generated from field: string content = 3;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.StateMessage.
+ * Use `create(StateMessageSchema)` to create a new message.
+ */
+export const StateMessageSchema: GenMessage<StateMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 7);
+
+/**
+ * A run has begun.
+ *
+ * @generated from message ragents.agent.v1.RunStarted
+ */
+export type RunStarted = Message$1<"ragents.agent.v1.RunStarted"> & {
+  /**
+   * Its thread.
+   *
+   * @generated from field: string thread_id = 1;
+   */
+  threadId: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.RunStarted.
+ * Use `create(RunStartedSchema)` to create a new message.
+ */
+export const RunStartedSchema: GenMessage<RunStarted> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 8);
+
+/**
+ * Something that a run asks before it goes on.
+ *
+ * @generated from message ragents.agent.v1.RunInterrupt
+ */
+export type RunInterrupt = Message$1<"ragents.agent.v1.RunInterrupt"> & {
+  /**
+   * Unique in the thread; decisions name it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What is asked, e.g. {"tool", "arguments"} for a tool that needs approval.
+   *
+   * @generated from field: google.protobuf.Struct value = 2;
+   */
+  value?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.RunInterrupt.
+ * Use `create(RunInterruptSchema)` to create a new message.
+ */
+export const RunInterruptSchema: GenMessage<RunInterrupt> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 9);
+
+/**
+ * An answer to an interrupt.
+ *
+ * @generated from message ragents.agent.v1.InterruptDecision
+ */
+export type InterruptDecision = Message$1<"ragents.agent.v1.InterruptDecision"> & {
+  /**
+   * The interrupt.
+   *
+   * @generated from field: string interrupt_id = 1;
+   */
+  interruptId: string;
+
+  /**
+   * Whether the tool may be called. Default false.
+   *
+   * @generated from field: bool approved = 2;
+   */
+  approved: boolean;
+
+  /**
+   * What the model is told of it, such as why not; at most 2000 characters.
+   *
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.InterruptDecision.
+ * Use `create(InterruptDecisionSchema)` to create a new message.
+ */
+export const InterruptDecisionSchema: GenMessage<InterruptDecision> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 10);
+
+/**
  * A message of a thread.
  *
  * @generated from message ragents.agent.v1.Message
@@ -262,7 +565,7 @@ export type Message = Message$1<"ragents.agent.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 4);
+  messageDesc(file_ragents_agent_v1_agent, 11);
 
 /**
  * A step of the agent's graph has ended.
@@ -290,7 +593,7 @@ export type RunStep = Message$1<"ragents.agent.v1.RunStep"> & {
  * Use `create(RunStepSchema)` to create a new message.
  */
 export const RunStepSchema: GenMessage<RunStep> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 5);
+  messageDesc(file_ragents_agent_v1_agent, 12);
 
 /**
  * A piece of the answer's text, in order.
@@ -311,7 +614,7 @@ export type TextDelta = Message$1<"ragents.agent.v1.TextDelta"> & {
  * Use `create(TextDeltaSchema)` to create a new message.
  */
 export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 6);
+  messageDesc(file_ragents_agent_v1_agent, 13);
 
 /**
  * What the logical agent made of a question.
@@ -376,7 +679,7 @@ export type LogicalAnalysis = Message$1<"ragents.agent.v1.LogicalAnalysis"> & {
  * Use `create(LogicalAnalysisSchema)` to create a new message.
  */
 export const LogicalAnalysisSchema: GenMessage<LogicalAnalysis> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 7);
+  messageDesc(file_ragents_agent_v1_agent, 14);
 
 /**
  * A statement about a question's parameters.
@@ -418,7 +721,7 @@ export type LogicalConstraint = Message$1<"ragents.agent.v1.LogicalConstraint"> 
  * Use `create(LogicalConstraintSchema)` to create a new message.
  */
 export const LogicalConstraintSchema: GenMessage<LogicalConstraint> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 8);
+  messageDesc(file_ragents_agent_v1_agent, 15);
 
 /**
  * A question that the agent asks back.
@@ -446,7 +749,23 @@ export type LogicalClarification = Message$1<"ragents.agent.v1.LogicalClarificat
  * Use `create(LogicalClarificationSchema)` to create a new message.
  */
 export const LogicalClarificationSchema: GenMessage<LogicalClarification> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 9);
+  messageDesc(file_ragents_agent_v1_agent, 16);
+
+/**
+ * The replica that wrote the answer is gone, and another one writes it anew:
+ * the text and the citations so far are void.
+ *
+ * @generated from message ragents.agent.v1.AnswerRestarted
+ */
+export type AnswerRestarted = Message$1<"ragents.agent.v1.AnswerRestarted"> & {
+};
+
+/**
+ * Describes the message ragents.agent.v1.AnswerRestarted.
+ * Use `create(AnswerRestartedSchema)` to create a new message.
+ */
+export const AnswerRestartedSchema: GenMessage<AnswerRestarted> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 17);
 
 /**
  * The model has a tool called.
@@ -481,7 +800,7 @@ export type ToolCall = Message$1<"ragents.agent.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 10);
+  messageDesc(file_ragents_agent_v1_agent, 18);
 
 /**
  * A tool has answered.
@@ -523,5 +842,5 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 11);
+  messageDesc(file_ragents_agent_v1_agent, 19);
 

@@ -1,7 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import type { LogicalAnalysisSchema, MessageSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
+import type { CallerTool as CallerToolMessage, CallerToolRound, HistoryMessage, LogicalAnalysisSchema, MessageSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import {
   type AgentService,
   type QueryRequest,
@@ -12,13 +13,14 @@ import {
 } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
-import type { BaseMessage } from "@langchain/core/messages";
-import { stampOf } from "./conversation.js";
+import { AIMessage, type BaseMessage, ToolMessage } from "@langchain/core/messages";
+import { answerMessage, stampOf, userMessage } from "./conversation.js";
+import { agentTypeOf, shortVersion } from "./agent-version.js";
 import type { Analysis } from "./logical/analysis.js";
 import { messagePage } from "./message-page.js";
 import type { RunEvent, RunRequest, RunResult } from "./run.js";
 import type { Runs } from "./runs.js";
-import { runSettings } from "./settings.js";
+import { type CallerTool, runSettings } from "./settings.js";
 import type { Threads } from "./threads.js";
 
 export interface AgentHandlerDeps {
@@ -34,7 +36,7 @@ export function agentHandlers({ runs, threads, defaultModel, clock }: AgentHandl
   /** The run's events, with the response in the place of the result. */
   async function* answer(request: QueryRequest | StreamQueryRequest, context: HandlerContext) {
     const started = clock.monotonic();
-    for await (const event of runs.ask(runRequest(request, defaultModel), context.signal)) {
+    for await (const event of runs.ask(runRequest(request, { runs, defaultModel, clock }), context.signal)) {
       if ("result" in event) yield { response: toResponse(event.result, (clock.monotonic() - started) / 1000) };
       else yield event;
     }
@@ -48,7 +50,7 @@ export function agentHandlers({ runs, threads, defaultModel, clock }: AgentHandl
       let id = 0;
       for await (const event of answer(request, context)) yield { eventId: String((id += 1)), event: toEvent(event) };
     },
-    listAgents: () => ({ agents: runs.kinds.map(({ type, description }) => ({ agentType: type, description })) }),
+    listAgents: () => ({ agents: runs.kinds.map((kind) => ({ agentType: kind.type, description: kind.description, version: shortVersion(kind) })) }),
     async getThread({ thread }) {
       const { id, messages, created, updated } = await threads.get(thread);
       return { thread: { id, messageCount: messages.length, createTime: timestampFromMs(created), updateTime: timestampFromMs(updated) } };
@@ -65,14 +67,34 @@ export function agentHandlers({ runs, threads, defaultModel, clock }: AgentHandl
   };
 }
 
-function runRequest(request: QueryRequest | StreamQueryRequest, defaultModel: string): RunRequest {
+function runRequest(
+  request: QueryRequest | StreamQueryRequest,
+  { runs, defaultModel, clock }: Pick<AgentHandlerDeps, "runs" | "defaultModel" | "clock">,
+): RunRequest {
   return {
-    agentType: request.agentType === "" ? DEFAULT_AGENT : request.agentType,
+    agentType: agentTypeOf(request.agentType === "" ? DEFAULT_AGENT : request.agentType, runs.kinds),
     question: request.query,
     threadId: request.threadId,
-    settings: runSettings(request.configOverrides, defaultModel, request.enableLogicalLlm),
+    history: request.history.map((message) => remembered(message, clock)),
+    work: request.toolRounds.flatMap(toWork),
+    settings: runSettings(request.configOverrides, defaultModel, request.enableLogicalLlm, request.callerTools.map(toCallerTool)),
     bypassCache: request.configOverrides?.bypassCache ?? false,
   };
+}
+
+function remembered({ role, content }: HistoryMessage, clock: Clock): BaseMessage {
+  return role === "user" ? userMessage(content, clock) : answerMessage({ text: content, model: "", citations: [] }, clock);
+}
+
+function toCallerTool({ name, description, parameters = {} }: CallerToolMessage): CallerTool {
+  return { name, description, parameters: { type: "object", ...parameters } };
+}
+
+/** The messages of a round as a model is shown them. */
+function toWork({ calls, results }: CallerToolRound): BaseMessage[] {
+  const called = calls.map(({ id, name, arguments: args = {} }) => ({ id, name, args, type: "tool_call" as const }));
+  const message = new AIMessage({ id: randomUUID(), content: "", tool_calls: called });
+  return [message, ...results.map(({ id, content }) => new ToolMessage({ tool_call_id: id, content }))];
 }
 
 function toResponse(result: RunResult, processingTime: number): QueryResponse {
@@ -90,6 +112,7 @@ function toResponse(result: RunResult, processingTime: number): QueryResponse {
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens), totalTokens: BigInt(inputTokens + outputTokens) },
       traceId: currentCall()?.requestId ?? "",
     },
+    toolCalls: result.toolCalls.map((call) => ({ ...call })),
     ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),
   });
 }

@@ -4,7 +4,7 @@ import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
 import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
-import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
+import type { NodeEvent, RunAnswer, RunStateUpdate, ToolCallNotice } from "./state.js";
 
 /** A question to an agent. */
 export interface RunRequest {
@@ -12,6 +12,10 @@ export interface RunRequest {
   readonly question: string;
   /** Empty for a new thread. */
   readonly threadId: string;
+  /** What was said before, where the caller keeps the conversation itself; only without a thread. */
+  readonly history: readonly BaseMessage[];
+  /** What has come of the question so far: calls of the caller's tools, and their results. */
+  readonly work: readonly BaseMessage[];
   readonly settings: RunSettings;
   /** Answer afresh even when the cache has an answer. */
   readonly bypassCache: boolean;
@@ -39,6 +43,7 @@ export interface RunResult {
   readonly citations: readonly Citation[];
   readonly usage: Usage;
   readonly analysis: Analysis | null;
+  readonly toolCalls: readonly ToolCallNotice[];
 }
 
 /** What a run adds to its thread's state: new messages, and nothing of what the last question left. */
@@ -48,7 +53,7 @@ export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
     settings: run.settings,
     question: "",
     usage: NO_USAGE,
-    work: null,
+    work: run.work.length === 0 ? null : [...run.work],
     analysis: null,
     parts: [],
     notes: "",
@@ -58,6 +63,6 @@ export function beginning(run: Run, messages: BaseMessage[]): RunStateUpdate {
   };
 }
 
-export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage, analysis = null }: RunAnswer, cached: boolean): RunResult {
-  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage, analysis };
+export function resultOf({ threadId, kind, settings }: Run, { text, citations, model, usage, analysis = null, toolCalls = [] }: RunAnswer, cached: boolean): RunResult {
+  return { response: text, threadId, agentType: kind.type, cached, model, collection: settings.collection, citations, usage, analysis, toolCalls };
 }

@@ -5,13 +5,14 @@ import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
-import { unknownAgent } from "./errors.js";
+import { callerToolTaken, callsNoTools, unknownAgent } from "./errors.js";
 import { NewThreadSaver } from "./new-thread-saver.js";
 import { beginning, resultOf, type Run, type RunEvent, type RunRequest } from "./run.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
 import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
 import { summaryOf } from "./step-summary.js";
+import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { Threads } from "./threads.js";
 
@@ -60,6 +61,7 @@ export class Runs {
   async *ask(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const agent = this.#agents.get(request.agentType);
     if (agent === undefined) throw unknownAgent(request.agentType, [...this.#agents.keys()]);
+    this.#checkCallerTools(request, agent.kind);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
     const timeout = runTimeout(signal, this.#options.timeoutMs);
@@ -73,9 +75,17 @@ export class Runs {
     }
   }
 
+  #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
+    if (callerTools.length === 0) return;
+    if (kind.callsTools !== true) throw callsNoTools(kind.type);
+    const own = new Set([SEARCH_TOOL, ...this.#options.deps.tools.map(({ name }) => name)]);
+    const taken = callerTools.find(({ name }, i) => own.has(name) || callerTools.findIndex((tool) => tool.name === name) < i);
+    if (taken !== undefined) throw callerToolTaken(taken.name);
+  }
+
   /** Nobody else knows the thread: it needs no lock, and has no history. */
   #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const run = { ...request, kind, graph, signal, threadId: randomUUID(), unstored: [] };
+    const run = { ...request, kind, graph, signal, threadId: randomUUID(), unstored: request.history };
     return mayBeCached(run) ? this.#cached.answer(run, false) : this.#inSlot(run);
   }
 
@@ -126,6 +136,6 @@ export class Runs {
 }
 
 /** Whether an answer depends on the question alone, not on what was said before: for the first of a thread. */
-function mayBeCached({ bypassCache, question }: RunRequest): boolean {
-  return !bypassCache && asksSomething(question);
+function mayBeCached({ bypassCache, question, history, settings }: RunRequest): boolean {
+  return !bypassCache && history.length === 0 && settings.callerTools.length === 0 && asksSomething(question);
 }

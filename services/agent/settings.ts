@@ -1,4 +1,5 @@
 import type { JsonObject } from "@bufbuild/protobuf";
+import type { ToolDefinition } from "../../runtime/llm/language-model.js";
 import type { ConfigOverrides } from "../../gen/ragents/agent/v1/agent_pb.js";
 
 /** What a run works with: the configuration with the request's overrides. Plain JSON: it is part of every checkpoint. */
@@ -13,7 +14,14 @@ export interface RunSettings {
   filters: JsonObject | null;
   /** Whether the logical agent may use a language model for its analysis. */
   logicalLlm: boolean;
+  /** How to answer, by the caller's word; empty for nothing. */
+  instructions: string;
+  /** Tools that the caller runs itself. */
+  callerTools: CallerTool[];
 }
+
+/** A tool that the caller runs itself when the model calls it. */
+export type CallerTool = ToolDefinition;
 
 /** What holds when a request overrides nothing. */
 export const DEFAULT_SETTINGS = {
@@ -24,10 +32,16 @@ export const DEFAULT_SETTINGS = {
   mode: "hybrid",
   filters: null,
   logicalLlm: false,
+  instructions: "",
 } as const;
 
 /** The settings of a request. Limits were checked by the schema; the model's name is checked where models are known. */
-export function runSettings(overrides: ConfigOverrides | undefined, defaultModel: string, enableLogicalLlm = false): RunSettings {
+export function runSettings(
+  overrides: ConfigOverrides | undefined,
+  defaultModel: string,
+  enableLogicalLlm = false,
+  callerTools: CallerTool[] = [],
+): RunSettings {
   return {
     collection: overrides?.collection ?? DEFAULT_SETTINGS.collection,
     model: overrides?.model ?? defaultModel,
@@ -37,5 +51,7 @@ export function runSettings(overrides: ConfigOverrides | undefined, defaultModel
     mode: overrides?.mode ?? DEFAULT_SETTINGS.mode,
     filters: overrides?.filters ?? DEFAULT_SETTINGS.filters,
     logicalLlm: enableLogicalLlm,
+    instructions: overrides?.instructions ?? DEFAULT_SETTINGS.instructions,
+    callerTools,
   };
 }

@@ -17,7 +17,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIkEKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDwoHdmVyc2lvbhgDIAEoCSLZAwoPQ29uZmlnT3ZlcnJpZGVzEiIKCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYP0gAiAEBEh4KBW1vZGVsGAIgASgJQgq6SAdyBRABGIABSAGIAQESMQoLdGVtcGVyYXR1cmUYAyABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASAKIAQESJAoKbWF4X3Rva2VucxgEIAEoBUILukgIGgYYgIACKAFIA4gBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSASIAQESKAoHZmlsdGVycxgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMwoEbW9kZRgHIAEoCUIgukgdchtSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRIBYgBARIZCgxieXBhc3NfY2FjaGUYCCABKAhIBogBARIjCgxpbnN0cnVjdGlvbnMYDyABKAlCCLpIBXIDGIBASAeIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZUIPCg1faW5zdHJ1Y3Rpb25zIqwBCg1RdWVyeU1ldGFkYXRhEg4KBmNhY2hlZBgBIAEoCBINCgVtb2RlbBgCIAEoCRISCgpjb2xsZWN0aW9uGAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEikKBXVzYWdlGAUgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZRIQCgh0cmFjZV9pZBgGIAEoCSKNAQoGVGhyZWFkEgoKAmlkGAEgASgJEhUKDW1lc3NhZ2VfY291bnQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKSAQoHTWVzc2FnZRIKCgJpZBgBIAEoCRIMCgRyb2xlGAIgASgJEg8KB2NvbnRlbnQYAyABKAkSKwoJY2l0YXRpb25zGAQgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIigKB1J1blN0ZXASDAoEbmFtZRgBIAEoCRIPCgdzdW1tYXJ5GAIgASgJIhkKCVRleHREZWx0YRIMCgR0ZXh0GAEgASgJIvEBCg9Mb2dpY2FsQW5hbHlzaXMSDgoGZG9tYWluGAEgASgJEg8KB3BhdHRlcm4YAiABKAkSEgoKY29uZmlkZW5jZRgDIAEoARIXCg90b2tlbl9yZWR1Y3Rpb24YBCABKAESFwoPb3B0aW1pemVkX3F1ZXJ5GAUgASgJEjgKC2NvbnN0cmFpbnRzGAYgAygLMiMucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ29uc3RyYWludBI9Cg1jbGFyaWZpY2F0aW9uGAcgASgLMiYucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ2xhcmlmaWNhdGlvbiJaChFMb2dpY2FsQ29uc3RyYWludBIMCgRuYW1lGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSEAoIcHJpb3JpdHkYAyABKAkSEQoJc2F0aXNmaWVkGAQgASgIIjkKFExvZ2ljYWxDbGFyaWZpY2F0aW9uEhAKCHF1ZXN0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiUAoIVG9vbENhbGwSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IkcKClRvb2xSZXN1bHQSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZmYWlsZWQYAyABKAgSDwoHc3VtbWFyeRgEIAEoCSJUCg5IaXN0b3J5TWVzc2FnZRIkCgRyb2xlGAEgASgJQha6SBNyEVIEdXNlclIJYXNzaXN0YW50EhwKB2NvbnRlbnQYAiABKAlCC7pICHIGEAEYgIAEIocBCgpDYWxsZXJUb29sEi0KBG5hbWUYASABKAlCH7pIHMgBAXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIAgEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IswCCg9DYWxsZXJUb29sUm91bmQSNQoFY2FsbHMYASADKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsQgq6SAeSAQQIARAgEj0KB3Jlc3VsdHMYAiADKAsyIi5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xSZXN1bHRCCLpIBZIBAhAgOsIBuki+ARq7AQojY2FsbGVyX3Rvb2xfcm91bmQub25lX3Jlc3VsdF9hX2NhbGwSHWdpdmUgb25lIHJlc3VsdCBmb3IgZWFjaCBjYWxsGnVzaXplKHRoaXMuY2FsbHMpID09IHNpemUodGhpcy5yZXN1bHRzKSAmJiB0aGlzLmNhbGxzLmFsbChjYWxsLCB0aGlzLnJlc3VsdHMuZXhpc3RzX29uZShyZXN1bHQsIHJlc3VsdC5pZCA9PSBjYWxsLmlkKSkiRgoQQ2FsbGVyVG9vbFJlc3VsdBIWCgJpZBgBIAEoCUIKukgHcgUQARiAAhIaCgdjb250ZW50GAIgASgJQgm6SAZyBBiAgARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
 
 /**
  * A kind of agent that can be asked.
@@ -38,6 +38,14 @@ export type Agent = Message$1<"ragents.agent.v1.Agent"> & {
    * @generated from field: string description = 2;
    */
   description: string;
+
+  /**
+   * Changes when it would answer the same question otherwise; "TYPE@VERSION" as
+   * agent_type asks for this version and no other.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
 };
 
 /**
@@ -108,6 +116,14 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
    * @generated from field: optional bool bypass_cache = 8;
    */
   bypassCache?: boolean | undefined;
+
+  /**
+   * How to answer, such as in which language or form; the rules on passages and
+   * citations stand above it. The built-in extractive model does not read it.
+   *
+   * @generated from field: optional string instructions = 15;
+   */
+  instructions?: string | undefined;
 };
 
 /**
@@ -524,4 +540,123 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 11);
+
+/**
+ * A message of a conversation that the caller keeps itself.
+ *
+ * @generated from message ragents.agent.v1.HistoryMessage
+ */
+export type HistoryMessage = Message$1<"ragents.agent.v1.HistoryMessage"> & {
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 1;
+   */
+  role: string;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.HistoryMessage.
+ * Use `create(HistoryMessageSchema)` to create a new message.
+ */
+export const HistoryMessageSchema: GenMessage<HistoryMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 12);
+
+/**
+ * A tool that the caller runs itself when the model calls it.
+ *
+ * @generated from message ragents.agent.v1.CallerTool
+ */
+export type CallerTool = Message$1<"ragents.agent.v1.CallerTool"> & {
+  /**
+   * Its name: letters, digits, '_' and '-', at most 64.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it does and when to call it, for the model to read.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON schema of its arguments, an object's; without it the tool has none.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 3;
+   */
+  parameters?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerTool.
+ * Use `create(CallerToolSchema)` to create a new message.
+ */
+export const CallerToolSchema: GenMessage<CallerTool> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 13);
+
+/**
+ * Calls that an answer asked of its caller, and what came of them.
+ *
+ * @generated from message ragents.agent.v1.CallerToolRound
+ */
+export type CallerToolRound = Message$1<"ragents.agent.v1.CallerToolRound"> & {
+  /**
+   * The calls, as the answer's tool_calls gave them.
+   *
+   * @generated from field: repeated ragents.agent.v1.ToolCall calls = 1;
+   */
+  calls: ToolCall[];
+
+  /**
+   * One result a call.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolResult results = 2;
+   */
+  results: CallerToolResult[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolRound.
+ * Use `create(CallerToolRoundSchema)` to create a new message.
+ */
+export const CallerToolRoundSchema: GenMessage<CallerToolRound> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 14);
+
+/**
+ * What came of a call.
+ *
+ * @generated from message ragents.agent.v1.CallerToolResult
+ */
+export type CallerToolResult = Message$1<"ragents.agent.v1.CallerToolResult"> & {
+  /**
+   * The call's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What the tool returned, for the model to read.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolResult.
+ * Use `create(CallerToolResultSchema)` to create a new message.
+ */
+export const CallerToolResultSchema: GenMessage<CallerToolResult> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 15);
 

@@ -8,7 +8,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
-import type { Agent, ConfigOverrides, LogicalAnalysis, Message as Message$1, QueryMetadata, RunStep, TextDelta, Thread, ToolCall, ToolResult } from "./agent_pb.js";
+import type { Agent, CallerTool, CallerToolRound, ConfigOverrides, HistoryMessage, LogicalAnalysis, Message as Message$1, QueryMetadata, RunStep, TextDelta, Thread, ToolCall, ToolResult } from "./agent_pb.js";
 import { file_ragents_agent_v1_agent } from "./agent_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { Citation } from "../../rag/v1/rag_pb.js";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent_service.proto.
  */
 export const file_ragents_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEipwIKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlc0IVChNfZW5hYmxlX2xvZ2ljYWxfbGxtItEBCg1RdWVyeVJlc3BvbnNlEhAKCHJlc3BvbnNlGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEhcKD3Byb2Nlc3NpbmdfdGltZRgEIAEoARIxCghtZXRhZGF0YRgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlNZXRhZGF0YRI7ChBsb2dpY2FsX2FuYWx5c2lzGAYgASgLMiEucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQW5hbHlzaXMitAIKElN0cmVhbVF1ZXJ5UmVxdWVzdBJaCgVxdWVyeRgBIAEoCUJLukhIugFAChZzdHJlYW1fcXVlcnkubm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEhsKCmFnZW50X3R5cGUYAiABKAlCB7pIBHICGEASMAoJdGhyZWFkX2lkGAMgASgJQh26SBpyGBiAATITXltBLVphLXowLTkuXzpALV0qJBIfChJlbmFibGVfbG9naWNhbF9sbG0YBCABKAhIAIgBARI7ChBjb25maWdfb3ZlcnJpZGVzGAUgASgLMiEucmFnZW50cy5hZ2VudC52MS5Db25maWdPdmVycmlkZXNCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSLQAgoTU3RyZWFtUXVlcnlSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIAEIHCgVldmVudCITChFMaXN0QWdlbnRzUmVxdWVzdCI9ChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmFnZW50cy5hZ2VudC52MS5BZ2VudCIuChBHZXRUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASI9ChFHZXRUaHJlYWRSZXNwb25zZRIoCgZ0aHJlYWQYASABKAsyGC5yYWdlbnRzLmFnZW50LnYxLlRocmVhZCIxChNEZWxldGVUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASIWChREZWxldGVUaHJlYWRSZXNwb25zZSJ0ChlMaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiYgoaTGlzdFRocmVhZE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMogGCgxBZ2VudFNlcnZpY2USXwoFUXVlcnkSHi5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVxdWVzdBofLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZSIVyPMYAoLT5JMCCzoBKiIGL3F1ZXJ5En0KC1N0cmVhbVF1ZXJ5EiQucmFnZW50cy5hZ2VudC52MS5TdHJlYW1RdWVyeVJlcXVlc3QaJS5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVzcG9uc2UiH8jzGAKC0+STAhU6ASoiEC92MS9xdWVyeTpzdHJlYW0wARJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
+  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEi+QQKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxI8CgdoaXN0b3J5GA0gAygLMiAucmFnZW50cy5hZ2VudC52MS5IaXN0b3J5TWVzc2FnZUIJukgGkgEDEMgBEkAKC3Rvb2xfcm91bmRzGA4gAygLMiEucmFnZW50cy5hZ2VudC52MS5DYWxsZXJUb29sUm91bmRCCLpIBZIBAhAKEjwKDGNhbGxlcl90b29scxgPIAMoCzIcLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbEIIukgFkgECEEA6kQG6SI0BGooBChFxdWVyeS5vbmVfaGlzdG9yeRIjZ2l2ZSB0aHJlYWRfaWQgb3IgaGlzdG9yeSwgbm90IGJvdGgaUHRoaXMudGhyZWFkX2lkID09ICcnIHx8IChzaXplKHRoaXMuaGlzdG9yeSkgPT0gMCAmJiBzaXplKHRoaXMudG9vbF9yb3VuZHMpID09IDApQhUKE19lbmFibGVfbG9naWNhbF9sbG0igQIKDVF1ZXJ5UmVzcG9uc2USEAoIcmVzcG9uc2UYASABKAkSEQoJdGhyZWFkX2lkGAIgASgJEhIKCmFnZW50X3R5cGUYAyABKAkSFwoPcHJvY2Vzc2luZ190aW1lGAQgASgBEjEKCG1ldGFkYXRhGAUgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeU1ldGFkYXRhEjsKEGxvZ2ljYWxfYW5hbHlzaXMYBiABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxBbmFseXNpcxIuCgp0b29sX2NhbGxzGAcgAygLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbCKNBQoSU3RyZWFtUXVlcnlSZXF1ZXN0EloKBXF1ZXJ5GAEgASgJQku6SEi6AUAKFnN0cmVhbV9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxI8CgdoaXN0b3J5GA0gAygLMiAucmFnZW50cy5hZ2VudC52MS5IaXN0b3J5TWVzc2FnZUIJukgGkgEDEMgBEkAKC3Rvb2xfcm91bmRzGA4gAygLMiEucmFnZW50cy5hZ2VudC52MS5DYWxsZXJUb29sUm91bmRCCLpIBZIBAhAKEjwKDGNhbGxlcl90b29scxgPIAMoCzIcLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbEIIukgFkgECEEA6mAG6SJQBGpEBChhzdHJlYW1fcXVlcnkub25lX2hpc3RvcnkSI2dpdmUgdGhyZWFkX2lkIG9yIGhpc3RvcnksIG5vdCBib3RoGlB0aGlzLnRocmVhZF9pZCA9PSAnJyB8fCAoc2l6ZSh0aGlzLmhpc3RvcnkpID09IDAgJiYgc2l6ZSh0aGlzLnRvb2xfcm91bmRzKSA9PSAwKUIVChNfZW5hYmxlX2xvZ2ljYWxfbGxtItACChNTdHJlYW1RdWVyeVJlc3BvbnNlEhAKCGV2ZW50X2lkGAEgASgJEikKBHN0ZXAYAiABKAsyGS5yYWdlbnRzLmFnZW50LnYxLlJ1blN0ZXBIABIsCgV0b2tlbhgDIAEoCzIbLnJhZ2VudHMuYWdlbnQudjEuVGV4dERlbHRhSAASLAoIY2l0YXRpb24YBCABKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbkgAEjEKBnJlc3VsdBgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZUgAEi8KCXRvb2xfY2FsbBgGIAEoCzIaLnJhZ2VudHMuYWdlbnQudjEuVG9vbENhbGxIABIzCgt0b29sX3Jlc3VsdBgHIAEoCzIcLnJhZ2VudHMuYWdlbnQudjEuVG9vbFJlc3VsdEgAQgcKBWV2ZW50IhMKEUxpc3RBZ2VudHNSZXF1ZXN0Ij0KEkxpc3RBZ2VudHNSZXNwb25zZRInCgZhZ2VudHMYASADKAsyFy5yYWdlbnRzLmFnZW50LnYxLkFnZW50Ii4KEEdldFRocmVhZFJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABIj0KEUdldFRocmVhZFJlc3BvbnNlEigKBnRocmVhZBgBIAEoCzIYLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkIjEKE0RlbGV0ZVRocmVhZFJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABIhYKFERlbGV0ZVRocmVhZFJlc3BvbnNlInQKGUxpc3RUaHJlYWRNZXNzYWdlc1JlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiACCJiChpMaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZRIrCghtZXNzYWdlcxgBIAMoCzIZLnJhZ2VudHMuYWdlbnQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyiAYKDEFnZW50U2VydmljZRJfCgVRdWVyeRIeLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXF1ZXN0Gh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlIhXI8xgCgtPkkwILOgEqIgYvcXVlcnkSfQoLU3RyZWFtUXVlcnkSJC5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVxdWVzdBolLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXNwb25zZSIfyPMYAoLT5JMCFToBKiIQL3YxL3F1ZXJ5OnN0cmVhbTABEm8KCkxpc3RBZ2VudHMSIy5yYWdlbnRzLmFnZW50LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiQucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVzcG9uc2UiFpACAcjzGAKC0+STAgkSBy9hZ2VudHMSgQEKCUdldFRocmVhZBIiLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkUmVxdWVzdBojLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkUmVzcG9uc2UiK5ACAcjzGAKC0+STAh5iBnRocmVhZBIUL3YxL3RocmVhZHMve3RocmVhZH0SggEKDERlbGV0ZVRocmVhZBIlLnJhZ2VudHMuYWdlbnQudjEuRGVsZXRlVGhyZWFkUmVxdWVzdBomLnJhZ2VudHMuYWdlbnQudjEuRGVsZXRlVGhyZWFkUmVzcG9uc2UiI5ACAsjzGAOC0+STAhYqFC92MS90aHJlYWRzL3t0aHJlYWR9Ep0BChJMaXN0VGhyZWFkTWVzc2FnZXMSKy5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRNZXNzYWdlc1JlcXVlc3QaLC5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlIiyQAgHI8xgCgtPkkwIfEh0vdjEvdGhyZWFkcy97dGhyZWFkfS9tZXNzYWdlc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
 
 /**
  * A question.
@@ -35,7 +35,7 @@ export type QueryRequest = Message<"ragents.agent.v1.QueryRequest"> & {
   query: string;
 
   /**
-   * The kind of agent, as ListAgents names it. Default "simple".
+   * The kind of agent, as ListAgents names it, or "TYPE@VERSION". Default "simple".
    *
    * @generated from field: string agent_type = 2;
    */
@@ -63,6 +63,31 @@ export type QueryRequest = Message<"ragents.agent.v1.QueryRequest"> & {
    * @generated from field: ragents.agent.v1.ConfigOverrides config_overrides = 5;
    */
   configOverrides?: ConfigOverrides | undefined;
+
+  /**
+   * What was said before, oldest first, where the caller keeps the conversation
+   * itself: only without thread_id. At most 200 messages.
+   *
+   * @generated from field: repeated ragents.agent.v1.HistoryMessage history = 13;
+   */
+  history: HistoryMessage[];
+
+  /**
+   * Calls of caller_tools that earlier answers to this query asked for, oldest
+   * first, at most 10.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolRound tool_rounds = 14;
+   */
+  toolRounds: CallerToolRound[];
+
+  /**
+   * Tools that the caller runs itself: only for agents whose model calls tools
+   * (react). An answer that needs them is empty and has tool_calls; ask again
+   * with their results in tool_rounds.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerTool caller_tools = 15;
+   */
+  callerTools: CallerTool[];
 };
 
 /**
@@ -119,6 +144,14 @@ export type QueryResponse = Message<"ragents.agent.v1.QueryResponse"> & {
    * @generated from field: ragents.agent.v1.LogicalAnalysis logical_analysis = 6;
    */
   logicalAnalysis?: LogicalAnalysis | undefined;
+
+  /**
+   * Calls of the request's caller_tools, for the caller to make; empty when the
+   * query was answered.
+   *
+   * @generated from field: repeated ragents.agent.v1.ToolCall tool_calls = 7;
+   */
+  toolCalls: ToolCall[];
 };
 
 /**
@@ -142,7 +175,7 @@ export type StreamQueryRequest = Message<"ragents.agent.v1.StreamQueryRequest"> 
   query: string;
 
   /**
-   * The kind of agent, as ListAgents names it. Default "simple".
+   * The kind of agent, as ListAgents names it, or "TYPE@VERSION". Default "simple".
    *
    * @generated from field: string agent_type = 2;
    */
@@ -168,6 +201,31 @@ export type StreamQueryRequest = Message<"ragents.agent.v1.StreamQueryRequest"> 
    * @generated from field: ragents.agent.v1.ConfigOverrides config_overrides = 5;
    */
   configOverrides?: ConfigOverrides | undefined;
+
+  /**
+   * What was said before, oldest first, where the caller keeps the conversation
+   * itself: only without thread_id. At most 200 messages.
+   *
+   * @generated from field: repeated ragents.agent.v1.HistoryMessage history = 13;
+   */
+  history: HistoryMessage[];
+
+  /**
+   * Calls of caller_tools that earlier answers to this query asked for, oldest
+   * first, at most 10.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolRound tool_rounds = 14;
+   */
+  toolRounds: CallerToolRound[];
+
+  /**
+   * Tools that the caller runs itself: only for agents whose model calls tools
+   * (react). An answer that needs them is empty and has tool_calls; ask again
+   * with their results in tool_rounds.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerTool caller_tools = 15;
+   */
+  callerTools: CallerTool[];
 };
 
 /**

@@ -23,7 +23,7 @@ interface Completion {
 
 /** Answers a chat request at once. */
 export async function complete(agent: Client<typeof AgentService>, request: ChatRequest, query: QueryInit, options: CallOptions, clock: Clock) {
-  const answer = await agent.query({ ...query, $typeName: undefined } as object, options);
+  const answer = await agent.query(query, options);
   return {
     ...base(newCompletion(request, clock), "chat.completion"),
     choices: [{ index: 0, message: messageOf(answer), logprobs: null, finish_reason: finishReason(answer) }],

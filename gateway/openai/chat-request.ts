@@ -56,7 +56,8 @@ export const chatRequestSchema = z.looseObject({
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
 type Message = ChatRequest["messages"][number];
 export type ConfigOverridesInit = MessageInitShape<typeof ConfigOverridesSchema>;
-export type QueryInit = MessageInitShape<typeof StreamQueryRequestSchema>;
+/** Both of the agent's query RPCs take it. */
+export type QueryInit = Omit<MessageInitShape<typeof StreamQueryRequestSchema>, "$typeName">;
 
 /** Throws 400 naming the first parameter that does not fit. */
 export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.infer<T> {

@@ -80,15 +80,15 @@ export function createOpenAiApi(options: OpenAiApiOptions): OpenAiApi {
       path: /^\/v1\/chat\/completions$/,
       method: "POST",
       async answer(exchange) {
-        const streamed = await exchange.call(AgentService.method.streamQuery);
+        const call = await exchange.call(AgentService.method.streamQuery);
         const request = parseBody(chatRequestSchema, await exchange.body());
         const query = toQuery(request, overridesOf);
         if (request.stream !== true) {
-          return json(exchange, await complete(agent, request, query, await exchange.call(AgentService.method.query), clock));
+          return json(exchange, await complete(agent, request, query, call, clock));
         }
         const stream = openEventStream(exchange.response, options.heartbeatMs ?? 15_000);
         try {
-          await streamCompletion(agent, request, query, streamed, { clock, stream });
+          await streamCompletion(agent, request, query, call, { clock, stream });
         } catch (error) {
           if (!exchange.response.headersSent) throw error;
           const { status, body } = toOpenAiError(error, registry);

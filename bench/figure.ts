@@ -9,6 +9,8 @@ export interface Figure {
   unit: string;
   /** The least ratio aimed at. */
   aim: number;
+  /** The aim is the largest ratio instead. */
+  atMost?: boolean;
 }
 
 /** A benchmark: bench/<name>.ts exports one as `bench`. */

@@ -13,6 +13,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   cache: () => import("./cache.js"),
   ratelimit: () => import("./ratelimit.js"),
   identity: () => import("./identity.js"),
+  checkpoint: () => import("./checkpoint.js"),
 };
 
 interface Result {
@@ -49,8 +50,9 @@ function inOrder({ name, ours, peer, ratio, unit, aim }: Figure): Figure {
 function markdown({ name, figures, versions }: Result): string {
   const rows = figures.map((one) => {
     const { ours, peer, ratio, unit, aim } = inOrder(one);
-    const met = ratio >= aim ? "yes" : "no";
-    return `| ${one.name} | ${ours.toLocaleString("en")} | ${peer.toLocaleString("en")} | ${unit} | ${ratio}x | ${aim}x | ${met} |`;
+    const met = (one.atMost === true ? ratio <= aim : ratio >= aim) ? "yes" : "no";
+    const bound = one.atMost === true ? "at most " : "";
+    return `| ${one.name} | ${ours.toLocaleString("en")} | ${peer.toLocaleString("en")} | ${unit} | ${ratio}x | ${bound}${aim}x | ${met} |`;
   });
   return [
     `## ${name}`,

@@ -32,7 +32,7 @@ export function looksLikeApiKey(text: string): boolean {
   return text.startsWith("ragents_");
 }
 
-/** SHA-256: nothing slower is needed where 256 random bits cannot be guessed (docs/adr/0008-api-keys.md). */
+/** SHA-256: nothing slower is needed where 256 random bits cannot be guessed (docs/adr/0050-api-keys.md). */
 export function hashSecret(secret: string): Buffer {
   return hash("sha256", secret, "buffer");
 }

@@ -7,11 +7,12 @@ const TRANSIENT = new Set([408, 409, 425, 429]);
 
 /**
  * What a caller is told of a provider's failure: UNAVAILABLE when a retry can
- * help, with the provider's own Retry-After, else FAILED_PRECONDITION. What the
- * provider said stays in the cause.
+ * help, with the provider's own Retry-After, else FAILED_PRECONDITION. The cause
+ * says what failed, without what the provider said: some repeat the prompt.
  */
-export function modelUnavailable(model: string, cause: unknown, now = Date.now()): ConnectError {
-  const { status, headers } = httpFailure(cause);
+export function modelUnavailable(model: string, thrown: unknown, now = Date.now()): ConnectError {
+  const { status, headers } = httpFailure(thrown);
+  const cause = new Error(factsOf(thrown));
   const metadata = { model };
   if (status !== undefined && status < 500 && !TRANSIENT.has(status)) {
     const message = `The model ${model} refused the request (HTTP ${status}); check its key, name and address in the configuration.`;
@@ -23,6 +24,17 @@ export function modelUnavailable(model: string, cause: unknown, now = Date.now()
     cause,
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
+}
+
+/** What kinds of errors these are, outermost first, e.g. "APIConnectionError <- TypeError <- Error ECONNREFUSED". */
+function factsOf(thrown: unknown): string {
+  const facts: string[] = [];
+  for (let error = thrown; error instanceof Error && facts.length < 4; error = error.cause) {
+    const { status, code } = error as { status?: unknown; code?: unknown };
+    const known = [typeof status === "number" ? `HTTP ${status}` : undefined, /^E[A-Z]+$/.test(String(code)) ? String(code) : undefined];
+    facts.push([error.constructor.name, ...known].filter((fact) => fact !== undefined).join(" "));
+  }
+  return facts.join(" <- ") || "not an error";
 }
 
 /** The HTTP answer behind a provider's error, which LangChain may have wrapped. */

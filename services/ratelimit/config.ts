@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { integer, parseEnv, port } from "../../runtime/config.js";
+import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
 
 export interface RateLimitConfig {
   host: string;
@@ -10,6 +10,8 @@ export interface RateLimitConfig {
   storeTimeoutMs: number;
   /** The file of the limits; the defaults when undefined. */
   limitsPath: string | undefined;
+  /** Files of the limits that Envoys ask for. */
+  envoyPaths: string[];
 }
 
 const schema = z.object({
@@ -21,6 +23,7 @@ const schema = z.object({
     .default("memory:"),
   RAGENTS_RATELIMIT_STORE_TIMEOUT_MS: integer({ default: 250, min: 10, max: 10_000, unit: "milliseconds" }),
   RAGENTS_RATELIMIT_CONFIG: z.string().optional(),
+  RAGENTS_RATELIMIT_ENVOY_CONFIG: commaList([]),
 });
 
 /** Reads the service's variables. Throws ConfigError naming every one that is wrong. */
@@ -32,5 +35,6 @@ export function loadRateLimitConfig(env: NodeJS.ProcessEnv): RateLimitConfig {
     url: values.RAGENTS_RATELIMIT_URL,
     storeTimeoutMs: values.RAGENTS_RATELIMIT_STORE_TIMEOUT_MS,
     limitsPath: values.RAGENTS_RATELIMIT_CONFIG,
+    envoyPaths: values.RAGENTS_RATELIMIT_ENVOY_CONFIG,
   };
 }

@@ -1,3 +1,4 @@
+import { RateLimitService as EnvoyRateLimitService } from "../../gen/envoy/service/ratelimit/v3/rls_pb.js";
 import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import type { Clock } from "../../runtime/clock.js";
@@ -13,6 +14,8 @@ import { openMemoryBudgets } from "./budgets/store-memory.js";
 import { openRedisBudgets } from "./budgets/store-redis.js";
 import { loadRateLimitConfig, type RateLimitConfig } from "./config.js";
 import { decisionMetrics } from "./decision-metrics.js";
+import { envoyHandlers } from "./envoy/handlers.js";
+import { parseRules } from "./envoy/rules-file.js";
 import { rateLimitHandlers } from "./handlers.js";
 import { Limiter } from "./limiter.js";
 import type { Limits } from "./limits.js";
@@ -65,6 +68,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const config = loadRateLimitConfig(env);
   const { logger } = host;
   const limits = await openLimits(config.limitsPath, logger);
+  const domains = await openReloadingFiles(config.envoyPaths, (texts) => parseRules(texts.map(String)), { logger });
   const stores = openStores(config, host.clock, logger);
   const stopping = new AbortController();
   const limiter = new Limiter({ store: stores.buckets, limits: limits.current, clock: host.clock, stopping: stopping.signal });
@@ -77,6 +81,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
     services: [
       mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock })),
       mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),
+      mount(EnvoyRateLimitService, envoyHandlers({ store: stores.buckets, domains: domains.current })),
     ],
     interceptors: [...serverInterceptors(host), decisionMetrics(host.metrics.registry)],
   });
@@ -93,6 +98,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
       stopping.abort();
       await server.drain(graceMs);
       limits.close();
+      domains.close();
       await stores.close();
     },
   };

@@ -127,6 +127,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   })),
 
   "ragents.cache.v1.CacheService/BatchGet": AS_NOBODY((ids) => ({ groups: [{ ...groupOf(ids), textHashes: [ids.textHash] }] })),
+  "ragents.cache.v1.CacheService/StreamGet": AS_NOBODY((ids) => ({ groups: [{ ...groupOf(ids), textHashes: [ids.textHash] }] })),
   "ragents.cache.v1.CacheService/ExtendLease": AS_NOBODY(leaseOf),
   "ragents.cache.v1.CacheService/ReleaseLease": AS_NOBODY(leaseOf),
   "ragents.cache.v1.CacheService/Invalidate": AS_NOBODY((ids) => ({ selector: { collection: ids.collection } })),
@@ -251,7 +252,8 @@ async function learned(tenant: Tenant, method: DescMethod, request: object, ids:
     if (method.methodKind === "unary") show((await call(request, options)) as Message);
     else if (method.methodKind === "client_streaming") show((await call(once(request), options)) as Message);
     else {
-      for await (const message of call(request, options) as AsyncIterable<Message>) {
+      const sent = method.methodKind === "bidi_streaming" ? once(request) : request;
+      for await (const message of call(sent, options) as AsyncIterable<Message>) {
         show(message);
         // A watch has no end of its own.
         if (method.name === "WatchInvalidations") break;
@@ -308,8 +310,12 @@ async function possessions(tenant: Tenant, ids: Ids): Promise<string> {
     tenant.client(IdentityService).listApiKeys({}),
   ]);
   const text = JSON.stringify(found, (_, value) => (typeof value === "bigint" ? String(value) : value));
-  // Times of use and of the lease's end move on by themselves.
-  return text.replace(/"(seconds|nanos)":"?\d+"?/g, "").replace(/"lastUseTime":\{[^}]*\}/g, "");
+  // Times of use and of leases' ends move on by themselves.
+  return text
+    .replace(/"(seconds|nanos)":"?\d+"?/g, "")
+    .replace(/"ttlsMs":\[\d+\]/g, "")
+    .replace(/"lastUseTime":\{[^}]*\}/g, "")
+    .replace(/"data":\[[\d,]{200,}\]/g, (data) => `"data":"${hash("sha256", data)}"`);
 }
 
 const bytes = (length: number, fill: number) => new Uint8Array(length).fill(fill);

@@ -3,6 +3,7 @@ import { VERSION } from "../runtime/version.js";
 import { ask } from "./ask.js";
 import { makeCertificates } from "./ca.js";
 import { connect } from "./connection.js";
+import { evaluate, type EvaluateOptions } from "./evaluate.js";
 import { report } from "./failure.js";
 import { rotateIdentityKeys } from "./identity-keys.js";
 import { ingest } from "./ingest.js";
@@ -36,6 +37,20 @@ program
   .action((question: string, options: { collection?: string; thread?: string; agent: string; json?: boolean }) =>
     run((mesh) => ask(mesh, question, options)),
   );
+
+program
+  .command("evaluate")
+  .description("Measure retrieval and answers by a file of questions, one JSON object a line.")
+  .argument("<questions>", 'such as {"question": "...", "relevant": ["document-id"], "reference": "..."}')
+  .option("-c, --collection <id>", "the collection that is asked", "default")
+  .addOption(new Option("-m, --mode <mode>", "how passages are found").choices(["hybrid", "semantic", "keyword"]).default("hybrid"))
+  .addOption(new Option("-k, --top-k <n>", "passages an answer is given").default(5).argParser(passages))
+  .option("--no-answers", "measure retrieval alone")
+  .option("--judge <model>", 'who judges answers: a configured model, or "lexical" (default: the configured model, else lexical)')
+  .option("-o, --output <prefix>", "write PREFIX.json and PREFIX.md")
+  .option("-b, --baseline <file>", "an earlier PREFIX.json to compare with")
+  .option("--json", "print the report as JSON, without a progress bar")
+  .action((file: string, options: EvaluateOptions) => run((mesh) => evaluate(mesh, file, options)));
 
 program
   .command("status")
@@ -104,6 +119,11 @@ async function run(command: (mesh: ReturnType<typeof connect>) => Promise<void>)
 function httpUrl(value: string): string {
   if (!/^https?:\/\/[^/\s]+$/.test(value.replace(/\/$/, ""))) throw new InvalidArgumentError("give http://host:port");
   return value.replace(/\/$/, "");
+}
+
+function passages(value: string): number {
+  if (!/^\d{1,3}$/.test(value) || Number(value) < 1 || Number(value) > 50) throw new InvalidArgumentError("give a number from 1 to 50");
+  return Number(value);
 }
 
 await program.parseAsync();

@@ -45,3 +45,15 @@ test("counts a client that does not wait as 499", async () => {
   response.destroy();
   expect(await values("http_requests_total")).toMatchObject([{ labels: { code: 499 }, value: 1 }]);
 });
+
+test("shows what is expected before it comes, so that the first failure is an increase", async () => {
+  const { url, metrics, values } = await serve((request, response) => {
+    metrics.name(request, "ragents.agent.v1.AgentService/Query");
+    response.writeHead(500).end();
+  });
+  metrics.expect("ragents.agent.v1.AgentService/Query", "POST");
+  const failures = async () => (await values("http_requests_total")).filter(({ labels }) => labels["code"] === 500);
+  expect(await failures()).toMatchObject([{ value: 0 }]);
+  await fetch(url, { method: "POST" });
+  expect(await failures()).toMatchObject([{ value: 1 }]);
+});

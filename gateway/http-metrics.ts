@@ -6,8 +6,13 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 /** What an answer that the client did not wait for is counted as, after nginx' code. */
 const CLIENT_GONE = 499;
 
+/** Statuses that alerts and autoscalers ask for. */
+const EXPECTED_CODES = [200, 429, 500, 503, 504];
+
 /** Counts what the gateway answers. Labels are of the API's own words, however strange the requests. */
 export interface HttpMetrics {
+  /** Shows requests that call the RPC as not yet made, so that the first of them, or the first failure, moves a counter. */
+  expect(rpc: string, method: string): void;
   /** A request has come; counted when its response has ended. */
   observe(request: IncomingMessage, response: ServerResponse): void;
   /** Names the RPC that the request calls, e.g. "ragents.rag.v1.RagService/Retrieve". */
@@ -31,6 +36,10 @@ export function httpMetrics(registry: Registry, clock: Clock): HttpMetrics {
   const inFlight = new Gauge({ name: "http_requests_in_flight", help: "HTTP requests under way.", registers: [registry] });
   const names = new WeakMap<IncomingMessage, string>();
   return {
+    expect(rpc, method) {
+      for (const code of EXPECTED_CODES) requests.inc({ rpc, method, code }, 0);
+      duration.zero({ rpc, method });
+    },
     observe(request, response) {
       const started = clock.monotonic();
       const method = METHODS.has(request.method ?? "") ? String(request.method) : "other";

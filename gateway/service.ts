@@ -24,6 +24,7 @@ import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
 import { type Authentication, openAuthentication } from "./identity/authentication.js";
+import { createOpenAiApi } from "./openai/openai-api.js";
 import { comments } from "../gen/comments.js";
 import { toOpenApi } from "./openapi/document.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
@@ -115,24 +116,29 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   const services = [...PUBLIC_SERVICES, GatewayService, IdentityService];
   const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
+  const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] };
+  const requestHeaders = (request: IncomingMessage, method: DescMethod) => {
+    http.name(request, rpcName(method));
+    return upstream((name) => request.headers[name]?.toString(), method);
+  };
   const transcoder = createTranscoder({
     services,
     transport: (service) => transportOf(service.typeName),
     errorDomain: ERROR_DOMAIN,
     // Document ids hold slashes, which generated clients escape.
     decodeSlashes: true,
-    requestHeaders: (request, method) => {
-      http.name(request, rpcName(method));
-      return upstream((name) => request.headers[name]?.toString(), method);
-    },
+    requestHeaders,
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
-    cors: { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] },
+    cors,
     multipart: MULTIPART,
     onError: (err, { method, status }) => {
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
     },
   });
+  for (const { method, httpMethod } of transcoder.routes) http.expect(rpcName(method), httpMethod);
+  for (const { methods } of services) for (const method of methods) http.expect(rpcName(method), "POST");
+  host.metrics.expectRpcs(GatewayService);
   const document = JSON.stringify(
     toOpenApi(transcoder.routes, {
       title: "RAGents Mesh",
@@ -143,11 +149,20 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
       multipart: MULTIPART,
     }),
   );
-  const rest = (request: IncomingMessage, response: ServerResponse) => {
+  const openAi = createOpenAiApi({
+    transport: (service) => transportOf(service.typeName),
+    requestHeaders,
+    timeoutMs,
+    maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
+    cors,
+    clock: host.clock,
+    onError: (err, status) => host.logger.error("request_failed", { api: "openai", status, err }),
+  });
+  const rest = async (request: IncomingMessage, response: ServerResponse) => {
     if (request.method === "GET" && request.url === "/openapi.json") {
       response.writeHead(200, { "content-type": "application/json" }).end(document);
-    } else {
-      void transcoder.handle(request, response);
+    } else if (!(await openAi.handle(request, response))) {
+      await transcoder.handle(request, response);
     }
   };
   const connect = connectNodeAdapter({

@@ -5,7 +5,7 @@
  */
 export function coalesce<K, V>(
   loadBatch: (keys: K[]) => Promise<readonly V[]>,
-  options: { maxBatch: number },
+  options: { maxBatch: number; onBatch?: ((size: number) => void) | undefined },
 ): (key: K) => Promise<V> {
   interface Waiter {
     key: K;
@@ -15,6 +15,7 @@ export function coalesce<K, V>(
   let waiting: Waiter[] = [];
 
   async function send(batch: Waiter[]): Promise<void> {
+    options.onBatch?.(batch.length);
     try {
       const values = await loadBatch(batch.map((waiter) => waiter.key));
       if (values.length !== batch.length) throw new Error(`asked for ${batch.length} items, got ${values.length}`);

@@ -3,6 +3,7 @@ import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { mountService } from "./grpc-handler.js";
+import type { Metrics } from "./metrics.js";
 import { addReflection } from "./reflection.js";
 
 // grpc-js prints to stderr by itself what it also reports as an error; what is printed is ours to say.
@@ -23,6 +24,8 @@ export interface GrpcServerOptions {
   /** Where to listen, e.g. "127.0.0.1:9101"; port 0 takes any free one. */
   host: string;
   port: number;
+  /** Where the services' calls are shown from the start on, before the first. */
+  metrics?: Metrics;
   services: ServiceMount[];
   interceptors: Interceptor[];
   limits?: Partial<GrpcServerLimits>;
@@ -76,6 +79,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   });
   for (const service of options.services) mountService(server, service, options.interceptors, limits);
   const names = ["", ...options.services.map(({ service }) => service.typeName)];
+  for (const { service } of options.services) options.metrics?.expectRpcs(service);
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "SERVING" as const])));
   health.addToServer(server);
   addReflection(

@@ -16,7 +16,7 @@ import { requireAccess } from "./identity/access.js";
 import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import type { MeshSecurity } from "./mesh-security.js";
-import type { Metrics, RpcLabels } from "./metrics.js";
+import { type Metrics, rpcLabels } from "./metrics.js";
 import { validationInterceptor } from "./validation.js";
 
 export interface ServerInterceptorOptions {
@@ -150,18 +150,4 @@ async function* observed<T extends Message>(
     // The consumer stopped reading: the caller went away.
     if (!settled) finish();
   }
-}
-
-function rpcLabels(method: DescMethod): RpcLabels {
-  const types = {
-    unary: "unary",
-    client_streaming: "client_stream",
-    server_streaming: "server_stream",
-    bidi_streaming: "bidi_stream",
-  } as const;
-  return {
-    grpc_type: types[method.methodKind],
-    grpc_service: method.parent.typeName,
-    grpc_method: method.name,
-  };
 }

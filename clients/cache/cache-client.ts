@@ -59,7 +59,7 @@ export interface CacheClientOptions extends ClientSecurityOptions {
   localBytes?: number;
   /** How long getOrCompute waits for a value that another process makes, in milliseconds. Default 30,000. */
   maxWaitMs?: number;
-  /** Shows ragents_cache_client_lookups_total. */
+  /** Shows ragents_cache_client_lookups_total, and the sizes of batches. */
   metrics?: Metrics;
   clock?: Clock;
 }
@@ -86,6 +86,7 @@ export function createCacheClient(options: CacheClientOptions = {}): CacheClient
     patienceMs: options.patienceMs ?? 50,
     maxWaitMs: options.maxWaitMs ?? 30_000,
     clock: options.clock ?? systemClock,
+    onBatch: options.metrics?.batches("cache_lookups"),
   };
   const tenants = new LRUCache<string, TenantCache>({ max: MAX_TENANTS, dispose: (tenant) => tenant.close() });
 

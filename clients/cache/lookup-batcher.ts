@@ -37,6 +37,8 @@ export interface LookupBatcherOptions {
   breaker: CacheBreaker;
   /** Silence after which a lookup is a fault, in milliseconds. */
   patienceMs: number;
+  /** Told the number of lookups of each request. */
+  onBatch?: ((size: number) => void) | undefined;
   /** Called for a lease that came after its caller had stopped waiting. */
   leaseCameLate: (key: ServiceKey, lease: Lease) => void;
 }
@@ -74,6 +76,7 @@ export class LookupBatcher {
 
   async #send(lookups: PendingLookup[]): Promise<void> {
     let open = lookups;
+    this.#options.onBatch?.(lookups.length);
     try {
       // Values that one response has no room for are asked for again; each response has at least one.
       while (open.length > 0) open = await this.#ask(open);

@@ -22,6 +22,8 @@ export interface TenantCacheOptions {
   client: Client<typeof CacheService>;
   breaker: CacheBreaker;
   clock: Clock;
+  /** Told the number of lookups of each request. */
+  onBatch?: ((size: number) => void) | undefined;
   /** How long anything waits for the service, in milliseconds. */
   patienceMs: number;
   /** Undefined: every lookup goes to the service. */
@@ -74,6 +76,7 @@ export class TenantCache {
       stream: this.#stream,
       breaker,
       patienceMs,
+      onBatch: options.onBatch,
       // A lease that nobody holds would keep others from making the value.
       leaseCameLate: (key, lease) => void this.#calls.release(key, lease).catch(() => {}),
     });

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../../tests/manual-clock.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
+import { parsePrices } from "./prices.js";
 
 function setUp() {
   const clock = new ManualClock();
@@ -26,7 +27,8 @@ function setUp() {
   };
   const values = async (name: string) => (await registry.getMetricsAsJSON()).find((metric) => metric.name === name)?.values ?? [];
   const sum = async (name: string) => (await values(name)).find((value) => "metricName" in value && value.metricName === `${name}_sum`)?.value;
-  return { model: measuredModel(model, registry, clock), again: () => measuredModel(model, registry, clock), values, sum, ended };
+  const prices = parsePrices("m=2/30")!;
+  return { model: measuredModel(model, registry, clock, prices), again: () => measuredModel(model, registry, clock), values, sum, ended };
 }
 
 const request = { messages: [], temperature: 0, maxTokens: 100 };
@@ -44,7 +46,13 @@ test("passes text and reply on, and counts tokens, the first text and the whole"
     texts.push(step.value);
   }
   expect(texts).toEqual(["first ", "second"]);
-  expect(await values("llm_requests_total")).toEqual([{ labels: { model: "m", outcome: "ok" }, value: 1 }]);
+  expect(await values("llm_requests_total")).toEqual([
+    { labels: { model: "m", outcome: "ok" }, value: 1 },
+    { labels: { model: "m", outcome: "error" }, value: 0 },
+    { labels: { model: "m", outcome: "abandoned" }, value: 0 },
+  ]);
+  // 20 tokens at 2 dollars a million, and 2 at 30.
+  expect(await values("llm_cost_dollars_total")).toEqual([{ labels: { model: "m" }, value: 0.0001 }]);
   expect(await values("llm_tokens_total")).toEqual([
     { labels: { model: "m", direction: "input" }, value: 20 },
     { labels: { model: "m", direction: "output" }, value: 2 },
@@ -63,8 +71,13 @@ test("counts failures and readers that leave, in one set of metrics for all mode
     break;
   }
   expect(await values("llm_requests_total")).toEqual([
+    { labels: { model: "m", outcome: "ok" }, value: 0 },
     { labels: { model: "m", outcome: "error" }, value: 1 },
     { labels: { model: "m", outcome: "abandoned" }, value: 1 },
   ]);
   expect(ended.count).toBe(2);
+});
+
+test.each(["m", "m=1", "m=1/2/3", "m=-1/2", "=1/2"])("prices %o are not understood", (text) => {
+  expect(parsePrices(text)).toBeUndefined();
 });

@@ -1,20 +1,26 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import { type Clock, systemClock } from "../clock.js";
+import { costOf, type Prices } from "./prices.js";
 import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 
-/** The model, with its requests, tokens and times counted. Several services of a process share the metrics. */
-export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock): LanguageModel {
+const OUTCOMES = ["ok", "error", "abandoned"] as const;
+
+/** The model, with its requests, tokens, cost and times counted. Several services of a process share the metrics. */
+export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock, prices: Prices = new Map()): LanguageModel {
   const metrics = metricsOf.get(registry) ?? createMetrics(registry);
   metricsOf.set(registry, metrics);
   const { name } = model;
+  for (const outcome of OUTCOMES) metrics.requests.inc({ model: name, outcome }, 0);
+  for (const direction of ["input", "output"]) metrics.tokens.inc({ model: name, direction }, 0);
+  metrics.cost.inc({ model: name }, 0);
   return {
     name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
       const started = clock.monotonic();
       const seconds = () => (clock.monotonic() - started) / 1000;
-      let outcome = "abandoned";
+      let outcome: (typeof OUTCOMES)[number] = "abandoned";
       let silent = true;
       const stream = model.stream(request);
       try {
@@ -26,6 +32,7 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
             outcome = "ok";
             metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
             metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
+            metrics.cost.inc({ model: name }, costOf(prices, name, step.value.usage));
             return step.value;
           }
           yield step.value;
@@ -57,6 +64,12 @@ function createMetrics(registry: Registry) {
       name: "llm_tokens_total",
       help: "Tokens as the models counted them, by direction: input or output.",
       labelNames: ["model", "direction"],
+      registers,
+    }),
+    cost: new Counter({
+      name: "llm_cost_dollars_total",
+      help: "US dollars that the tokens cost by RAGENTS_LLM_PRICES; a model without a price costs nothing here.",
+      labelNames: ["model"],
       registers,
     }),
     firstToken: new Histogram({

@@ -12,6 +12,7 @@ import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
+import { DEFAULT_PRICES, parsePrices } from "./prices.js";
 import { reliableModel } from "./reliable-model.js";
 
 const url = z.url({ protocol: /^https?$/, error: "give an http:// or https:// URL" }).optional();
@@ -28,6 +29,10 @@ export const modelsConfigSchema = z.object({
   RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S: integer({ default: 60, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_TIMEOUT_S: integer({ default: 270, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_FALLBACK: commaList([]),
+  RAGENTS_LLM_PRICES: z
+    .string()
+    .default(DEFAULT_PRICES)
+    .transform((text, context) => parsePrices(text) ?? (context.addIssue("give MODEL=INPUT/OUTPUT,... in US dollars a million tokens"), z.NEVER)),
 });
 export type ModelsConfig = z.infer<typeof modelsConfigSchema>;
 
@@ -64,7 +69,7 @@ export function openModels(config: ModelsConfig, options: { registry?: Registry;
   };
   const { registry } = options;
   // Each try is measured, not what they come to together.
-  const reliable = models.map((model) => reliableModel(registry === undefined ? model : measuredModel(model, registry, reliability.clock), reliability));
+  const reliable = models.map((model) => reliableModel(registry === undefined ? model : measuredModel(model, registry, reliability.clock, config.RAGENTS_LLM_PRICES), reliability));
   return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, ...(registry && { registry }) });
 }
 

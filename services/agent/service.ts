@@ -57,6 +57,7 @@ export async function startAgentService(
     host: config.host,
     port: config.port,
     credentials: host.security?.serverCredentials,
+    metrics: host.metrics,
     services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
     interceptors: serverInterceptors(host),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },

@@ -27,6 +27,7 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
     host: config.host,
     port: config.port,
     credentials: host.security?.serverCredentials,
+    metrics: host.metrics,
     services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
     interceptors: serverInterceptors(host),
   }).catch(async (error: unknown) => {

@@ -1,3 +1,4 @@
+import { storePatienceSchema } from "../../runtime/store-patience.js";
 import { z } from "zod";
 import { flag, integer, parseEnv, port } from "../../runtime/config.js";
 
@@ -19,6 +20,8 @@ export interface CheckpointConfig {
   /** Whether to refuse a Redis that would lose what it acknowledged. */
   redisDurable: boolean;
   /** Holds the embedded database of a service that runs alone. */
+  /** How long to wait at start for a store that does not answer yet, in milliseconds. */
+  storeWaitMs: number;
   dataDir: string;
 }
 
@@ -55,6 +58,7 @@ const schemaFor = (onRedis: boolean) =>
     RAGENTS_CHECKPOINT_CACHE_BYTES: integer({ default: 64_000_000, min: 1_000_000, max: 1e11, unit: "bytes" }),
     RAGENTS_CHECKPOINT_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
     RAGENTS_CHECKPOINT_REDIS_DURABLE: flag(true),
+    ...storePatienceSchema.shape,
   });
 
 /** Reads the service's variables. Throws ConfigError naming every one that is wrong. */
@@ -71,6 +75,7 @@ export function loadCheckpointConfig(env: NodeJS.ProcessEnv): CheckpointConfig {
     cacheBytes: values.RAGENTS_CHECKPOINT_CACHE_BYTES,
     maxConnections: values.RAGENTS_CHECKPOINT_MAX_CONNECTIONS,
     redisDurable: values.RAGENTS_CHECKPOINT_REDIS_DURABLE,
+    storeWaitMs: values.RAGENTS_STORE_WAIT_S * 1000,
     dataDir: values.RAGENTS_DATA_DIR,
   };
 }

@@ -8,6 +8,7 @@ import { isUnreachable, type SqlDatabase } from "../../runtime/sql/database.js";
 import { openEmbeddedDatabase } from "../../runtime/sql/embedded.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
+import { untilReachable } from "../../runtime/store-patience.js";
 import { Cleaning } from "./cleaning.js";
 import { type CheckpointConfig, loadCheckpointConfig } from "./config.js";
 import { checkpointHandlers } from "./handlers.js";
@@ -24,7 +25,7 @@ const REDIS_TIMEOUT_MS = 5_000;
 /**
  * Starts the checkpoint service on the store that RAGENTS_CHECKPOINT_URL names;
  * "pglite:" without a folder is `shared.sql` where there is one. Rejects when
- * the configuration is wrong, the store cannot be reached or the port is taken.
+ * the configuration is wrong, the store cannot be reached within RAGENTS_STORE_WAIT_S or the port is taken.
  */
 export async function startCheckpointService(
   env: NodeJS.ProcessEnv,
@@ -51,6 +52,7 @@ export async function startCheckpointService(
     host: config.host,
     port: config.port,
     credentials: host.security?.serverCredentials,
+    metrics: host.metrics,
     services: [mount(CheckpointService, handlers)],
     interceptors: serverInterceptors(host),
   }).catch(async (error: unknown) => {
@@ -79,6 +81,7 @@ async function openStore(config: CheckpointConfig, host: ServiceHost, shared: Sq
   if (config.url.startsWith("redis")) return openOnRedis(config, host);
   const db = await openDatabase(config, host, shared);
   try {
+    await untilReachable(() => db.ping(), patience(config, host));
     return await openSqlCheckpointStore(db, config);
   } catch (error) {
     await db.close();
@@ -94,6 +97,7 @@ async function openOnRedis(config: CheckpointConfig, host: ServiceHost): Promise
     commandTimeoutMs: REDIS_TIMEOUT_MS,
   });
   try {
+    await untilReachable(() => client.ping(), patience(config, host));
     if (config.redisDurable) await requireDurableRedis(client);
     return openRedisCheckpointStore({ client, ttlMs: config.ttlMs });
   } catch (error) {
@@ -122,6 +126,10 @@ async function openDatabase(
   // Shared: its owner closes it.
   if (shared !== undefined) return { ...shared, close: async () => {} };
   return openEmbeddedDatabase(config.dataDir);
+}
+
+function patience({ storeWaitMs }: CheckpointConfig, { clock, logger }: ServiceHost) {
+  return { clock, logger: logger.child({ service: "checkpoint" }), waitMs: storeWaitMs };
 }
 
 function messageOf(error: unknown): string {

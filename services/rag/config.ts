@@ -1,3 +1,4 @@
+import { storePatienceSchema } from "../../runtime/store-patience.js";
 import { z } from "zod";
 import { LOCAL_TENANT } from "../../runtime/call-context.js";
 import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
@@ -21,6 +22,8 @@ export interface RagConfig {
   /** Memory for loaded indexes, in bytes. */
   indexBudgetBytes: number;
   /** Models that write answers. */
+  /** How long to wait at start for a database that does not answer yet, in milliseconds. */
+  storeWaitMs: number;
   models: ModelsConfig;
 }
 
@@ -52,6 +55,7 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     ingestTenants: values.RAGENTS_INGEST_TENANTS,
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
+    storeWaitMs: parseEnv(env, storePatienceSchema).RAGENTS_STORE_WAIT_S * 1000,
     models: parseEnv(env, modelsConfigSchema),
   };
 }

@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { Gauge } from "prom-client";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
-import type { SqlDatabase } from "../../runtime/sql/database.js";
+import { isUnreachable, type SqlDatabase } from "../../runtime/sql/database.js";
+import { untilReachable } from "../../runtime/store-patience.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
 import { Analyzer } from "../../runtime/terms/terms.js";
@@ -19,13 +21,14 @@ import { JobStarter } from "./ingestion/start-job.js";
 import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
 import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import { retrievalMetrics } from "./retrieval-metrics.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { measuredStore } from "./store-metrics.js";
 import { openSqlStore } from "./store/sql-store.js";
 
 /**
  * Starts the rag service on the store that RAGENTS_RAG_URL names; "pglite:" without a folder is `shared.sql` where there is one.
- * Rejects when the configuration is wrong, the store cannot be reached or the port is taken.
+ * Rejects when the configuration is wrong, the store cannot be reached within RAGENTS_STORE_WAIT_S or the port is taken.
  */
 export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost, shared: { sql?: SqlDatabase } = {}): Promise<RunningService> {
   const config = loadRagConfig(env);
@@ -35,6 +38,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const embedders = await openEmbedders();
   const db = await openDatabase(config, host, shared.sql);
   try {
+    await untilReachable(() => db.ping(), { clock, logger, waitMs: config.storeWaitMs });
     const store = measuredStore(await openSqlStore(db), metrics.registry, clock);
     const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
     const changes = new JobChanges();
@@ -84,8 +88,9 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       host: config.host,
       port: config.port,
       credentials: host.security?.serverCredentials,
+      metrics,
       services: [mount(RagService, handlers)],
-      interceptors: serverInterceptors(host),
+      interceptors: [...serverInterceptors(host), retrievalMetrics(metrics.registry, clock)],
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();
@@ -105,6 +110,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     };
   } catch (error) {
     await db.close();
+    if (isUnreachable(error)) throw new ConfigError(`The rag service cannot reach the database that RAGENTS_RAG_URL names: ${(error as Error).message}`);
     throw error;
   }
 }

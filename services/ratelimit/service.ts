@@ -1,7 +1,6 @@
 import { RateLimitService as EnvoyRateLimitService } from "../../gen/envoy/service/ratelimit/v3/rls_pb.js";
 import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
-import type { Clock } from "../../runtime/clock.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import type { Logger } from "../../runtime/logger.js";
 import { openRedis } from "../../runtime/redis.js";
@@ -36,14 +35,14 @@ interface Stores {
   close(): Promise<void>;
 }
 
-function openStores(config: RateLimitConfig, clock: Clock, logger: Logger): Stores {
+function openStores(config: RateLimitConfig, { clock, metrics }: ServiceHost, logger: Logger): Stores {
   if (config.url === "memory:") {
     const buckets = openMemoryStore({ clock });
     return { buckets, budgets: openMemoryBudgets(clock), queues: openMemoryQueues(clock), close: () => buckets.close() };
   }
   const open = () => openRedis(config.url, { logger, name: "ratelimit", commandTimeoutMs: config.storeTimeoutMs });
   const client = open();
-  const buckets = openRedisStore({ client });
+  const buckets = openRedisStore({ client, onBatch: metrics.batches("ratelimit_decisions") });
   const queues = openRedisQueues({ client, subscriber: open() });
   return {
     buckets,
@@ -69,7 +68,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
   const { logger } = host;
   const limits = await openLimits(config.limitsPath, logger);
   const domains = await openReloadingFiles(config.envoyPaths, (texts) => parseRules(texts.map(String)), { logger });
-  const stores = openStores(config, host.clock, logger);
+  const stores = openStores(config, host, logger);
   const stopping = new AbortController();
   const limiter = new Limiter({ store: stores.buckets, limits: limits.current, clock: host.clock, stopping: stopping.signal });
   const budgets = new Budgets(stores.budgets, limits.current);
@@ -78,6 +77,7 @@ export async function startRateLimitService(env: NodeJS.ProcessEnv, host: Servic
     host: config.host,
     port: config.port,
     credentials: host.security?.serverCredentials,
+    metrics: host.metrics,
     services: [
       mount(RateLimitService, rateLimitHandlers({ limiter, budgets, clock: host.clock })),
       mount(QueueService, queueHandlers({ store: stores.queues, limits: limits.current, stopping: stopping.signal })),

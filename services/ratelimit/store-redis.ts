@@ -11,6 +11,8 @@ export interface RedisStoreOptions {
   client: RedisClient;
   /** Lua that sets `now`. Default: Redis' own clock. */
   timeSource?: string;
+  /** Told the number of operations of each script. */
+  onBatch?: (size: number) => void;
 }
 
 const VERDICTS: readonly BucketVerdict[] = ["refused", "allowed", "waiting", "crowded"];
@@ -29,7 +31,7 @@ interface Operation {
 }
 
 /** Buckets in Redis: one string a key, decided by one script, so that all replicas see one order of decisions. */
-export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOptions): BucketStore {
+export function openRedisStore({ client, timeSource = REDIS_TIME, onBatch }: RedisStoreOptions): BucketStore {
   client.defineCommand("ragentsDecide", { lua: bucketScript(timeSource) });
   const command = (client as unknown as { ragentsDecideBuffer: DecideCommand }).ragentsDecideBuffer.bind(client);
   const losses = new LossWatch(client, timeSource);
@@ -50,7 +52,7 @@ export function openRedisStore({ client, timeSource = REDIS_TIME }: RedisStoreOp
       const args = operations.flatMap(({ op, lostAt, limit }) => [op.kind, String(lostAt), windowsOf(limit), argsOf(op)]);
       return fromRedis(command(keys.length, ...keys, ...args));
     },
-    { maxBatch: MAX_BATCH },
+    { maxBatch: MAX_BATCH, onBatch },
   );
 
   return {

@@ -48,7 +48,7 @@ export const chatRequestSchema = z.looseObject({
   max_completion_tokens: z.int().nullish().describe("The most tokens that the model may write."),
   max_tokens: z.int().nullish().describe("The older name of max_completion_tokens."),
   tools: z.array(tool).max(64).nullish().describe("Functions that the caller runs itself, for the agent react."),
-  tool_choice: z.unknown().describe('"auto" (default) or "none".'),
+  tool_choice: z.unknown().optional().describe('"auto" (default) or "none".'),
   thread_id: z.string().optional().describe("Our own: a thread to go on with. The messages before the last one are then not read."),
   config_overrides: z.record(z.string(), z.json()).optional().describe("Our own: what POST /query takes as config_overrides."),
 });

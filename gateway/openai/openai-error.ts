@@ -60,7 +60,7 @@ const PARAMETERS: readonly (readonly [RegExp, string])[] = [
   [/^(query|history|tool_rounds|config_overrides\.instructions)\b/, "messages"],
   [/^caller_tools\b/, "tools"],
   [/^texts\b/, "input"],
-  [/^agent_type$/, "model"],
+  [/^(agent_type|model)$/, "model"],
   [/^config_overrides\.max_tokens$/, "max_completion_tokens"],
   [/^config_overrides\.temperature$/, "temperature"],
 ];

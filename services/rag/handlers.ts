@@ -150,7 +150,7 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     async embedTexts({ model, texts }, { signal }) {
       const name = model === "" ? defaultSettings.embeddingModel : model;
       const embedder = embedders.get(name);
-      if (embedder === undefined) throw unknownEmbeddingModel(name, [...embedders.keys()]);
+      if (embedder === undefined) throw unknownEmbeddingModel(name, [...embedders.keys()], "model");
       const vectors = await embedder.embed(texts, signal);
       const tokens = texts.reduce((sum, text) => sum + (embedder.countTokens?.(text) ?? 0), 0);
       return { embeddings: vectors.map((vector) => ({ values: [...vector] })), model: name, inputTokens: BigInt(tokens) };

@@ -3,38 +3,30 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type OpenAiDouble, type ScriptedReply, startOpenAiDouble } from "../servers/openai-double.js";
 import { jobEnd, startTestMesh, type TestMesh } from "../support/mesh.js";
 
-let mesh: TestMesh;
 /** A mesh whose agents think with a scripted model. */
-let thinking: TestMesh;
+let mesh: TestMesh;
 let model: OpenAiDouble;
 let client: OpenAI;
-let thinkingClient: OpenAI;
 
-const clientOf = ({ url }: TestMesh) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
-
-async function ingest(to: TestMesh) {
-  const { body } = await to.rest("POST", "/v1/collections/default/documents:ingest", {
+beforeAll(async () => {
+  model = await startOpenAiDouble();
+  mesh = await startTestMesh({ OPENAI_BASE_URL: model.baseUrl, OPENAI_MODEL: "scripted", RAGENTS_LLM_RETRIES: "0" });
+  const { body } = await mesh.rest("POST", "/v1/collections/default/documents:ingest", {
     documents: [
       { id: "kingfisher.md", text: "The kingfisher eats small fish. It dives from a branch above clear water." },
       { id: "otter.md", text: "# Otter\n\nThe otter lives in a holt by the river and eats eels." },
     ],
   });
-  expect(await jobEnd(to, body.id)).toMatchObject({ state: "SUCCEEDED" });
-}
-
-beforeAll(async () => {
-  model = await startOpenAiDouble();
-  mesh = await startTestMesh();
-  thinking = await startTestMesh({ OPENAI_BASE_URL: model.baseUrl, OPENAI_MODEL: "scripted", RAGENTS_LLM_RETRIES: "0" });
-  await Promise.all([ingest(mesh), ingest(thinking)]);
-  client = clientOf(mesh);
-  thinkingClient = clientOf(thinking);
+  expect(await jobEnd(mesh, body.id)).toMatchObject({ state: "SUCCEEDED" });
+  client = new OpenAI({ baseURL: `${mesh.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 afterAll(async () => {
   await mesh?.stop();
-  await thinking?.stop();
   await model?.close();
 });
+
+/** Has the built-in model answer, by a parameter that OpenAI's client does not know. */
+const builtIn = { config_overrides: { model: "extractive" } };
 beforeEach(() => {
   model.requests.length = 0;
 });
@@ -53,6 +45,7 @@ describe("chat completions", () => {
     const { choices, object, usage, ...rest } = await client.chat.completions.create({
       model: "simple",
       messages: [{ role: "user", content: "What does the otter eat?" }],
+      ...builtIn,
     });
     expect(object).toBe("chat.completion");
     const { message, finish_reason } = choices[0]!;
@@ -69,7 +62,7 @@ describe("chat completions", () => {
 
   test("stream what they answer at once, and count tokens when asked", async () => {
     inTurn({ text: "It eats small fish [1]." });
-    const stream = await thinkingClient.chat.completions.create({
+    const stream = await client.chat.completions.create({
       model: "simple",
       messages: [{ role: "user", content: "What do kingfishers eat?" }],
       stream: true,
@@ -89,7 +82,7 @@ describe("chat completions", () => {
 
   test("the client's own helper puts a stream together", async () => {
     inTurn({ text: "Eels [1]." });
-    const whole = await thinkingClient.chat.completions
+    const whole = await client.chat.completions
       .stream({ model: "simple", messages: [{ role: "user", content: "Which animals does an otter hunt?" }] })
       .finalChatCompletion();
     expect(whole.choices[0]?.message.content).toBe("Eels [1].");
@@ -103,10 +96,11 @@ describe("chat completions", () => {
         { role: "assistant", content: "It eats eels." },
         { role: "user", content: [{ type: "text", text: "Where does it live?" }] },
       ],
+      ...builtIn,
     });
     expect(choices[0]?.message.content).toContain("holt");
     inTurn({ text: "Where does the otter live?" }, { text: "IN A HOLT [1]." });
-    await thinkingClient.chat.completions.create({
+    await client.chat.completions.create({
       model: "simple",
       messages: [
         { role: "developer", content: "Write in capitals." },
@@ -130,7 +124,7 @@ describe("chat completions", () => {
   test("hand the caller's tools to react's model, and go on with what they returned", async () => {
     inTurn({ toolCalls: [{ name: "weather", arguments: { city: "Bern" } }] }, { text: "It rains in Bern." });
     const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: "user", content: "What is the weather in Bern?" }];
-    const asked = await thinkingClient.chat.completions.create({ model: "react", messages, tools: [weather] });
+    const asked = await client.chat.completions.create({ model: "react", messages, tools: [weather] });
     const { message, finish_reason } = asked.choices[0]!;
     expect(finish_reason).toBe("tool_calls");
     expect(message.content).toBeNull();
@@ -138,7 +132,7 @@ describe("chat completions", () => {
     expect(call).toMatchObject({ type: "function", function: { name: "weather", arguments: '{"city":"Bern"}' } });
     expect(model.requests[0]?.tools?.map((tool) => tool.function.name)).toEqual(["search_knowledge_base", "weather"]);
     messages.push(message, { role: "tool", tool_call_id: call!.id, content: "rain, 8 degrees" });
-    const done = await thinkingClient.chat.completions.create({ model: "react", messages, tools: [weather] });
+    const done = await client.chat.completions.create({ model: "react", messages, tools: [weather] });
     expect(done.choices[0]).toMatchObject({ finish_reason: "stop", message: { content: "It rains in Bern." } });
     expect(model.requests[1]?.messages.slice(-2)).toMatchObject([
       { role: "assistant", tool_calls: [{ id: call!.id }] },
@@ -148,14 +142,14 @@ describe("chat completions", () => {
 
   test("stream calls of the caller's tools", async () => {
     inTurn({ toolCalls: [{ name: "weather", arguments: { city: "Basel" } }] });
-    const runner = thinkingClient.chat.completions.stream({ model: "react", messages: [{ role: "user", content: "And in Basel?" }], tools: [weather] });
+    const runner = client.chat.completions.stream({ model: "react", messages: [{ role: "user", content: "And in Basel?" }], tools: [weather] });
     const { choices } = await runner.finalChatCompletion();
     expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { tool_calls: [{ function: { name: "weather", arguments: '{"city":"Basel"}' } }] } });
   });
 
   test("go on with a thread", async () => {
     const ask = (content: string) =>
-      client.chat.completions.create({ model: "simple", messages: [{ role: "user", content }], ...{ thread_id: "by-openai" } } as never) as Promise<OpenAI.ChatCompletion>;
+      client.chat.completions.create({ model: "simple", messages: [{ role: "user", content }], thread_id: "by-openai", ...builtIn } as never) as Promise<OpenAI.ChatCompletion>;
     await ask("What does the otter eat?");
     expect((await ask("Where does it live?")).choices[0]?.message.content).toContain("holt");
     expect((await mesh.rest("GET", "/v1/threads/by-openai")).body).toMatchObject({ message_count: 4 });
@@ -163,11 +157,12 @@ describe("chat completions", () => {
 
   test("of a client that leaves are cancelled, down to the model", async () => {
     model.script = () => ({ hang: true });
-    const stream = await thinkingClient.chat.completions.create({
+    const stream = await client.chat.completions.create({
       model: "simple",
       messages: [{ role: "user", content: "What does nobody wait for?" }],
       stream: true,
     });
+    await expect.poll(() => model.requests.length, { timeout: 10_000 }).toBe(1);
     stream.controller.abort();
     await expect.poll(() => model.requests.at(-1)?.aborted, { timeout: 10_000 }).toBe(true);
   });
@@ -176,7 +171,7 @@ describe("chat completions", () => {
     const agents = (await mesh.rest("GET", "/agents")).body.agents as { agent_type: string; version: string }[];
     const { version } = agents.find(({ agent_type }) => agent_type === "simple")!;
     const messages = [{ role: "user" as const, content: "What does the otter eat?" }];
-    expect((await client.chat.completions.create({ model: `simple@${version}`, messages })).model).toBe(`simple@${version}`);
+    expect((await client.chat.completions.create({ model: `simple@${version}`, messages, ...builtIn })).model).toBe(`simple@${version}`);
     await expect(client.chat.completions.create({ model: "simple@00000000", messages })).rejects.toMatchObject({ status: 404, code: "model_not_found" });
   });
 });
@@ -210,7 +205,7 @@ describe("errors have OpenAI's form", () => {
 
   test("a model that fails in the middle of a stream", async () => {
     inTurn({ text: "Half of the answer is here and then it ends", breakAfter: 4 });
-    const stream = await thinkingClient.chat.completions.create({
+    const stream = await client.chat.completions.create({
       model: "simple",
       messages: [{ role: "user", content: "What breaks off?" }],
       stream: true,
@@ -265,7 +260,7 @@ describe("embeddings", () => {
 
   test.each<[string, object, object]>([
     ["an unknown model", { model: "ada", input: "x" }, { status: 404, code: "model_not_found", param: "model" }],
-    ["an empty text", { model: "static-256", input: ["x", ""] }, { status: 400, param: "input" }],
+    ["an empty text", { model: "static-256", input: ["x", ""] }, { status: 400, param: "input[1]" }],
     ["tokens", { model: "static-256", input: [1, 2] }, { status: 400, param: "input" }],
     ["other dimensions", { model: "static-256", input: "x", dimensions: 3 }, { status: 400, param: "dimensions" }],
   ])("refuse %s", async (_, body, expected) => {

@@ -24,9 +24,10 @@ import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
 import { type Authentication, openAuthentication } from "./identity/authentication.js";
+import { createDocsPage } from "./docs/docs-page.js";
+import { createDocumentRoute } from "./docs/document-route.js";
+import { apiDocument } from "./api-document.js";
 import { createOpenAiApi } from "./openai/openai-api.js";
-import { comments } from "../gen/comments.js";
-import { toOpenApi } from "./openapi/document.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
 import { upstreamHeaders } from "./upstream-headers.js";
 
@@ -139,16 +140,8 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   for (const { method, httpMethod } of transcoder.routes) http.expect(rpcName(method), httpMethod);
   for (const { methods } of services) for (const method of methods) http.expect(rpcName(method), "POST");
   host.metrics.expectRpcs(GatewayService);
-  const document = JSON.stringify(
-    toOpenApi(transcoder.routes, {
-      title: "RAGents Mesh",
-      version: VERSION,
-      description: "Ingest documents, ask agents, and get answers that cite the passages they rely on.",
-      license: { name: "MIT", identifier: "MIT" },
-      comments,
-      multipart: MULTIPART,
-    }),
-  );
+  const document = createDocumentRoute(apiDocument(transcoder.routes, MULTIPART));
+  const docs = createDocsPage();
   const openAi = createOpenAiApi({
     transport: (service) => transportOf(service.typeName),
     requestHeaders,
@@ -159,11 +152,8 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     onError: (err, status) => host.logger.error("request_failed", { api: "openai", status, err }),
   });
   const rest = async (request: IncomingMessage, response: ServerResponse) => {
-    if (request.method === "GET" && request.url === "/openapi.json") {
-      response.writeHead(200, { "content-type": "application/json" }).end(document);
-    } else if (!(await openAi.handle(request, response))) {
-      await transcoder.handle(request, response);
-    }
+    for (const part of [document, docs, openAi]) if (await part.handle(request, response)) return;
+    await transcoder.handle(request, response);
   };
   const connect = connectNodeAdapter({
     routes: (router) => {

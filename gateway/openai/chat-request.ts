@@ -28,7 +28,7 @@ const tool = z.looseObject({
   function: z.looseObject({
     name: z.string(),
     description: z.string().optional(),
-    parameters: z.record(z.string(), z.json()).optional(),
+    parameters: z.record(z.string(), z.unknown()).optional(),
   }),
 });
 
@@ -50,7 +50,7 @@ export const chatRequestSchema = z.looseObject({
   tools: z.array(tool).max(64).nullish().describe("Functions that the caller runs itself, for the agent react."),
   tool_choice: z.unknown().optional().describe('"auto" (default) or "none".'),
   thread_id: z.string().optional().describe("Our own: a thread to go on with. The messages before the last one are then not read."),
-  config_overrides: z.record(z.string(), z.json()).optional().describe("Our own: what POST /query takes as config_overrides."),
+  config_overrides: z.record(z.string(), z.unknown()).optional().describe("Our own: what POST /query takes as config_overrides."),
 });
 
 export type ChatRequest = z.infer<typeof chatRequestSchema>;

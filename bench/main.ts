@@ -12,8 +12,9 @@ const USAGE = "npm run bench -- [NAME...] [--json]";
 const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   cache: () => import("./cache.js"),
   ratelimit: () => import("./ratelimit.js"),
-  identity: () => import("./identity.js"),
   checkpoint: () => import("./checkpoint.js"),
+  mesh: () => import("./mesh.js"),
+  identity: () => import("./identity.js"),
 };
 
 interface Result {

@@ -29,6 +29,7 @@ import { createDocumentRoute } from "./docs/document-route.js";
 import { apiDocument } from "./api-document.js";
 import { createOpenAiApi } from "./openai/openai-api.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
+import { requestTraces } from "./request-traces.js";
 import { upstreamHeaders } from "./upstream-headers.js";
 
 /** Services whose RPCs REST, Connect and gRPC-Web clients reach. The others are for gRPC inside the mesh. */
@@ -38,6 +39,9 @@ const PUBLIC_SERVICES = [AgentService, RagService, CacheService] as const;
 const STREAM_TIMEOUT_MS = 3_600_000;
 /** Everything but a run answers from stores, in milliseconds. */
 const CALL_TIMEOUT_MS = 30_000;
+
+/** RPCs whose requests are traced: those that do the mesh's work. */
+const TRACED = [AgentService.method.query, AgentService.method.streamQuery, RagService.method.retrieve, RagService.method.answer];
 
 /** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
 const MULTIPART = {
@@ -115,7 +119,8 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
 
   const timeoutMs = (method: DescMethod) => timeoutOf(method, config);
   const services = [...PUBLIC_SERVICES, GatewayService, IdentityService];
-  const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, registry: host.metrics.registry });
+  const traces = requestTraces(host.tracer, TRACED);
+  const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, traces, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
   const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] };
   const requestHeaders = (request: IncomingMessage, method: DescMethod) => {
@@ -173,6 +178,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);
     http.observe(request, response);
+    traces.observe(request, response);
     if (config.loopback && !authentication.required() && !isLoopback(hostName(request))) return refuseForeignHost(response);
     const called = rpcs.get((request.url ?? "").split("?")[0]!);
     if (called !== undefined) http.name(request, called);

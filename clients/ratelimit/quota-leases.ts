@@ -68,7 +68,13 @@ export class QuotaLeases {
 
   /** The decision, when it can be made here without asking. */
   decideHere(key: string, cost: number): RateLimitDecision | undefined {
-    return Number.isInteger(cost) && cost > 0 ? this.#quotas.get(key)?.decide(cost, this.#options.clock.monotonic()) : undefined;
+    const quota = this.#quotas.get(key);
+    if (quota === undefined || !Number.isInteger(cost) || cost < 1) return undefined;
+    const now = this.#options.clock.monotonic();
+    const decision = quota.decide(cost, now);
+    // What comes of it shows when it is needed.
+    if (quota.runsLow(now)) this.#askForMore(quota, 1).catch(() => {});
+    return decision;
   }
 
   /** Takes the cost when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
@@ -79,12 +85,8 @@ export class QuotaLeases {
       const decision = quota.decide(cost, this.#options.clock.monotonic());
       if (decision !== undefined) return decision;
       const mine = quota.asking === undefined;
-      quota.asking ??= this.#askForMore(quota, cost).finally(() => {
-        quota.asking = undefined;
-      });
       try {
-        const answer = await (mine ? quota.asking : quota.waitFor(quota.asking, cost));
-        if (mine && answer !== undefined) return answer;
+        await (mine ? this.#askForMore(quota, cost) : quota.waitFor(quota.asking!, cost));
       } catch (error) {
         // What is wrong with the request for which more was asked says nothing about the others.
         if (!mine && !isUnavailable(error)) continue;
@@ -124,16 +126,21 @@ export class QuotaLeases {
     return quota;
   }
 
-  async #askForMore(quota: Quota, cost: number): Promise<RateLimitDecision | undefined> {
-    const { share, endsAt } = await this.#ask({ quota, cost });
-    if (share.error !== undefined) throw fromStatus(share.error);
-    const now = this.#options.clock.monotonic();
-    const decision = quota.take(share, cost, endsAt, now);
-    if (quota.holds(now)) {
-      this.#holding.add(quota);
-      this.#sweeping ??= setInterval(() => this.returnIdle(), IDLE_MS / 2).unref();
-    }
-    return decision;
+  /** Gets the next share of a quota for which nobody is asking. */
+  #askForMore(quota: Quota, cost: number): Promise<void> {
+    quota.asking = this.#ask({ quota, cost })
+      .then(({ share, endsAt }) => {
+        if (share.error !== undefined) throw fromStatus(share.error);
+        const now = this.#options.clock.monotonic();
+        quota.take(share, cost, endsAt, now);
+        if (!quota.holds(now)) return;
+        this.#holding.add(quota);
+        this.#sweeping ??= setInterval(() => this.returnIdle(), IDLE_MS / 2).unref();
+      })
+      .finally(() => {
+        quota.asking = undefined;
+      });
+    return quota.asking;
   }
 
   async #giveBack(quota: Quota): Promise<void> {

@@ -7,6 +7,8 @@ const MAX_WANT = 1_000_000;
 const GROWTH = 4;
 /** A share that was used up sooner than this was too small, in milliseconds. */
 const SOON_MS = 250;
+/** Shares from this size on are followed by the next before they are used up. */
+const WORTH_AHEAD = 4;
 /** How long a refusal or a pass without a limit is believed: tokens may come back and limits change, in milliseconds. */
 const BELIEVE_MS = 1_000;
 
@@ -29,7 +31,7 @@ export class Demand {
 export class Quota {
   readonly key: string;
   /** The call for more that is under way. */
-  asking: Promise<RateLimitDecision | undefined> | undefined;
+  asking: Promise<void> | undefined;
   /** Whether requests are refused while nobody can be asked; undefined until the service has said it. */
   failClosed: boolean | undefined;
   /** When tokens were used last. */
@@ -48,6 +50,8 @@ export class Quota {
   #left = 0;
   /** Costs of those that wait for the call under way. */
   #pending = 0;
+  /** At so many tokens it is time for more; below none, never. */
+  #low = -1;
   /** What holds for every request until then, such as that there is no limit. */
   #standing: { decision: RateLimitDecision; until: number } | undefined;
   /** What holds for requests of this cost: when they can pass, and until when that is believed. */
@@ -75,6 +79,11 @@ export class Quota {
     this.#spent += cost;
     this.usedAt = now;
     return true;
+  }
+
+  /** Whether the share is about to be used up soon after it was given: time to ask for the next one, before anybody waits for it. */
+  runsLow(now: number): boolean {
+    return this.#tokens <= this.#low && this.asking === undefined && now - this.#givenAt < SOON_MS;
   }
 
   /** Whether there are tokens in the share. */
@@ -113,8 +122,8 @@ export class Quota {
     return returned;
   }
 
-  /** Takes a share over, and decides the request for which it was, unless the share has ended already. */
-  take(share: QuotaShare, cost: number, endsAt: number, now: number): RateLimitDecision | undefined {
+  /** Takes over a share that was asked for with `cost`. */
+  take(share: QuotaShare, cost: number, endsAt: number, now: number): void {
     const carried = this.holds(now) ? this.#tokens : 0;
     this.failClosed = share.failClosed;
     this.#left = Number(share.remaining);
@@ -122,20 +131,18 @@ export class Quota {
     this.#full = share.granted >= this.#want;
     this.#spent = 0;
     this.#givenAt = now;
+    // Small shares are of quiet keys, and where nothing is left nothing is to be had.
+    this.#low = this.#left > 0 && this.#tokens >= WORTH_AHEAD ? Math.floor(this.#tokens / 4) : -1;
     this.endsAt = endsAt;
     this.#standing = undefined;
     this.#refusal = undefined;
     if (share.unlimited || share.degraded) {
       const remaining = share.unlimited ? Number.POSITIVE_INFINITY : 0;
       this.#standing = { decision: { allowed: true, waitMs: 0, remaining, degraded: share.degraded }, until: now + BELIEVE_MS };
-      return this.#standing.decision;
-    }
-    if (share.wait !== undefined) {
+    } else if (share.wait !== undefined) {
       const waitMs = durationMs(share.wait);
       this.#refusal = { cost, passesAt: now + waitMs, until: now + Math.min(waitMs, BELIEVE_MS) };
-      return this.#refused(waitMs);
     }
-    return this.decide(cost, now);
   }
 
   #refused(waitMs: number): RateLimitDecision {

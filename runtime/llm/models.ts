@@ -12,8 +12,9 @@ import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
 import { modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
-import { DEFAULT_PRICES, parsePrices } from "./prices.js";
+import { DEFAULT_PRICES, parsePrices, pricedModel } from "./prices.js";
 import { reliableModel } from "./reliable-model.js";
+import { tracedModel } from "./traced-model.js";
 
 const url = z.url({ protocol: /^https?$/, error: "give an http:// or https:// URL" }).optional();
 
@@ -68,8 +69,12 @@ export function openModels(config: ModelsConfig, options: { registry?: Registry;
     totalMs: config.RAGENTS_LLM_TIMEOUT_S * 1000,
   };
   const { registry } = options;
-  // Each try is measured, not what they come to together.
-  const reliable = models.map((model) => reliableModel(registry === undefined ? model : measuredModel(model, registry, reliability.clock, config.RAGENTS_LLM_PRICES), reliability));
+  const reliable = models.map((model) => {
+    const priced = pricedModel(model, config.RAGENTS_LLM_PRICES);
+    // Each try is measured and traced, not what they come to together.
+    const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
+    return reliableModel(tracedModel(measured), reliability);
+  });
   return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, ...(registry && { registry }) });
 }
 
@@ -82,6 +87,7 @@ export interface ModelsOptions {
 /** Models from a list; the first is the default, the built-in one comes last. Throws ConfigError for an unknown stand-in. */
 export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [] }: ModelsOptions = {}): Models {
   const invented = registry && inventedCounter(registry);
+  for (const { name } of list) invented?.inc({ model: name }, 0);
   const names = [...new Set(list.map(({ name }) => name)), EXTRACTIVE_MODEL];
   const strangers = standIns.filter((name) => !names.includes(name));
   if (strangers.length > 0) throw new ConfigError(`RAGENTS_LLM_FALLBACK: ${strangers.join(", ")}: not configured; known: ${names.join(", ")}`);

@@ -37,8 +37,10 @@ export function agentHandlers({ runs, threads, defaultModel, clock }: AgentHandl
   async function* answer(request: QueryRequest | StreamQueryRequest, context: HandlerContext) {
     const started = clock.monotonic();
     for await (const event of runs.ask(runRequest(request, { runs, defaultModel, clock }), context.signal)) {
-      if ("result" in event) yield { response: toResponse(event.result, (clock.monotonic() - started) / 1000) };
-      else yield event;
+      if ("result" in event) {
+        traceResult(request.query, event.result);
+        yield { response: toResponse(event.result, (clock.monotonic() - started) / 1000) };
+      } else yield event;
     }
   }
   return {
@@ -97,6 +99,17 @@ function toWork({ calls, results }: CallerToolRound): BaseMessage[] {
   return [message, ...results.map(({ id, content }) => new ToolMessage({ tool_call_id: id, content }))];
 }
 
+/** What the trace of a request tells of it. */
+function traceResult(query: string, { response, threadId, agentType, model, collection, cached, usage, citations }: RunResult): void {
+  const { inputTokens, outputTokens } = usage;
+  currentCall()?.span?.set({
+    input: { query },
+    output: { response },
+    threadId,
+    metadata: { agent_type: agentType, model, collection, cached, citations: citations.length, input_tokens: inputTokens, output_tokens: outputTokens },
+  });
+}
+
 function toResponse(result: RunResult, processingTime: number): QueryResponse {
   const { inputTokens, outputTokens } = result.usage;
   return create(QueryResponseSchema, {
@@ -110,7 +123,7 @@ function toResponse(result: RunResult, processingTime: number): QueryResponse {
       collection: result.collection,
       citations: [...result.citations],
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens), totalTokens: BigInt(inputTokens + outputTokens) },
-      traceId: currentCall()?.requestId ?? "",
+      traceId: currentCall()?.span?.traceId ?? "",
     },
     toolCalls: result.toolCalls.map((call) => ({ ...call })),
     ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),

@@ -59,7 +59,7 @@ export async function startAgentService(
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
-    interceptors: serverInterceptors(host),
+    interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
     await closeClients();

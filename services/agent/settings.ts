@@ -1,6 +1,8 @@
-import type { JsonObject } from "@bufbuild/protobuf";
+import { type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { ToolDefinition } from "../../runtime/llm/language-model.js";
 import type { ConfigOverrides } from "../../gen/ragents/agent/v1/agent_pb.js";
+import { RankingOptionsSchema } from "../../gen/ragents/rag/v1/ranking_pb.js";
+import type { RewriteStrategy } from "./rewriting/strategies.js";
 
 /** What a run works with: the configuration with the request's overrides. Plain JSON: it is part of every checkpoint. */
 export interface RunSettings {
@@ -12,6 +14,9 @@ export interface RunSettings {
   mode: string;
   /** As in ragents.rag.v1.RetrieveRequest; null for none. */
   filters: JsonObject | null;
+  /** ragents.rag.v1.RankingOptions in its JSON form; null for the search's own order. */
+  ranking: JsonValue;
+  rewriteStrategy: RewriteStrategy;
   /** Whether the logical agent may use a language model for its analysis. */
   logicalLlm: boolean;
   /** How to answer, by the caller's word; empty for nothing. */
@@ -31,6 +36,8 @@ export const DEFAULT_SETTINGS = {
   topK: 5,
   mode: "hybrid",
   filters: null,
+  ranking: null,
+  rewriteStrategy: "contextual",
   logicalLlm: false,
   instructions: "",
 } as const;
@@ -50,6 +57,8 @@ export function runSettings(
     topK: overrides?.topK ?? DEFAULT_SETTINGS.topK,
     mode: overrides?.mode ?? DEFAULT_SETTINGS.mode,
     filters: overrides?.filters ?? DEFAULT_SETTINGS.filters,
+    ranking: overrides?.ranking === undefined ? DEFAULT_SETTINGS.ranking : toJson(RankingOptionsSchema, overrides.ranking),
+    rewriteStrategy: (overrides?.rewriteStrategy as RewriteStrategy | undefined) ?? DEFAULT_SETTINGS.rewriteStrategy,
     logicalLlm: enableLogicalLlm,
     instructions: overrides?.instructions ?? DEFAULT_SETTINGS.instructions,
     callerTools,

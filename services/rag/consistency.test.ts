@@ -19,6 +19,7 @@ import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { withDefaults } from "./settings.js";
 import { openSqlStore } from "./store/sql-store.js";
+import { Arranger } from "./ranking/arranger.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 
 const settings = withDefaults({ chunkSize: 100, chunkOverlap: 0, language: "none" });
@@ -93,7 +94,8 @@ async function startProcess(db: SqlDatabase) {
   const mortal = new MortalDatabase(db);
   const store = await openSqlStore(mortal);
   const indexes = new LoadedIndexes(store, { budgetBytes: 1e9, dimensionOf: () => DIMENSION });
-  const retriever = new Retriever({ store, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
+  const arranger = new Arranger({ store, rerankers: new Map(), onRerankFailed: () => {} });
+  const retriever = new Retriever({ store, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
   return { mortal, store, retriever, merger: new Merger(store, silentLogger, 2) };
 }
 

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
-import { currentTenant } from "../../runtime/call-context.js";
+import { currentCall, currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { invalidField } from "../../runtime/errors.js";
 import { currentViewer } from "../../runtime/identity/viewer.js";
@@ -139,8 +139,14 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
 
     async retrieve(request, { signal }) {
       const collection = await collectionOf(request.collection);
-      const { chunks, epoch } = await retriever.retrieve(collection, currentViewer(), questionOf(request), signal);
-      return { hits: chunks.map(toHitMessage), epoch: BigInt(epoch) };
+      const question = questionOf(request);
+      const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
+      currentCall()?.span?.set({
+        input: { query: question.query },
+        output: { passages: chunks.map(({ text, score }) => ({ text, score })) },
+        metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, reranker, hits: chunks.length, epoch },
+      });
+      return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };
     },
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);

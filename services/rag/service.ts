@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Gauge } from "prom-client";
+import { Counter, Gauge } from "prom-client";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
@@ -20,6 +20,8 @@ import { JobChanges } from "./ingestion/job-changes.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
+import { Arranger } from "./ranking/arranger.js";
+import { openRerankers } from "./ranking/rerankers.js";
 import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { retrievalMetrics } from "./retrieval-metrics.js";
 import { Retriever } from "./retrieval/retriever.js";
@@ -36,6 +38,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const { logger } = host;
   const folders = await openAllowedFolders(config.ingestRoots);
   const embedders = await openEmbedders();
+  const rerankers = openRerankers(config.reranker);
   const db = await openDatabase(config, host, shared.sql);
   try {
     await untilReachable(() => db.ping(), { clock, logger, waitMs: config.storeWaitMs });
@@ -47,6 +50,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       logger,
+      tracer: host.tracer,
       toolsFor: ({ collection: { settings } }) => ({
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
@@ -66,8 +70,23 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         this.set(indexes.byteLength);
       },
     });
+    const rerankFailures = new Counter({
+      name: "rag_rerank_failures_total",
+      help: "Rerankings that failed; the search's own order was returned.",
+      labelNames: ["reranker"],
+      registers: [metrics.registry],
+    });
+    const arranger = new Arranger({
+      store,
+      rerankers,
+      onRerankFailed(reranker, err) {
+        rerankFailures.inc({ reranker });
+        logger.warn("rerank_failed", { reranker, err });
+      },
+    });
     const retriever = new Retriever({
       store,
+      arranger,
       indexes,
       embedderFor: (model) => embedderFor(embedders, model),
       analyzerFor: (language) => analyzers[language],
@@ -90,7 +109,10 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       credentials: host.security?.serverCredentials,
       metrics,
       services: [mount(RagService, handlers)],
-      interceptors: [...serverInterceptors(host), retrievalMetrics(metrics.registry, clock)],
+      interceptors: [
+        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        retrievalMetrics(metrics.registry, clock),
+      ],
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();

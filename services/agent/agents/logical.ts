@@ -7,6 +7,7 @@ import { answerNode } from "../nodes/answer.js";
 import { clarifyNode } from "../nodes/clarify.js";
 import { followDirectiveNode } from "../nodes/follow-directive.js";
 import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
+import { traced } from "../nodes/traced.js";
 import { RunState, type RunStateValue } from "../state.js";
 import type { AgentKind } from "./agent-kind.js";
 
@@ -21,11 +22,11 @@ export const logicalAgent: AgentKind = {
   lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)
-      .addNode("rewrite", rewriteNode(deps))
-      .addNode("analyse", analyseNode(deps))
-      .addNode("clarify", clarifyNode(deps))
-      .addNode("search", followDirectiveNode(deps))
-      .addNode("answer", answerNode(deps))
+      .addNode("rewrite", traced("rewrite", rewriteNode(deps)))
+      .addNode("analyse", traced("analyse", analyseNode(deps)))
+      .addNode("clarify", traced("clarify", clarifyNode(deps)))
+      .addNode("search", traced("search", followDirectiveNode(deps)))
+      .addNode("answer", traced("answer", answerNode(deps)))
       .addEdge(START, "rewrite")
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "analyse" : "answer"), ["analyse", "answer"])
       .addConditionalEdges("analyse", proceedOrClarify, ["search", "clarify"])

@@ -12,6 +12,7 @@ import { JobStarter } from "../ingestion/start-job.js";
 import { IngestionWorker } from "../ingestion/worker.js";
 import { withDefaults } from "../settings.js";
 import { openSqlStore } from "../store/sql-store.js";
+import { Arranger } from "../ranking/arranger.js";
 import type { CollectionRecord, IndexStore, RagStore } from "../store/store.js";
 import { LoadedIndexes } from "./loaded-indexes.js";
 import { Retriever } from "./retriever.js";
@@ -59,7 +60,8 @@ async function replica(options: { store?: IndexStore; budgetBytes?: number } = {
   const embedder = await loadStaticEmbedder();
   const own = options.store ?? store;
   const indexes = new LoadedIndexes(own, { budgetBytes: options.budgetBytes ?? 1e9, dimensionOf: () => 256 });
-  return { indexes, retriever: new Retriever({ store: own, indexes, embedderFor: () => embedder, analyzerFor: () => new Analyzer("english") }) };
+  const arranger = new Arranger({ store: own, rerankers: new Map(), onRerankFailed: () => {} });
+  return { indexes, retriever: new Retriever({ store: own, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => new Analyzer("english") }) };
 }
 
 async function found({ retriever }: { retriever: Retriever }, collection: CollectionRecord, query: string, viewer?: Viewer): Promise<string[]> {

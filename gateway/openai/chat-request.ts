@@ -1,6 +1,6 @@
 import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { z } from "zod";
-import type { CallerToolRoundSchema, ConfigOverridesSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
+import type { CallerToolRoundSchema, ConfigOverrides } from "../../gen/ragents/agent/v1/agent_pb.js";
 import type { StreamQueryRequestSchema } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { invalidParameter, unsupportedParameter } from "./openai-error.js";
 
@@ -55,7 +55,6 @@ export const chatRequestSchema = z.looseObject({
 
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
 type Message = ChatRequest["messages"][number];
-export type ConfigOverridesInit = MessageInitShape<typeof ConfigOverridesSchema>;
 /** Both of the agent's query RPCs take it. */
 export type QueryInit = Omit<MessageInitShape<typeof StreamQueryRequestSchema>, "$typeName">;
 
@@ -81,7 +80,7 @@ const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
 };
 
 /** The query that a chat request asks of an agent. Throws 400 naming the parameter for what cannot be done. */
-export function toQuery(request: ChatRequest, toOverrides: (json: JsonObject) => ConfigOverridesInit): QueryInit {
+export function toQuery(request: ChatRequest, toOverrides: (json: JsonObject) => ConfigOverrides): QueryInit {
   for (const [name, refuses] of Object.entries(REFUSED)) {
     const value = request[name];
     if (value !== undefined && value !== null && refuses(value)) throw unsupportedParameter(name, "agents cannot do this; leave it out");
@@ -97,11 +96,11 @@ export function toQuery(request: ChatRequest, toOverrides: (json: JsonObject) =>
     history: threadId === "" ? historyOf(messages.slice(0, last)) : [],
     toolRounds: roundsOf(messages, last + 1),
     callerTools: toolsOf(request),
-    configOverrides: { ...toOverrides((request.config_overrides ?? {}) as JsonObject), ...ownOverrides(request) },
+    configOverrides: Object.assign(toOverrides((request.config_overrides ?? {}) as JsonObject), ownOverrides(request)),
   };
 }
 
-function ownOverrides({ messages, temperature, max_completion_tokens: most, max_tokens: older }: ChatRequest): ConfigOverridesInit {
+function ownOverrides({ messages, temperature, max_completion_tokens: most, max_tokens: older }: ChatRequest): Partial<ConfigOverrides> {
   const instructions = messages
     .flatMap((one, i) => (one.role === "system" || one.role === "developer" ? [textOf(one, i)] : []))
     .filter((text) => text.trim() !== "")

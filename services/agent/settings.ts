@@ -6,6 +6,8 @@ import type { RewriteStrategy } from "./rewriting/strategies.js";
 
 /** What a run works with: the configuration with the request's overrides. Plain JSON: it is part of every checkpoint. */
 export interface RunSettings {
+  /** The kind of agent. */
+  agent: string;
   collection: string;
   model: string;
   temperature: number;
@@ -44,12 +46,14 @@ export const DEFAULT_SETTINGS = {
 
 /** The settings of a request. Limits were checked by the schema; the model's name is checked where models are known. */
 export function runSettings(
+  agent: string,
   overrides: ConfigOverrides | undefined,
   defaultModel: string,
   enableLogicalLlm = false,
   callerTools: CallerTool[] = [],
 ): RunSettings {
   return {
+    agent,
     collection: overrides?.collection ?? DEFAULT_SETTINGS.collection,
     model: overrides?.model ?? defaultModel,
     temperature: overrides?.temperature ?? DEFAULT_SETTINGS.temperature,

@@ -10,6 +10,13 @@ import type { RunSettings } from "./settings.js";
 export const RunState = Annotation.Root({
   /** The conversation, oldest first. */
   ...MessagesAnnotation.spec,
+  /** The run that works on the last question. */
+  run: Annotation<string>,
+  /** The steps that it has done; null clears it. */
+  trail: Annotation<DoneStep[], DoneStep[] | null>({
+    reducer: (left, right) => (right === null ? [] : [...left, ...right]),
+    default: () => [],
+  }),
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,
@@ -35,6 +42,13 @@ export const RunState = Annotation.Root({
 
 export type RunStateValue = typeof RunState.State;
 export type RunStateUpdate = typeof RunState.Update;
+
+/** A step that a run has done. */
+export interface DoneStep {
+  readonly name: string;
+  /** What came of it, for people to read. */
+  readonly summary: string;
+}
 
 /** An answer before it is a response. */
 export interface RunAnswer {

@@ -86,6 +86,17 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.agent.v1.AgentService/ListAgents": AS_NOBODY(() => ({})),
   "ragents.agent.v1.AgentService/GetThread": NOT_FOUND((ids) => ({ thread: ids.thread })),
   "ragents.agent.v1.AgentService/ListThreadMessages": NOT_FOUND((ids) => ({ thread: ids.thread })),
+  "ragents.agent.v1.AgentService/ListThreads": AS_NOBODY(() => ({})),
+  "ragents.agent.v1.AgentService/ListCheckpoints": NOT_FOUND((ids) => ({ thread: ids.thread })),
+  "ragents.agent.v1.AgentService/GetThreadState": NOT_FOUND((ids) => ({ thread: ids.thread })),
+  "ragents.agent.v1.AgentService/UpdateThreadState": NOT_FOUND((ids) => ({ thread: ids.thread, values: { notes: "changed" } })),
+  "ragents.agent.v1.AgentService/ForkThread": NOT_FOUND((ids) => ({ thread: ids.thread, newThreadId: "fork" })),
+  "ragents.agent.v1.AgentService/CancelRun": NOT_FOUND((ids) => ({ thread: ids.thread })),
+  "ragents.agent.v1.AgentService/ResumeRun": NOT_FOUND((ids) => ({
+    thread: ids.thread,
+    decisions: [{ interruptId: "1", approved: true, comment: "" }],
+  })),
+  "ragents.agent.v1.AgentService/ResumeStream": NOT_FOUND((ids) => ({ eventId: `${ids.thread}/${ids.thread}/0-0-0-0-0-0` })),
   "ragents.agent.v1.AgentService/DeleteThread": NOT_FOUND((ids) => ({ thread: ids.thread })),
 
   "ragents.checkpoint.v1.CheckpointService/GetCheckpoint": NOT_FOUND((ids) => ({ threadId: ids.saverThread })),

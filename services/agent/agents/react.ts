@@ -3,10 +3,10 @@ import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
 import { actNode } from "../nodes/act.js";
 import { answerNode } from "../nodes/answer.js";
+import { recorded } from "../nodes/recorded.js";
 import { retrieveNode } from "../nodes/retrieve.js";
 import { rewriteNode } from "../nodes/rewrite.js";
 import { concludeNode, REACT_PROMPT_VERSION, thinkNode } from "../nodes/think.js";
-import { traced } from "../nodes/traced.js";
 import { RunState, type RunStateValue } from "../state.js";
 import { searchKnowledgeBase } from "../tools/search-knowledge-base.js";
 import type { AgentDeps, AgentKind } from "./agent-kind.js";
@@ -27,12 +27,12 @@ export const reactAgent: AgentKind = {
   build: (deps) => {
     const tools = [searchKnowledgeBase(deps.rag), ...deps.tools];
     return new StateGraph(RunState)
-      .addNode("think", traced("think", thinkNode(deps, tools)))
-      .addNode("act", traced("act", actNode(tools)))
-      .addNode("finalize", traced("finalize", concludeNode(deps)))
-      .addNode("rewrite", traced("rewrite", rewriteNode(deps)))
-      .addNode("search", traced("search", retrieveNode(deps)))
-      .addNode("quote", traced("quote", answerNode(deps)))
+      .addNode(...recorded("think", thinkNode(deps, tools)))
+      .addNode(...recorded("act", actNode(tools)))
+      .addNode(...recorded("finalize", concludeNode(deps)))
+      .addNode(...recorded("rewrite", rewriteNode(deps)))
+      .addNode(...recorded("search", retrieveNode(deps)))
+      .addNode(...recorded("quote", answerNode(deps)))
       .addConditionalEdges(START, (state) => (thinks(deps, state) ? next(state) : "rewrite"), ["think", "finalize", "rewrite"])
       .addConditionalEdges("think", ({ reply }) => (reply === null ? "act" : END), ["act", END])
       .addConditionalEdges("act", next, ["think", "finalize"])

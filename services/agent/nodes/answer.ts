@@ -19,7 +19,7 @@ export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock"
     const tell = (event: NodeEvent) => writer?.(event);
     const answer = await write(state, tell, models, signal);
     const reply = { ...answer, usage: addUsage(state.usage, answer.usage), analysis: state.analysis };
-    return { messages: [answerMessage(reply, clock)], reply };
+    return { messages: [answerMessage(state, reply, clock)], reply };
   };
 }
 

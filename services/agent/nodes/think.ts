@@ -61,10 +61,11 @@ interface Turn {
 
 async function converse(
   { models, clock }: Pick<AgentDeps, "models" | "clock">,
-  { settings, passages, usage }: RunStateValue,
+  state: RunStateValue,
   turn: Turn,
   tell: (event: NodeEvent) => void,
 ) {
+  const { settings, passages, usage } = state;
   const model = models.languageModel(settings.model) as LanguageModel;
   const binder = new CitationBinder(passages);
   const stream = model.stream({ ...turn, temperature: settings.temperature, maxTokens: settings.maxTokens });
@@ -98,8 +99,8 @@ async function converse(
     for (const event of binder.end()) show(event);
     release();
     models.countInvented(step.value.model, binder.invented);
-    const answer = { text: binder.text, citations: binder.citations, model: step.value.model };
-    return { messages: [answerMessage(answer, clock)], usage: total, reply: { ...answer, usage: total } };
+    const reply = { text: binder.text, citations: binder.citations, model: step.value.model, usage: total };
+    return { messages: [answerMessage(state, reply, clock)], usage: total, reply };
   }
 }
 

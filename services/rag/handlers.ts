@@ -21,7 +21,7 @@ import type { IngestionWorker } from "./ingestion/worker.js";
 import type { Merger } from "./merging/merger.js";
 import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessage, toJobMessage } from "./messages.js";
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
-import type { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import type { SearchIndexes } from "./retrieval/search-indexes.js";
 import { questionOf, type Retriever } from "./retrieval/retriever.js";
 import { DEFAULT_COLLECTION, defaultSettings, withDefaults } from "./settings.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
@@ -34,7 +34,7 @@ export interface RagHandlerDependencies {
   readonly worker: Pick<IngestionWorker, "abandon">;
   readonly merger: Pick<Merger, "consider">;
   readonly watching: WatchDependencies;
-  readonly indexes: LoadedIndexes;
+  readonly indexes: SearchIndexes;
   readonly retriever: Retriever;
   readonly answers: Answers;
 }

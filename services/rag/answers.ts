@@ -4,6 +4,7 @@ import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
 import { chunkIdOf } from "./messages.js";
+import { headingsOf } from "./ranking/headings.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
 import type { CollectionRecord } from "./store/store.js";
 
@@ -57,12 +58,12 @@ export class Answers {
 }
 
 function toPassage(chunk: RetrievedChunk): Passage {
-  const { document, headingPath, start, text, score } = chunk;
+  const { document, start, text, score } = chunk;
   return {
     documentId: document.id,
     chunkId: chunkIdOf(chunk),
     source: document.source,
-    headings: document.title === "" || headingPath[0] === document.title ? headingPath : [document.title, ...headingPath],
+    headings: headingsOf(chunk),
     start,
     text,
     score,

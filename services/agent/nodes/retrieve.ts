@@ -1,5 +1,7 @@
+import { fromJson } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { Hit } from "../../../gen/ragents/rag/v1/rag_pb.js";
+import { RankingOptionsSchema } from "../../../gen/ragents/rag/v1/ranking_pb.js";
 import type { RagService } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Passage } from "../../../runtime/llm/answerer.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
@@ -15,10 +17,18 @@ export function retrieveNode({ rag }: Pick<AgentDeps, "rag">): Node {
 export async function retrieve(
   rag: Client<typeof RagService>,
   query: string,
-  { collection, topK, mode, filters }: RunSettings,
+  { collection, topK, mode, filters, ranking }: RunSettings,
   signal: AbortSignal | undefined,
 ): Promise<Passage[]> {
-  const request = { collection, query, topK, mode, ...(filters !== null && { filters }) };
+  const request = {
+    collection,
+    query,
+    topK,
+    mode,
+    ...(filters !== null && { filters }),
+    // A run that was begun before there were such options has none.
+    ...(ranking != null && { ranking: fromJson(RankingOptionsSchema, ranking) }),
+  };
   const response = await rag.retrieve(request, signal === undefined ? {} : { signal });
   return response.hits.map(toPassage);
 }

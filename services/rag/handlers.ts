@@ -23,7 +23,7 @@ import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessa
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
 import type { SearchIndexes } from "./retrieval/search-indexes.js";
 import { questionOf, type Retriever } from "./retrieval/retriever.js";
-import { DEFAULT_COLLECTION, withDefaults } from "./settings.js";
+import { DEFAULT_COLLECTION, defaultSettings, withDefaults } from "./settings.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 
 export interface RagHandlerDependencies {
@@ -151,6 +151,20 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);
       return answers.answer(collection, currentViewer(), questionOf(request), signal);
+    },
+
+    async embedTexts({ model, texts }, { signal }) {
+      const name = model === "" ? defaultSettings.embeddingModel : model;
+      const embedder = embedders.get(name);
+      if (embedder === undefined) throw unknownEmbeddingModel(name, [...embedders.keys()], "model");
+      const vectors = await embedder.embed(texts, signal);
+      const tokens = texts.reduce((sum, text) => sum + (embedder.countTokens?.(text) ?? 0), 0);
+      return { embeddings: vectors.map((vector) => ({ values: [...vector] })), model: name, inputTokens: BigInt(tokens) };
+    },
+    listEmbeddingModels() {
+      const first = defaultSettings.embeddingModel;
+      const models = [...embedders.values()].map(({ model, dimension }) => ({ name: model, dimension }));
+      return { models: models.sort((a, b) => Number(b.name === first) - Number(a.name === first)) };
     },
   };
 }

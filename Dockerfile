@@ -44,11 +44,13 @@ EXPOSE 8080 9090
 # Node is process 1: it handles SIGTERM itself, and needs no shell.
 ENTRYPOINT ["node"]
 CMD ["dist/launcher/main.js"]
+ARG BASE
 # Last, so that another revision of the same files is the same layers.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="RAGents Mesh" \
       org.opencontainers.image.description="A mesh of gRPC services that serves RAG agents, behind a REST gateway." \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -10,7 +10,7 @@ import { EXTRACTIVE_MODEL, extractiveAnswerer } from "./extractive/extractive-an
 import { answererWithStandIns, withStandIns } from "./fallback.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
-import { modelAnswerer } from "./model-answerer.js";
+import { DEFAULT_CONTEXT_TOKENS, modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
 import { DEFAULT_PRICES, parsePrices, type Price, pricedModel } from "./prices.js";
 import { reliableModel } from "./reliable-model.js";
@@ -30,6 +30,7 @@ export const modelsConfigSchema = z.object({
   RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S: integer({ default: 60, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_TIMEOUT_S: integer({ default: 270, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_FALLBACK: commaList([]),
+  RAGENTS_LLM_CONTEXT_TOKENS: integer({ default: DEFAULT_CONTEXT_TOKENS, min: 500, max: 1_000_000, unit: "tokens" }),
   RAGENTS_LLM_PRICES: z
     .string()
     .default(DEFAULT_PRICES)
@@ -82,17 +83,19 @@ export function openModels(config: ModelsConfig, options: OpenModelsOptions = {}
     const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
     return around(reliableModel(tracedModel(measured), reliability), config.RAGENTS_LLM_PRICES.get(model.name));
   });
-  return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, ...(registry && { registry }) });
+  return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, contextTokens: config.RAGENTS_LLM_CONTEXT_TOKENS, ...(registry && { registry }) });
 }
 
 export interface ModelsOptions {
   registry?: Registry;
   /** Names of the models that stand in for one that cannot be reached, in order. Default none. */
   standIns?: readonly string[];
+  /** Tokens of passages that a model is shown. */
+  contextTokens?: number;
 }
 
 /** Models from a list; the first is the default, the built-in one comes last. Throws ConfigError for an unknown stand-in. */
-export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [] }: ModelsOptions = {}): Models {
+export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [], contextTokens }: ModelsOptions = {}): Models {
   const invented = registry && inventedCounter(registry);
   for (const { name } of list) invented?.inc({ model: name }, 0);
   const names = [...new Set(list.map(({ name }) => name)), EXTRACTIVE_MODEL];
@@ -123,7 +126,7 @@ export function modelsOf(list: readonly LanguageModel[], { registry, standIns = 
       if (model === undefined) return builtIn;
       const alone = (one: string) => {
         const known = plain.get(one);
-        return known === undefined ? builtIn : modelAnswerer(known, (count) => countInvented(one, count));
+        return known === undefined ? builtIn : modelAnswerer(known, { ...(contextTokens !== undefined && { contextTokens }), onInvented: (count) => countInvented(one, count) });
       };
       return answererWithStandIns(alone(model.name), standInsOf(model.name).map(alone));
     },

@@ -1,5 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
+import { fromJsonString, toJson } from "@bufbuild/protobuf";
 import { SingleBar } from "cli-progress";
+import { type RankingOptions, RankingOptionsSchema } from "../gen/ragents/rag/v1/ranking_pb.js";
 import { parseEnv } from "../runtime/config.js";
 import { modelsConfigSchema, openModels } from "../runtime/llm/models.js";
 import type { Mesh } from "./connection.js";
@@ -14,6 +16,7 @@ export interface EvaluateOptions {
   mode: string;
   topK: number;
   answers: boolean;
+  ranking?: string;
   judge?: string;
   output?: string;
   baseline?: string;
@@ -26,13 +29,15 @@ export async function evaluate({ rag }: Mesh, file: string, options: EvaluateOpt
   const questions = readQuestions(await readText(file));
   const earlier = options.baseline === undefined ? undefined : readReport(await readText(options.baseline));
   const judge = judgeOf(options.judge);
+  const ranking = options.ranking === undefined ? undefined : rankingOf(options.ranking);
   const bar = options.json === true ? undefined : new SingleBar({ format: "Evaluating {bar} {value}/{total} questions", hideCursor: true, stream: process.stderr });
   bar?.start(questions.length, 0);
-  const results = await run(rag, questions, { collection, mode, topK, answers, judge, onProgress: (done) => bar?.update(done) });
+  const results = await run(rag, questions, { collection, mode, topK, answers, judge, ...(ranking && { ranking }), onProgress: (done) => bar?.update(done) });
   bar?.stop();
 
   const date = new Date().toISOString();
-  const report: EvaluationReport = { date, collection, mode, topK, judge: judge.name, options: undefined, summary: summarise(results), questions: results };
+  const given = ranking && toJson(RankingOptionsSchema, ranking);
+  const report: EvaluationReport = { date, collection, mode, topK, judge: judge.name, options: given, summary: summarise(results), questions: results };
   const json = `${JSON.stringify(report, null, 2)}\n`;
   const markdown = toMarkdown(report, earlier);
   if (options.output !== undefined) {
@@ -47,6 +52,14 @@ function judgeOf(name: string | undefined) {
   if (name === lexicalJudge.name) return lexicalJudge;
   const model = openModels(parseEnv(process.env, modelsConfigSchema)).languageModel(name);
   return model === undefined ? lexicalJudge : modelJudge(model);
+}
+
+function rankingOf(json: string): RankingOptions {
+  try {
+    return fromJsonString(RankingOptionsSchema, json);
+  } catch (error) {
+    throw new Error(`--ranking cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 async function readText(file: string): Promise<string> {

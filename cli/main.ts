@@ -45,6 +45,7 @@ program
   .option("-c, --collection <id>", "the collection that is asked", "default")
   .addOption(new Option("-m, --mode <mode>", "how passages are found").choices(["hybrid", "semantic", "keyword"]).default("hybrid"))
   .addOption(new Option("-k, --top-k <n>", "passages an answer is given").default(5).argParser(passages))
+  .option("--ranking <json>", 'how passages are chosen, such as {"rerank":"builtin","neighbours":1}')
   .option("--no-answers", "measure retrieval alone")
   .option("--judge <model>", 'who judges answers: a configured model, or "lexical" (default: the configured model, else lexical)')
   .option("-o, --output <prefix>", "write PREFIX.json and PREFIX.md")

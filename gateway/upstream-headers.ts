@@ -4,7 +4,9 @@ import { Access } from "../gen/ragents/auth/v1/access_pb.js";
 import { reasonOf } from "../runtime/errors.js";
 import { accessOf } from "../runtime/identity/access.js";
 import type { MeshSecurity } from "../runtime/mesh-security.js";
+import { TRACE_HEADER } from "../runtime/tracing/trace-header.js";
 import type { Authenticator } from "./identity/authenticator.js";
+import type { RequestTraces } from "./request-traces.js";
 
 /** Reads a header of a client's request. */
 export type HeaderOf = (name: string) => string | null | undefined;
@@ -19,9 +21,10 @@ const FORWARDED = ["x-request-id", "last-event-id", "idempotency-key"];
 export function upstreamHeaders(options: {
   authenticator: Authenticator;
   security: MeshSecurity | undefined;
+  traces?: RequestTraces;
   registry: Registry;
 }): UpstreamHeaders {
-  const { authenticator, security } = options;
+  const { authenticator, security, traces } = options;
   const authentications = new Counter({
     name: "gateway_authentications_total",
     help: "Clients that were asked who they are, by what came of it.",
@@ -39,6 +42,8 @@ export function upstreamHeaders(options: {
       const identity = await authenticator.identity(headerOf);
       authentications.inc({ outcome: "OK" });
       for (const [name, value] of security?.vouch(identity, method) ?? []) headers.set(name, value);
+      const trace = traces?.begin(headerOf, identity, method);
+      if (trace !== undefined) headers.set(TRACE_HEADER, trace);
       return headers;
     } catch (error) {
       authentications.inc({ outcome: reasonOf(error) ?? "INTERNAL" });

@@ -13,6 +13,7 @@ import { createMetrics } from "../runtime/metrics.js";
 import { startProbes } from "../runtime/probes.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
 import { shutDown } from "../runtime/shutdown.js";
+import { openTracing, TRACE_FLUSH_MS } from "../runtime/tracing/tracing.js";
 import type { SqlDatabase } from "../runtime/sql/database.js";
 import { openPglite } from "../runtime/sql/pglite.js";
 import { startAgentService } from "../services/agent/service.js";
@@ -62,6 +63,8 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
   const started: [name: string, stop: () => Promise<void>][] = [];
   const stop = () => shutDown(started.splice(0).reverse(), SHUTDOWN_GRACE_MS, logger);
   try {
+    const tracing = openTracing(env, { logger, metrics, clock: systemClock });
+    started.push(["traces", () => tracing.close(TRACE_FLUSH_MS)]);
     const folder = openDataFolder(config.RAGENTS_DATA_DIR);
     started.push(["data folder", async () => folder.release()]);
     const sql = needsEmbeddedSql(config) ? await openPglite(join(folder.path, "postgres")) : undefined;
@@ -82,6 +85,8 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
         logger: logger.child({ service: name }),
         metrics,
         clock: systemClock,
+        tracer: tracing.tracer(name),
+        score: tracing.score,
         security: meshSecurity({
           process: security,
           service: name,

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setMaxListeners } from "node:events";
 import { Role } from "../gen/ragents/auth/v1/access_pb.js";
+import type { OpenSpan } from "./tracing/tracer.js";
 
 /** Who calls. Made by the server from the call's credentials, never from a message. */
 export interface Identity {
@@ -27,6 +28,8 @@ export interface CallContext {
   readonly deadline: number;
   /** Aborts when the caller goes away, the deadline passes, or the call ends. */
   readonly signal: AbortSignal;
+  /** The span that the work is a part of. Absent when the call is not traced. */
+  readonly span?: OpenSpan | undefined;
 }
 
 /** The only tenant while no keys are configured. */
@@ -66,16 +69,16 @@ export function runDetached<T>(fn: () => T): T {
  * A context for work that no caller waits for, such as an ingestion job:
  * it has an identity, but neither deadline nor a caller that can go away.
  */
-export function backgroundCall(identity: Identity, requestId: string, signal: AbortSignal): CallContext {
+export function backgroundCall(identity: Identity, requestId: string, signal: AbortSignal, span?: OpenSpan): CallContext {
   // Every client call under way listens to it; Node would warn of a leak at eleven.
   setMaxListeners(0, signal);
-  return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal };
+  return { identity, requestId, deadline: Number.POSITIVE_INFINITY, signal, span };
 }
 
 /** Runs `fn` for the caller of the current call, but with neither its deadline nor its cancellation: for what must be done after its end. */
 export function runBeyondCall<T>(fn: () => T): T {
   const call = storage.getStore();
-  return call === undefined ? fn() : runInCall(backgroundCall(call.identity, call.requestId, new AbortController().signal), fn);
+  return call === undefined ? fn() : runInCall(backgroundCall(call.identity, call.requestId, new AbortController().signal, call.span), fn);
 }
 
 /** Resumes every step of `source` inside `call`: a generator's body otherwise runs in its consumer's context. */

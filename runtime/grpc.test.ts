@@ -27,15 +27,8 @@ const notCalled = () => {
 };
 
 function agent(handlers: Partial<ServiceImpl<typeof AgentService>>): ServiceImpl<typeof AgentService> {
-  return {
-    query: notCalled,
-    streamQuery: notCalled,
-    listAgents: notCalled,
-    getThread: notCalled,
-    deleteThread: notCalled,
-    listThreadMessages: notCalled,
-    ...handlers,
-  };
+  const others = Object.fromEntries(Object.keys(AgentService.method).map((name) => [name, notCalled]));
+  return { ...others, ...handlers } as ServiceImpl<typeof AgentService>;
 }
 
 async function serve(handlers: Partial<ServiceImpl<typeof AgentService>>, limits: Partial<GrpcServerLimits> = {}) {

@@ -13,10 +13,13 @@ import {
 } from "./call-context.js";
 import type { Clock } from "./clock.js";
 import { requireAccess } from "./identity/access.js";
+import { IDENTITY_HEADER } from "./identity/identity-token.js";
 import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import type { MeshSecurity } from "./mesh-security.js";
 import { type Metrics, rpcLabels } from "./metrics.js";
+import { parseTraceHeader, TRACE_HEADER } from "./tracing/trace-header.js";
+import type { OpenSpan, Tracer } from "./tracing/tracer.js";
 import { validationInterceptor } from "./validation.js";
 
 export interface ServerInterceptorOptions {
@@ -24,7 +27,11 @@ export interface ServerInterceptorOptions {
   metrics: Metrics;
   clock: Clock;
   /** Tells who calls. Default: everyone is the local tenant. */
-  security?: Pick<MeshSecurity, "identify"> | undefined;
+  security?: (Pick<MeshSecurity, "identify"> & Partial<Pick<MeshSecurity, "vouches">>) | undefined;
+  /** Traces the calls that come with a trace, and those of `traced`. Default: none. */
+  tracer?: Tracer | undefined;
+  /** RPCs that begin a trace where the caller brings none. */
+  traced?: readonly DescMethod[];
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
@@ -62,6 +69,7 @@ export function serverInterceptors(options: ServerInterceptorOptions): Intercept
 
 function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
   const identified = options.security?.identify ?? (() => LOCAL_IDENTITY);
+  const spanOf = callSpans(options);
   const identify = (header: Headers, method: DescMethod) => (speaksEnvoy(method) ? ENVOY_IDENTITY : identified(header, method));
   return (next) => async (request) => {
     let identity = NOBODY;
@@ -70,14 +78,31 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
     } catch (error) {
       request.contextValues.set(refusalKey, error);
     }
+    const requestId = requestIdOf(request.header);
     const call: CallContext = {
       identity,
-      requestId: requestIdOf(request.header),
+      requestId,
+      span: spanOf(request, identity, requestId),
       deadline: request.contextValues.get(deadlineKey),
       signal: request.signal,
     };
     const response = await runInCall(call, () => next(request));
     return response.stream ? { ...response, message: iterateInCall(call, response.message) } : response;
+  };
+}
+
+/** Begins the span of a call: below the caller's, or the first one of a trace. */
+function callSpans({ tracer, traced, security }: ServerInterceptorOptions) {
+  const roots = new Set(traced);
+  return (request: { header: Headers; method: DescMethod }, identity: Identity, requestId: string): OpenSpan | undefined => {
+    if (tracer === undefined) return undefined;
+    // Where services show who they are, nobody else's word is taken for where a span belongs.
+    const trusted = security?.vouches !== true || request.header.has(IDENTITY_HEADER);
+    const parent = trusted ? parseTraceHeader(request.header.get(TRACE_HEADER)) : undefined;
+    const isRoot = roots.has(request.method);
+    if (parent === undefined && !isRoot) return undefined;
+    const caller = { tenant: identity.tenant, requestId };
+    return tracer.start(request.method.name, caller, { ...(parent !== undefined && { parent }), isTrace: isRoot });
   };
 }
 
@@ -100,8 +125,10 @@ function observeInterceptor({ logger, metrics, clock }: ServerInterceptorOptions
   return (next) => async (request) => {
     const rpc = rpcLabels(request.method);
     const started = clock.monotonic();
+    const span = currentCall()?.span;
     metrics.rpcStarted(rpc);
     const finish = (error?: ConnectError) => {
+      span?.end(error);
       const seconds = (clock.monotonic() - started) / 1000;
       metrics.rpcHandled(rpc, error === undefined ? "OK" : Code[error.code], seconds);
       const fields = {

@@ -6,6 +6,8 @@ import { meshSecurity, type MeshSecurity, openProcessSecurity } from "./mesh-sec
 import { createMetrics, type Metrics } from "./metrics.js";
 import { startProbes } from "./probes.js";
 import { shutDown, untilSignalled } from "./shutdown.js";
+import type { Tracer } from "./tracing/tracer.js";
+import { openTracing, TRACE_FLUSH_MS, type Tracing } from "./tracing/tracing.js";
 import { z } from "zod";
 
 /** What a process gives to each service that runs in it. */
@@ -15,6 +17,10 @@ export interface ServiceHost {
   readonly clock: Clock;
   /** How the service knows who calls. Default: everyone is the local tenant, in the clear. */
   readonly security?: MeshSecurity;
+  /** Where the service's spans go. Default: nowhere. */
+  readonly tracer?: Tracer;
+  /** Sends what somebody thinks of an answer. Absent where nothing takes feedback. */
+  readonly score?: Tracing["score"];
 }
 
 /** A service that has started. */
@@ -51,7 +57,9 @@ export async function runService(
     const metrics = createMetrics({ processMetrics: config.RAGENTS_PROCESS_METRICS });
     const shared = await openProcessSecurity(process.env, { logger, clock: systemClock });
     const security = meshSecurity({ process: shared, service: name, clock: systemClock, required: () => shared.keys !== undefined });
-    const service = await start(process.env, { logger, metrics, clock: systemClock, security });
+    const tracing = openTracing(process.env, { logger, metrics, clock: systemClock });
+    const host = { logger, metrics, clock: systemClock, security, tracer: tracing.tracer(name), score: tracing.score };
+    const service = await start(process.env, host);
     const probes = await startProbes({
       host: config.RAGENTS_HOST,
       port: config.RAGENTS_METRICS_PORT,
@@ -63,7 +71,8 @@ export async function runService(
     logger.info("stopping", { signal });
     await shutDown(
       [
-        [name, () => service.stop(SHUTDOWN_GRACE_MS)],
+        [name, () => service.stop(SHUTDOWN_GRACE_MS - TRACE_FLUSH_MS)],
+        ["traces", () => tracing.close(TRACE_FLUSH_MS)],
         ["probes", () => probes.close()],
         ["security", async () => shared.close()],
       ],

@@ -1,5 +1,7 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { AnswerResponse, RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import type { RankingOptionsSchema } from "../../gen/ragents/rag/v1/ranking_pb.js";
 import type { AnswerScores, Judge } from "./judge.js";
 import type { EvaluationQuestion } from "./questions.js";
 import { distinct, ndcg, recall, reciprocalRank } from "./ranking-metrics.js";
@@ -13,6 +15,8 @@ export interface EvaluationOptions {
   /** Whether answers are asked for too. */
   readonly answers: boolean;
   readonly judge: Judge;
+  /** How passages are put in order and chosen; the service's defaults when absent. */
+  readonly ranking?: MessageInitShape<typeof RankingOptionsSchema>;
   /** Questions asked at once. */
   readonly concurrency?: number;
   readonly onProgress?: (done: number) => void;
@@ -63,9 +67,9 @@ export async function evaluate(
 async function evaluateOne(
   rag: Pick<Client<typeof RagService>, "retrieve" | "answer">,
   { id, question, relevant, reference, contains }: EvaluationQuestion,
-  { collection, mode, topK, answers, judge }: EvaluationOptions,
+  { collection, mode, topK, answers, judge, ranking }: EvaluationOptions,
 ): Promise<QuestionResult> {
-  const request = { collection, mode, query: question };
+  const request = { collection, mode, query: question, ...(ranking !== undefined && { ranking }) };
   const [{ hits }, answered] = await Promise.all([
     rag.retrieve({ ...request, topK: RANKING_DEPTH }),
     answers ? rag.answer({ ...request, topK }) : undefined,

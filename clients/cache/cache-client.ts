@@ -6,6 +6,7 @@ import { channelSecurity, type ClientSecurityOptions } from "../../runtime/chann
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import type { Metrics } from "../../runtime/metrics.js";
+import { inSpan, isTraced } from "../../runtime/tracing/tracer.js";
 import { createCacheBreaker } from "./breaker.js";
 import type { CacheKind, CacheScope } from "./cache-key.js";
 import { exposeCounts, noCounts } from "./client-metrics.js";
@@ -101,9 +102,25 @@ export function createCacheClient(options: CacheClientOptions = {}): CacheClient
   }
 
   return {
-    get: (kind, scope, text) => ofTenant().get(kind, scope, text),
+    get(kind, scope, text) {
+      const get = () => ofTenant().get(kind, scope, text);
+      if (!isTraced()) return get();
+      return inSpan("cache.get", async (span) => {
+        const value = await get();
+        span?.set({ metadata: { kind, hit: value !== undefined } });
+        return value;
+      });
+    },
     put: (kind, scope, text, value, put = {}) => ofTenant().put(kind, scope, text, value, put),
-    getOrCompute: (kind, scope, text, compute, put = {}) => ofTenant().getOrCompute(kind, scope, text, compute, put),
+    getOrCompute(kind, scope, text, compute, put = {}) {
+      const fill = () => ofTenant().getOrCompute(kind, scope, text, compute, put);
+      if (!isTraced()) return fill();
+      return inSpan("cache.fill", async (span) => {
+        const filled = await fill();
+        span?.set({ metadata: { kind, hit: filled.cached } });
+        return filled;
+      });
+    },
     close() {
       const reports = [...tenants.values()].map((tenant) => tenant.flush());
       tenants.clear();

@@ -29,6 +29,7 @@ import {
   type PutCheckpointRequest,
   PutCheckpointRequestSchema,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { currentCall } from "../../runtime/call-context.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
 import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
@@ -64,6 +65,7 @@ const DEFAULT_LEASE_MS = 30_000;
 
 /** A checkpoint or a task's writes, on its way to the service. */
 interface Put {
+  readonly threadId: string;
   readonly checkpoint?: PutCheckpointRequest;
   readonly taskWrites?: TaskWrites;
   readonly segments: Segments;
@@ -88,7 +90,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   readonly #cache = new SegmentCache();
   readonly #cutter = new ValueCutter();
   readonly #queue = new WriteQueue<Put>({
-    send: (threadId, puts) => this.#send(threadId, puts),
+    send: (_, puts) => this.#send(puts),
     mayJoin: (puts, next) => puts.length < MAX_TASKS && !(next.checkpoint && puts.some(({ checkpoint }) => checkpoint)),
   });
   readonly #leases = new Map<string, ThreadLease>();
@@ -178,7 +180,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       channels,
       needsParent: needsParent(checkpoint, metadata),
     });
-    await this.#queue.put(threadId, { checkpoint: request, segments });
+    await this.#queue.put(keyOf(threadId), { threadId, checkpoint: request, segments });
     return { configurable: { thread_id: config.configurable?.thread_id, checkpoint_ns: checkpointNs, checkpoint_id: checkpoint.id } };
   }
 
@@ -197,11 +199,11 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
         create(TaskWriteSchema, { index: WRITES_IDX_MAP[channel] ?? i, channel, value: this.#cut(channel, value, segments) }),
       ),
     });
-    await this.#queue.put(threadId, { taskWrites, segments });
+    await this.#queue.put(keyOf(threadId), { threadId, taskWrites, segments });
   }
 
   override async deleteThread(threadId: string): Promise<void> {
-    this.#cache.forget(threadId);
+    this.#cache.forget(keyOf(threadId));
     await this.#client.deleteThread({ threadId });
   }
 
@@ -238,16 +240,18 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   /**
    * Makes this saver the thread's only writer until the lease is released: its
    * puts carry the lease's token. Rejects with FAILED_PRECONDITION
-   * (THREAD_LEASED, with the time to wait) while another holds the thread.
+   * (THREAD_LEASED, with the time to wait) while another holds the thread,
+   * unless `takeOver` takes it from that one.
    */
-  async acquireLease(threadId: string, options: { ttlMs?: number } = {}): Promise<ThreadLease> {
-    const ttlMs = options.ttlMs ?? DEFAULT_LEASE_MS;
-    const { lease } = await this.#client.acquireThreadLease({ threadId, owner: randomUUID(), ttl: durationFromMs(ttlMs) });
+  async acquireLease(threadId: string, options: { ttlMs?: number; takeOver?: boolean } = {}): Promise<ThreadLease> {
+    const { ttlMs = DEFAULT_LEASE_MS, takeOver = false } = options;
+    const { lease } = await this.#client.acquireThreadLease({ threadId, owner: randomUUID(), ttl: durationFromMs(ttlMs), takeOver });
     if (lease === undefined) throw new Error("the service granted a lease and did not send it");
+    const thread = keyOf(threadId);
     const held = new ThreadLease(this.#client, lease, ttlMs, (ended) => {
-      if (this.#leases.get(threadId) === ended && !ended.lost.aborted) this.#leases.delete(threadId);
+      if (this.#leases.get(thread) === ended && !ended.lost.aborted) this.#leases.delete(thread);
     });
-    this.#leases.set(threadId, held);
+    this.#leases.set(thread, held);
     return held;
   }
 
@@ -255,14 +259,14 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   async #read(request: { threadId: string; checkpointNs: string; checkpointId: string }) {
     const { threadId } = request;
     for (let attempt = 1; ; attempt += 1) {
-      const withoutContents = this.#cache.knows(threadId) && attempt === 1;
+      const withoutContents = this.#cache.knows(keyOf(threadId)) && attempt === 1;
       const { checkpoint, contents } = await this.#client.getCheckpoint({ ...request, withoutContents });
       if (checkpoint === undefined) throw new Error("the service found a checkpoint and did not send it");
       const segments: Segments = new Map();
       addContents(contents, segments);
       try {
         await this.#complete(threadId, checkpoint, segments);
-        this.#cache.add(threadId, segments);
+        this.#cache.add(keyOf(threadId), segments);
         return { checkpoint, segments };
       } catch (error) {
         // Deleted between the two calls; what is there now is another one, or none.
@@ -292,13 +296,15 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   }
 
   /** Sends puts and what of their segments the service does not have: ahead of them when it is too large to go along. */
-  async #send(threadId: string, puts: readonly Put[]): Promise<void> {
+  async #send(puts: readonly Put[]): Promise<void> {
+    const threadId = puts[0]?.threadId ?? "";
+    const thread = keyOf(threadId);
     const segments = new Map(puts.flatMap((put) => [...put.segments]));
     const checkpoint = puts.find((put) => put.checkpoint !== undefined)?.checkpoint;
     const taskWrites = puts.flatMap((put) => put.taskWrites ?? []);
-    const fencingToken = this.#leases.get(threadId)?.fencingToken ?? 0n;
+    const fencingToken = this.#leases.get(thread)?.fencingToken ?? 0n;
     const attempt = async () => {
-      const news = [...segments].filter(([key]) => !this.#cache.has(threadId, key));
+      const news = [...segments].filter(([key]) => !this.#cache.has(thread, key));
       let [contents, ...more]: (Contents | undefined)[] = [...toContents(news, MESSAGE_BYTES)];
       if (more.length > 0) {
         for (const part of [contents, ...more]) await this.#client.putContents({ threadId, contents: part, fencingToken });
@@ -312,10 +318,10 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     } catch (error) {
       if (reasonOf(error) !== "MISSING_CONTENTS") throw error;
       // Pruned, deleted or expired since: everything goes along once more.
-      this.#cache.forget(threadId);
+      this.#cache.forget(thread);
       await attempt();
     }
-    this.#cache.add(threadId, segments);
+    this.#cache.add(thread, segments);
   }
 
   #cut(channel: string, value: unknown, segments: Segments) {
@@ -359,6 +365,11 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     checkpoint.channel_values[TASKS] = sends;
     checkpoint.channel_versions[TASKS] = versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined);
   }
+}
+
+/** Tells threads of the same id apart: they belong to the tenants that call. */
+function keyOf(threadId: string): string {
+  return `${currentCall()?.identity.tenant ?? ""}\n${threadId}`;
 }
 
 function placeOf(config: RunnableConfig, purpose: string): { threadId: string; checkpointNs: string } {

@@ -7,6 +7,8 @@ const MAX_WANT = 1_000_000;
 const GROWTH = 4;
 /** A share that was used up sooner than this was too small, in milliseconds. */
 const SOON_MS = 250;
+/** Shares from this size on are followed by the next before they are used up. */
+const WORTH_AHEAD = 4;
 /** How long a refusal or a pass without a limit is believed: tokens may come back and limits change, in milliseconds. */
 const BELIEVE_MS = 1_000;
 
@@ -19,7 +21,7 @@ export class Demand {
     return Math.round(this.#typical);
   }
 
-  /** A share of a key was worth so many tokens. */
+  /** A key needed so many tokens until it was quiet for a while. */
   learn(tokens: number): void {
     this.#typical += (Math.max(1, tokens) - this.#typical) / 16;
   }
@@ -29,7 +31,7 @@ export class Demand {
 export class Quota {
   readonly key: string;
   /** The call for more that is under way. */
-  asking: Promise<RateLimitDecision | undefined> | undefined;
+  asking: Promise<void> | undefined;
   /** Whether requests are refused while nobody can be asked; undefined until the service has said it. */
   failClosed: boolean | undefined;
   /** When tokens were used last. */
@@ -39,6 +41,8 @@ export class Quota {
   readonly #demand: Demand;
   #tokens = 0;
   #spent = 0;
+  /** Tokens spent of the shares before, as long as each followed the last one soon. */
+  #used = 0;
   #givenAt = 0;
   /** Whether the share was as large as wanted. */
   #full = false;
@@ -48,6 +52,8 @@ export class Quota {
   #left = 0;
   /** Costs of those that wait for the call under way. */
   #pending = 0;
+  /** At so many tokens it is time for more; below none, never. */
+  #low = -1;
   /** What holds for every request until then, such as that there is no limit. */
   #standing: { decision: RateLimitDecision; until: number } | undefined;
   /** What holds for requests of this cost: when they can pass, and until when that is believed. */
@@ -77,6 +83,11 @@ export class Quota {
     return true;
   }
 
+  /** Whether the share is about to be used up soon after it was given: time to ask for the next one, before anybody waits for it. */
+  runsLow(now: number): boolean {
+    return this.#tokens <= this.#low && this.asking === undefined && now - this.#givenAt < SOON_MS;
+  }
+
   /** Whether there are tokens in the share. */
   holds(now: number): boolean {
     if (now >= this.endsAt) this.#tokens = 0;
@@ -96,10 +107,11 @@ export class Quota {
   /** What to ask for when the share does not have `cost`. */
   need(cost: number, now: number): { cost: number; want: number; carry: number } {
     if (this.#spent > 0) {
-      const soon = now - this.#givenAt < SOON_MS;
-      if (!soon) this.#settle();
+      if (now - this.#givenAt >= SOON_MS) this.#rest();
       // A share that the limit made small says nothing about what is needed.
-      else if (this.#full) this.#settle(this.#spent * GROWTH);
+      else if (this.#full) this.#want = this.#spent * GROWTH;
+      this.#used += this.#spent;
+      this.#spent = 0;
     }
     const carry = this.holds(now) ? this.#tokens : 0;
     return { cost, want: Math.min(MAX_WANT, Math.max(this.#want, cost + this.#pending)), carry };
@@ -109,12 +121,12 @@ export class Quota {
   giveUp(now: number): number {
     const returned = this.holds(now) ? this.#tokens : 0;
     this.#tokens = 0;
-    this.#settle();
+    this.#rest();
     return returned;
   }
 
-  /** Takes a share over, and decides the request for which it was, unless the share has ended already. */
-  take(share: QuotaShare, cost: number, endsAt: number, now: number): RateLimitDecision | undefined {
+  /** Takes over a share that was asked for with `cost`. */
+  take(share: QuotaShare, cost: number, endsAt: number, now: number): void {
     const carried = this.holds(now) ? this.#tokens : 0;
     this.failClosed = share.failClosed;
     this.#left = Number(share.remaining);
@@ -122,30 +134,29 @@ export class Quota {
     this.#full = share.granted >= this.#want;
     this.#spent = 0;
     this.#givenAt = now;
+    // Small shares are of quiet keys, and where nothing is left nothing is to be had.
+    this.#low = this.#left > 0 && this.#tokens >= WORTH_AHEAD ? Math.floor(this.#tokens / 4) : -1;
     this.endsAt = endsAt;
     this.#standing = undefined;
     this.#refusal = undefined;
     if (share.unlimited || share.degraded) {
       const remaining = share.unlimited ? Number.POSITIVE_INFINITY : 0;
       this.#standing = { decision: { allowed: true, waitMs: 0, remaining, degraded: share.degraded }, until: now + BELIEVE_MS };
-      return this.#standing.decision;
-    }
-    if (share.wait !== undefined) {
+    } else if (share.wait !== undefined) {
       const waitMs = durationMs(share.wait);
       this.#refusal = { cost, passesAt: now + waitMs, until: now + Math.min(waitMs, BELIEVE_MS) };
-      return this.#refused(waitMs);
     }
-    return this.decide(cost, now);
   }
 
   #refused(waitMs: number): RateLimitDecision {
     return { allowed: false, waitMs: Math.ceil(waitMs), remaining: this.#left + this.#tokens, degraded: false };
   }
 
-  /** The share is over: the next is of `want` tokens, by default of as many as were spent. */
-  #settle(want = this.#spent): void {
-    this.#want = Math.max(1, want);
-    this.#demand.learn(this.#want);
+  /** The shares that followed each other soon are over: the next is of as many tokens as were spent of the last. */
+  #rest(): void {
+    this.#want = Math.max(1, this.#spent);
+    this.#demand.learn(this.#used + this.#spent);
+    this.#used = 0;
     this.#spent = 0;
   }
 }

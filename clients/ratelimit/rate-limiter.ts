@@ -6,6 +6,7 @@ import { currentCall, type Identity } from "../../runtime/call-context.js";
 import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
+import { inSpan, isTraced } from "../../runtime/tracing/tracer.js";
 import { PerIdentity } from "./as-identity.js";
 import { BatchedChecks } from "./batched-checks.js";
 import { type BudgetAmounts, type BudgetReservation, reserveBudget, type ReserveOptions } from "./budget-reservation.js";
@@ -99,6 +100,15 @@ export class RateLimiter {
 
   /** Takes the cost now when it is there. Rejects only when the request is wrong, such as a cost that can never pass. */
   check(key: string, options: CheckOptions = {}): Promise<RateLimitDecision> {
+    if (!isTraced()) return this.#check(key, options);
+    return inSpan("ratelimit.check", async (span) => {
+      const decision = await this.#check(key, options);
+      span?.set({ metadata: { allowed: decision.allowed, wait_ms: decision.waitMs } });
+      return decision;
+    });
+  }
+
+  #check(key: string, options: CheckOptions): Promise<RateLimitDecision> {
     const cost = options.cost ?? 1;
     const identity = currentCall()?.identity;
     const leases = this.#leases?.of(identity);
@@ -111,7 +121,15 @@ export class RateLimiter {
    * Waits for the cost, by priority and then by arrival. Rejects with RESOURCE_EXHAUSTED as soon as it is known to come
    * too late, and with UNAVAILABLE when the limiter cannot be asked and the choice for that is to refuse.
    */
-  async acquire(key: string, options: AcquireOptions = {}): Promise<Acquired> {
+  acquire(key: string, options: AcquireOptions = {}): Promise<Acquired> {
+    return inSpan("ratelimit.acquire", async (span) => {
+      const acquired = await this.#acquire(key, options);
+      span?.set({ metadata: { waited_ms: acquired.waitedMs, degraded: acquired.degraded } });
+      return acquired;
+    });
+  }
+
+  async #acquire(key: string, options: AcquireOptions): Promise<Acquired> {
     const started = this.#clock.monotonic();
     const waitedMs = () => this.#clock.monotonic() - started;
     const timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;

@@ -44,10 +44,17 @@ export interface ModelReply {
 export interface Usage {
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** What they cost, in US dollars, where the model has a price. */
+  readonly costUsd?: number;
 }
 
 export const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0 };
 
 export function addUsage(a: Usage, b: Usage): Usage {
-  return { inputTokens: a.inputTokens + b.inputTokens, outputTokens: a.outputTokens + b.outputTokens };
+  const costUsd = (a.costUsd ?? 0) + (b.costUsd ?? 0);
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    ...(costUsd > 0 && { costUsd }),
+  };
 }

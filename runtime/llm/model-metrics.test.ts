@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../../tests/manual-clock.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
-import { parsePrices } from "./prices.js";
+import { parsePrices, pricedModel } from "./prices.js";
 
 function setUp() {
   const clock = new ManualClock();
@@ -28,7 +28,7 @@ function setUp() {
   const values = async (name: string) => (await registry.getMetricsAsJSON()).find((metric) => metric.name === name)?.values ?? [];
   const sum = async (name: string) => (await values(name)).find((value) => "metricName" in value && value.metricName === `${name}_sum`)?.value;
   const prices = parsePrices("m=2/30")!;
-  return { model: measuredModel(model, registry, clock, prices), again: () => measuredModel(model, registry, clock), values, sum, ended };
+  return { model: measuredModel(pricedModel(model, prices), registry, clock), again: () => measuredModel(model, registry, clock), values, sum, ended };
 }
 
 const request = { messages: [], temperature: 0, maxTokens: 100 };

@@ -1,6 +1,5 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import { type Clock, systemClock } from "../clock.js";
-import { costOf, type Prices } from "./prices.js";
 import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
@@ -8,13 +7,11 @@ const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 const OUTCOMES = ["ok", "error", "abandoned"] as const;
 
 /** The model, with its requests, tokens, cost and times counted. Several services of a process share the metrics. */
-export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock, prices: Prices = new Map()): LanguageModel {
+export function measuredModel(model: LanguageModel, registry: Registry, clock: Clock = systemClock): LanguageModel {
   const metrics = metricsOf.get(registry) ?? createMetrics(registry);
   metricsOf.set(registry, metrics);
   const { name } = model;
-  for (const outcome of OUTCOMES) metrics.requests.inc({ model: name, outcome }, 0);
-  for (const direction of ["input", "output"]) metrics.tokens.inc({ model: name, direction }, 0);
-  metrics.cost.inc({ model: name }, 0);
+  showUnused(metrics, name);
   return {
     name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
@@ -32,7 +29,7 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
             outcome = "ok";
             metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
             metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
-            metrics.cost.inc({ model: name }, costOf(prices, name, step.value.usage));
+            metrics.cost.inc({ model: name }, step.value.usage.costUsd ?? 0);
             return step.value;
           }
           yield step.value;
@@ -50,10 +47,22 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
   };
 }
 
+/** Shows a model before its first request, once: zeroing a histogram again would forget what it counted. */
+function showUnused(metrics: ReturnType<typeof createMetrics>, model: string): void {
+  if (metrics.models.has(model)) return;
+  metrics.models.add(model);
+  for (const outcome of OUTCOMES) metrics.requests.inc({ model, outcome }, 0);
+  for (const direction of ["input", "output"]) metrics.tokens.inc({ model, direction }, 0);
+  metrics.cost.inc({ model }, 0);
+  metrics.firstToken.zero({ model });
+  metrics.duration.zero({ model });
+}
+
 function createMetrics(registry: Registry) {
   const registers = [registry];
   const buckets = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300];
   return {
+    models: new Set<string>(),
     requests: new Counter({
       name: "llm_requests_total",
       help: "Requests to language models, by outcome: ok, error, or abandoned by the caller.",

@@ -1,4 +1,4 @@
-import type { Usage } from "./language-model.js";
+import type { LanguageModel, ModelReply, ModelRequest, Usage } from "./language-model.js";
 
 /** What a million tokens cost, in US dollars. */
 export interface Price {
@@ -25,8 +25,20 @@ export function parsePrices(text: string): Prices | undefined {
   return prices;
 }
 
-/** What a reply cost, in US dollars; 0 for a model without a price. */
-export function costOf(prices: Prices, model: string, usage: Usage): number {
-  const price = prices.get(model);
-  return price === undefined ? 0 : (usage.inputTokens * price.input + usage.outputTokens * price.output) / 1_000_000;
+/** What so many tokens cost, in US dollars. */
+export function costOf({ inputTokens, outputTokens }: Usage, price: Price): number {
+  return (inputTokens * price.input + outputTokens * price.output) / 1_000_000;
+}
+
+/** The model, with what each reply cost in its usage; as it is when it has no price. */
+export function pricedModel(model: LanguageModel, prices: Prices): LanguageModel {
+  const price = prices.get(model.name);
+  if (price === undefined) return model;
+  return {
+    name: model.name,
+    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
+      const reply = yield* model.stream(request);
+      return { ...reply, usage: { ...reply.usage, costUsd: costOf(reply.usage, price) } };
+    },
+  };
 }

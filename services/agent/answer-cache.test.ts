@@ -22,3 +22,16 @@ test("answers are shared only by those who may read the same while some document
   expect(scopeOf("ada", true)).not.toEqual(scopeOf("ada", true, [Role.WRITER]));
   expect(scopeOf("ada", true, [Role.ADMIN])).toEqual(scopeOf("bob", true, [Role.ADMIN]));
 });
+
+test.each<Partial<RunSettings>>([
+  { ranking: { rerank: "builtin" } },
+  { ranking: { rerank: "builtin", neighbours: 1 } },
+  { rewriteStrategy: "hyde" },
+  { mode: "keyword" },
+  { filters: { kind: "valve" } },
+])("answers by $ranking $rewriteStrategy $mode $filters are not those of other settings", (other) => {
+  const scopeWith = (own: Partial<RunSettings>) =>
+    runInCall(backgroundCall({ tenant: "t" }, "request", new AbortController().signal), () => answerScope(kind, { ...settings, ...own }, { epoch: 1n, restricted: false }));
+  expect(scopeWith(other)).not.toEqual(scopeWith({}));
+  expect(scopeWith(other)).toEqual(scopeWith(structuredClone(other)));
+});

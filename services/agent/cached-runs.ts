@@ -1,14 +1,19 @@
 import { isDeepStrictEqual } from "node:util";
+import type { BaseMessage } from "@langchain/core/messages";
 import { runBeyondCall } from "../../runtime/call-context.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
 import { Channel } from "./channel.js";
-import { answerMessage, userMessage } from "./conversation.js";
+import { answerMessage, stampOf, userMessage } from "./conversation.js";
 import { Epochs, type Knowledge } from "./epochs.js";
-import { beginning, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
+import { beginning, endOf, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
 import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
 import type { Threads } from "./threads.js";
+
+/** In the place of an answer that was deleted. */
+const NOTHING = new Uint8Array();
+const FROM_CACHE = { name: "cache", summary: "Found the answer in the cache." };
 
 /** Runs an agent, as `Runs` does it without a cache. */
 export type RunAgent = (run: Run) => AsyncIterable<RunEvent>;
@@ -41,7 +46,16 @@ export class CachedRuns {
     if (supposed === undefined) return undefined;
     const lookup = this.#deps.cache.get("ANSWER", answerScope(run.kind, run.settings, supposed), answerKey(run.question));
     const [value, actual] = await Promise.all([lookup, knowledge]);
-    return value !== undefined && isDeepStrictEqual(actual, supposed) ? decodeAnswer(value) : undefined;
+    return value !== undefined && value.length > 0 && isDeepStrictEqual(actual, supposed) ? decodeAnswer(value) : undefined;
+  }
+
+  /** Takes the answers out of the cache that a conversation's questions put there. */
+  async forget(messages: readonly BaseMessage[]): Promise<void> {
+    for (const message of messages) {
+      const { cachedIn } = stampOf(message);
+      // Replaced by nothing, which ends at once: that is heard by every replica.
+      if (cachedIn !== undefined) await this.#deps.cache.put("ANSWER", cachedIn, answerKey(message.text), NOTHING, { ttlMs: 1 });
+    }
   }
 
   /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
@@ -49,19 +63,22 @@ export class CachedRuns {
     const events = new Channel<RunEvent>();
     // What another model stood in with is not what the next one asks for.
     let mayStore = true;
+    const scope = answerScope(run.kind, run.settings, knowledge);
     const compute = async () => {
-      for await (const event of this.#runAgent(run)) {
+      for await (const event of this.#runAgent({ ...run, cachedIn: scope })) {
         events.push(event);
         if (!("result" in event)) continue;
-        mayStore = event.result.model === run.settings.model;
-        return encodeAnswer(await this.#withSeed(run, event.result));
+        mayStore = event.result.model === run.settings.model && event.result.interrupts.length === 0;
+        return encodeAnswer(mayStore ? await this.#withSeed(run, event.result) : { ...storedAnswer(event.result), seed: null });
       }
       throw new Error("the run ended without a result");
     };
     this.#deps.cache
-      .getOrCompute("ANSWER", answerScope(run.kind, run.settings, knowledge), answerKey(run.question), compute, { mayStore: () => mayStore })
+      .getOrCompute("ANSWER", scope, answerKey(run.question), compute, { mayStore: () => mayStore })
       .then(async ({ value, cached }) => {
-        if (cached) for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
+        if (!cached) return;
+        if (value.length === 0) for await (const event of this.#runAgent(run)) events.push(event);
+        else for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
       })
       .then(
         () => events.close(),
@@ -71,8 +88,8 @@ export class CachedRuns {
   }
 
   /** The answer as it is cached; its seed is stored by then, while the first who asked reads the answer already. */
-  async #withSeed(run: Run, { response: text, citations, model, analysis }: RunResult): Promise<StoredAnswer> {
-    const answer = { text, citations, model, analysis };
+  async #withSeed(run: Run, result: RunResult): Promise<StoredAnswer> {
+    const answer = storedAnswer(result);
     const seed = newSeed();
     return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
       () => ({ ...answer, seed }),
@@ -90,10 +107,11 @@ export class CachedRuns {
       await this.#threads.storeLater(threadId, () => this.#store(run, threadId, answer));
     }
     return [
-      { step: { name: "cache", summary: "Found the answer in the cache." } },
+      { started: { threadId, runId: run.runId } },
+      { step: FROM_CACHE },
       { text: answer.text },
       ...answer.citations.map((citation) => ({ citation })),
-      { result: resultOf({ ...run, threadId }, { ...answer, usage: NO_USAGE }, true) },
+      ...endOf(resultOf({ ...run, threadId }, { ...answer, usage: NO_USAGE }, true)),
     ];
   }
 
@@ -101,8 +119,14 @@ export class CachedRuns {
   async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
     const { clock } = this.#deps;
     const { text, citations, model, analysis = null } = answer;
-    const messages = [userMessage(run.question, clock), answerMessage(answer, clock)];
-    const update = { ...beginning(run, messages), question: run.question, reply: { text, citations, model, analysis, usage: NO_USAGE } };
+    const reply = { text, citations, model, analysis, usage: NO_USAGE };
+    const asked = userMessage(run.question, clock, { run: run.runId, request: run.fingerprint });
+    const messages = [asked, answerMessage({ run: run.runId, settings: run.settings }, reply, clock)];
+    const update = { ...beginning(run, messages), trail: [FROM_CACHE], question: run.question, reply };
     await run.graph.updateState({ configurable: { thread_id: threadId } }, update, run.kind.lastNode);
   }
+}
+
+function storedAnswer({ response: text, citations, model, analysis }: RunResult): Omit<StoredAnswer, "seed"> {
+  return { text, citations, model, analysis };
 }

@@ -12,6 +12,8 @@ export interface AgentConfig {
   ragAddress: string;
   /** Runs of this replica at the same time. */
   maxRuns: number;
+  /** How long a thread stays with a replica that has died, in milliseconds. */
+  leaseMs: number;
   /** Longest time of a run, in milliseconds. */
   runTimeoutMs: number;
   models: ModelsConfig;
@@ -28,6 +30,7 @@ const schema = modelsConfigSchema.extend({
   RAGENTS_RAG_ADDRESS: grpcTarget("127.0.0.1:9104"),
   RAGENTS_AGENT_MAX_RUNS: integer({ default: 50, min: 1, max: 10_000, unit: "runs" }),
   RAGENTS_AGENT_TOOLS: z.string().optional(),
+  RAGENTS_AGENT_LEASE_S: integer({ default: 15, min: 1, max: 600, unit: "seconds" }),
   RAGENTS_AGENT_TIMEOUT_S: integer({ default: 300, min: 1, max: 3_600, unit: "seconds" }),
 });
 
@@ -42,6 +45,7 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     rateLimitAddress: values.RAGENTS_RATELIMIT_ADDRESS,
     ragAddress: values.RAGENTS_RAG_ADDRESS,
     maxRuns: values.RAGENTS_AGENT_MAX_RUNS,
+    leaseMs: values.RAGENTS_AGENT_LEASE_S * 1000,
     runTimeoutMs: values.RAGENTS_AGENT_TIMEOUT_S * 1000,
     models: values,
     toolsFolder: values.RAGENTS_AGENT_TOOLS,

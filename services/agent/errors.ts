@@ -1,12 +1,20 @@
 import { Code } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
-import { meshError } from "../../runtime/errors.js";
+import { invalidField, meshError } from "../../runtime/errors.js";
 
 export function unknownAgent(type: string, known: readonly string[]) {
   const names = known.join(", ");
   return meshError(Code.InvalidArgument, ErrorReason.UNKNOWN_AGENT, `There is no agent ${JSON.stringify(type)}; known: ${names}.`, {
     metadata: { known: known.join(",") },
     violations: [{ field: "agent_type", description: `must be one of ${names}` }],
+  });
+}
+
+export function unknownAgentVersion(type: string, version: string, current: string) {
+  const message = `The agent ${type} has no version ${JSON.stringify(version)}; it is at ${current}.`;
+  return meshError(Code.InvalidArgument, ErrorReason.UNKNOWN_AGENT, message, {
+    metadata: { known: `${type}@${current}` },
+    violations: [{ field: "agent_type", description: `must be ${type} or ${type}@${current}` }],
   });
 }
 
@@ -31,8 +39,62 @@ export function overloaded(limit: number) {
   );
 }
 
+export function callsNoTools(type: string) {
+  return invalidField("caller_tools", `the agent ${type} calls no tools; ask one that does, such as react`);
+}
+
+export function callerToolTaken(name: string) {
+  return invalidField("caller_tools", `there is a tool ${name} here already; give another name`);
+}
+
 export function runTimedOut(seconds: number) {
   return meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, `The run took longer than ${seconds} s.`);
+}
+
+export function invalidEventId() {
+  return meshError(Code.InvalidArgument, ErrorReason.INVALID_FIELD, "event_id: give the id of an event of a stream.", {
+    violations: [{ field: "event_id", description: "is none that a stream gave out" }],
+  });
+}
+
+export function shuttingDown() {
+  return meshError(Code.Unavailable, ErrorReason.SHUTTING_DOWN, "The replica is shutting down; go on with the stream at another one.", {
+    retryAfterMs: 1_000,
+  });
+}
+
+/** The run was ended from outside. */
+export function runCancelled() {
+  return meshError(Code.Aborted, ErrorReason.RUN_CANCELLED, "The run was cancelled, or ended by another one on its thread.");
+}
+
+export function keyReused() {
+  const description = "belongs to another request; give each request a key of its own";
+  return meshError(Code.InvalidArgument, ErrorReason.IDEMPOTENCY_KEY_REUSED, `idempotency_key: ${description}.`, {
+    violations: [{ field: "idempotency_key", description }],
+  });
+}
+
+export function notInterrupted(thread: string) {
+  return meshError(Code.FailedPrecondition, ErrorReason.NOT_INTERRUPTED, "The thread's run does not ask anything; put a question instead.", {
+    metadata: { thread },
+  });
+}
+
+export function checkpointNotFound(thread: string, checkpoint: string) {
+  return meshError(Code.NotFound, ErrorReason.CHECKPOINT_NOT_FOUND, "The thread has no such checkpoint, or not any more.", {
+    metadata: { thread, checkpoint },
+  });
+}
+
+export function forkExists(thread: string) {
+  return meshError(Code.AlreadyExists, ErrorReason.THREAD_EXISTS, "The new thread exists; give another new_thread_id, or none.", {
+    metadata: { thread },
+  });
+}
+
+export function runNotFound() {
+  return meshError(Code.NotFound, ErrorReason.RUN_NOT_FOUND, "There is no such run, or its thread has gone on since; ask again.");
 }
 
 export function invalidPageToken() {

@@ -1,130 +1,108 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import type { LogicalAnalysisSchema, MessageSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
-import {
-  type AgentService,
-  type QueryRequest,
-  type QueryResponse,
-  QueryResponseSchema,
-  type StreamQueryRequest,
-  type StreamQueryResponseSchema,
-} from "../../gen/ragents/agent/v1/agent_service_pb.js";
+import type { AgentService, QueryRequest, StreamQueryRequest } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
-import type { BaseMessage } from "@langchain/core/messages";
-import { stampOf } from "./conversation.js";
-import type { Analysis } from "./logical/analysis.js";
-import { messagePage } from "./message-page.js";
-import type { RunEvent, RunRequest, RunResult } from "./run.js";
+import type { Tracing } from "../../runtime/tracing/tracing.js";
+import { behind, eventId, parseEventId, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import { feedbackHandler } from "./feedback-handler.js";
+import { agentTypeOf, shortVersion } from "./agent-version.js";
+import { toCallerTool, toWork } from "./caller-messages.js";
+import { toldMessage } from "./conversation.js";
+import { InterruptDecisions } from "./interrupts.js";
+import { toEvent, toResponse } from "./messages.js";
+import type { RunEvent, RunRequest, RunResult, WhenBusy } from "./run.js";
+import { runIdentity } from "./run-identity.js";
 import type { Runs } from "./runs.js";
 import { runSettings } from "./settings.js";
-import type { Threads } from "./threads.js";
+import { threadHandlers, type ThreadHandlerDeps } from "./thread-handlers.js";
 
-export interface AgentHandlerDeps {
+export interface AgentHandlerDeps extends ThreadHandlerDeps {
   runs: Runs;
-  threads: Threads;
   defaultModel: string;
   clock: Clock;
+  /** Sends what somebody thinks of an answer; undefined where nothing takes it. */
+  score: Tracing["score"];
 }
 
 const DEFAULT_AGENT = "simple";
 
-export function agentHandlers({ runs, threads, defaultModel, clock }: AgentHandlerDeps): ServiceImpl<typeof AgentService> {
-  /** The run's events, with the response in the place of the result. */
-  async function* answer(request: QueryRequest | StreamQueryRequest, context: HandlerContext) {
+/** The agent service over runs and threads. */
+export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentService> {
+  const { runs, clock } = deps;
+  const stopwatch = () => {
     const started = clock.monotonic();
-    for await (const event of runs.ask(runRequest(request, defaultModel), context.signal)) {
-      if ("result" in event) yield { response: toResponse(event.result, (clock.monotonic() - started) / 1000) };
-      else yield event;
+    return () => (clock.monotonic() - started) / 1000;
+  };
+  const responseOf = async (events: AsyncIterable<RunEvent>) => {
+    const seconds = stopwatch();
+    for await (const event of traced(events)) if ("result" in event) return toResponse(event.result, seconds());
+    throw new Error("the run ended without a result");
+  };
+  async function* streamOf(events: AsyncIterable<RunEvent>, place?: RunPlace, from: Position = START_OF_RUN) {
+    const seconds = stopwatch();
+    let position = from;
+    let known = place;
+    for await (const event of traced(events)) {
+      position = behind(position, event);
+      if ("started" in event) known = event.started;
+      if (known === undefined) throw new Error("the run did not say where it is");
+      yield { eventId: eventId(known, position), event: toEvent(event, seconds()) };
     }
   }
   return {
-    async query(request, context) {
-      for await (const event of answer(request, context)) if ("response" in event) return event.response;
-      throw new Error("the run ended without a result");
+    ...threadHandlers(deps),
+    ...feedbackHandler(deps.score),
+    query: (request, context) => responseOf(runs.ask(runRequest(request, false, deps, context), context.signal)),
+    streamQuery: (request, context) => streamOf(runs.ask(runRequest(request, request.resumable, deps, context), context.signal)),
+    resumeStream(request, context) {
+      const { position, ...place } = parseEventId(request.eventId || (context.requestHeader.get("last-event-id") ?? ""));
+      return streamOf(runs.resume(place, position), place, position);
     },
-    async *streamQuery(request, context) {
-      let id = 0;
-      for await (const event of answer(request, context)) yield { eventId: String((id += 1)), event: toEvent(event) };
+    cancelRun: async ({ thread, runId }, context) => ({ cancelled: await runs.cancel(thread, runId, context.signal) }),
+    async resumeRun({ thread, decisions }, context) {
+      return { response: await responseOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)) };
     },
-    listAgents: () => ({ agents: runs.kinds.map(({ type, description }) => ({ agentType: type, description })) }),
-    async getThread({ thread }) {
-      const { id, messages, created, updated } = await threads.get(thread);
-      return { thread: { id, messageCount: messages.length, createTime: timestampFromMs(created), updateTime: timestampFromMs(updated) } };
-    },
-    async deleteThread({ thread }) {
-      await threads.delete(thread);
-      return {};
-    },
-    async listThreadMessages({ thread, pageSize, pageToken }) {
-      const { messages } = await threads.get(thread);
-      const page = messagePage(messages, pageSize, pageToken);
-      return { messages: page.messages.map(toMessage), nextPageToken: page.nextPageToken };
-    },
+    listAgents: () => ({ agents: runs.kinds.map((kind) => ({ agentType: kind.type, description: kind.description, version: shortVersion(kind) })) }),
   };
 }
 
-function runRequest(request: QueryRequest | StreamQueryRequest, defaultModel: string): RunRequest {
-  return {
-    agentType: request.agentType === "" ? DEFAULT_AGENT : request.agentType,
-    question: request.query,
-    threadId: request.threadId,
-    settings: runSettings(request.configOverrides, defaultModel, request.enableLogicalLlm),
-    bypassCache: request.configOverrides?.bypassCache ?? false,
-  };
+/** The events; what came of them goes into the request's trace. */
+async function* traced(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent> {
+  for await (const event of events) {
+    if ("result" in event) traceResult(event.result);
+    yield event;
+  }
 }
 
-function toResponse(result: RunResult, processingTime: number): QueryResponse {
-  const { inputTokens, outputTokens } = result.usage;
-  return create(QueryResponseSchema, {
-    response: result.response,
-    threadId: result.threadId,
-    agentType: result.agentType,
-    processingTime,
-    metadata: {
-      cached: result.cached,
-      model: result.model,
-      collection: result.collection,
-      citations: [...result.citations],
-      usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens), totalTokens: BigInt(inputTokens + outputTokens) },
-      traceId: currentCall()?.requestId ?? "",
-    },
-    ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),
+function traceResult({ response, threadId, agentType, model, collection, cached, usage, citations }: RunResult): void {
+  const { inputTokens, outputTokens } = usage;
+  currentCall()?.span?.set({
+    output: { response },
+    threadId,
+    metadata: { agent_type: agentType, model, collection, cached, citations: citations.length, input_tokens: inputTokens, output_tokens: outputTokens },
   });
 }
 
-function toLogicalAnalysis(analysis: Analysis): MessageInitShape<typeof LogicalAnalysisSchema> {
-  const { domain, type, confidence, tokenReduction, directive, constraints, clarification } = analysis;
+function runRequest(
+  request: QueryRequest | StreamQueryRequest,
+  resumable: boolean,
+  { runs, defaultModel, clock }: Pick<AgentHandlerDeps, "runs" | "defaultModel" | "clock">,
+  context: HandlerContext,
+): RunRequest {
+  const { query: question, threadId, configOverrides, enableLogicalLlm, history, toolRounds, callerTools } = request;
+  currentCall()?.span?.set({ input: { query: question } });
+  const key = request.idempotencyKey || (context.requestHeader.get("idempotency-key") ?? "");
+  const agent = agentTypeOf(request.agentType === "" ? DEFAULT_AGENT : request.agentType, runs.kinds);
+  const settings = runSettings(agent, configOverrides, defaultModel, enableLogicalLlm, callerTools.map(toCallerTool));
   return {
-    domain,
-    pattern: type,
-    confidence,
-    tokenReduction,
-    optimizedQuery: directive.queryText,
-    constraints: constraints.map((constraint) => ({ ...constraint })),
-    ...(clarification !== null && { clarification: { question: clarification.question, options: [...clarification.options] } }),
-  };
-}
-
-type StreamEvent = NonNullable<MessageInitShape<typeof StreamQueryResponseSchema>["event"]>;
-
-function toEvent(event: Exclude<RunEvent, { result: RunResult }> | { response: QueryResponse }): StreamEvent {
-  if ("response" in event) return { case: "result", value: event.response };
-  if ("step" in event) return { case: "step", value: event.step };
-  if ("text" in event) return { case: "token", value: { text: event.text } };
-  if ("toolCall" in event) return { case: "toolCall", value: event.toolCall };
-  if ("toolResult" in event) return { case: "toolResult", value: event.toolResult };
-  return { case: "citation", value: event.citation };
-}
-
-function toMessage(message: BaseMessage): MessageInitShape<typeof MessageSchema> {
-  const { created, citations = [] } = stampOf(message);
-  return {
-    id: message.id ?? "",
-    role: message.type === "human" ? "user" : "assistant",
-    content: message.text,
-    citations: [...citations],
-    createTime: timestampFromMs(created),
+    ...runIdentity(key, { question, threadId, settings, history, toolRounds }),
+    question,
+    threadId,
+    history: history.map(({ role, content }) => toldMessage(role, content, clock)),
+    work: toolRounds.flatMap(toWork),
+    outlivesCall: resumable || key !== "",
+    whenBusy: (request.whenBusy || "reject") as WhenBusy,
+    settings,
+    bypassCache: configOverrides?.bypassCache ?? false,
   };
 }

@@ -1,8 +1,13 @@
+import type { Clock } from "../../runtime/clock.js";
 import { runTimedOut } from "./errors.js";
 
 /** A signal that aborts with the caller's, or after `timeoutMs` with DEADLINE_EXCEEDED. `clear` when the run has ended. */
-export function runTimeout(caller: AbortSignal, timeoutMs: number): { signal: AbortSignal; clear: () => void } {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(runTimedOut(timeoutMs / 1000)), timeoutMs);
-  return { signal: AbortSignal.any([caller, controller.signal]), clear: () => clearTimeout(timer) };
+export function runTimeout(caller: AbortSignal, timeoutMs: number, clock: Clock): { signal: AbortSignal; clear: () => void } {
+  const timeout = new AbortController();
+  const ended = new AbortController();
+  clock.sleep(timeoutMs, ended.signal).then(
+    () => timeout.abort(runTimedOut(timeoutMs / 1000)),
+    () => {},
+  );
+  return { signal: AbortSignal.any([caller, timeout.signal]), clear: () => ended.abort() };
 }

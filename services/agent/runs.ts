@@ -1,19 +1,27 @@
-import { randomUUID } from "node:crypto";
+import { Command } from "@langchain/langgraph";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import { currentTenant } from "../../runtime/call-context.js";
+import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
-import { unknownAgent } from "./errors.js";
+import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
+import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import type { InterruptDecisions } from "./interrupts.js";
+import { LiveRuns } from "./live-runs.js";
 import { NewThreadSaver } from "./new-thread-saver.js";
-import { beginning, resultOf, type Run, type RunEvent, type RunRequest } from "./run.js";
+import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
+import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
-import { summaryOf } from "./step-summary.js";
+import { retold, StoredRuns, toldSoFar } from "./stored-runs.js";
+import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
+import type { RunStateUpdate } from "./state.js";
 import type { Threads } from "./threads.js";
+import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
   deps: AgentDeps;
@@ -24,6 +32,8 @@ export interface RunsOptions {
   limiter: Pick<RateLimiter, "check">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
+  /** Counts what runs use. */
+  usage: UsageMetrics;
 }
 
 /** An agent's graph, for threads that exist and for those that do not. */
@@ -33,16 +43,26 @@ interface Agent {
   readonly newThreadGraph: AgentGraph;
 }
 
+type Work = (signal: AbortSignal) => AsyncIterable<RunEvent>;
+
+/** Pause before a run that another replica works on is looked at again, in milliseconds. */
+const LOOK_AGAIN_MS = 250;
+
 /** Runs agents on questions. */
 export class Runs {
   readonly #options: RunsOptions;
   readonly #agents: ReadonlyMap<string, Agent>;
   readonly #cached: CachedRuns;
+  readonly #live: LiveRuns;
+  readonly #stored: StoredRuns;
+  readonly #closing = new AbortController();
 
   constructor(options: RunsOptions) {
-    const { deps, kinds } = options;
+    const { deps, kinds, threads } = options;
     this.#options = options;
-    this.#cached = new CachedRuns(deps, options.threads, (run) => this.#inSlot(run));
+    this.#cached = new CachedRuns(deps, threads, (run) => this.#firstOf(run));
+    this.#live = new LiveRuns(deps.clock);
+    this.#stored = new StoredRuns(threads, (type) => this.graphOf(type));
     const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
     this.#agents = new Map(
       kinds.map((kind) => [kind.type, { kind, graph: kind.build(deps), newThreadGraph: kind.build(newThreadDeps) }]),
@@ -53,79 +73,238 @@ export class Runs {
     return this.#options.kinds;
   }
 
+  /** The graph of a kind of agent, for threads that exist. Throws INVALID_ARGUMENT for an unknown agent. */
+  graphOf(type: string): AgentGraph {
+    return this.#agentOf(type).graph;
+  }
+
   /**
    * Answers a question. Throws INVALID_ARGUMENT for an unknown agent or model, NOT_FOUND for an unknown collection,
    * ABORTED when the thread has a run already, RESOURCE_EXHAUSTED when the replica is full or the tenant may not run more.
+   * A request whose idempotency key was used before is that run: what it did is told, and what is left of it is done.
    */
-  async *ask(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
-    const agent = this.#agents.get(request.agentType);
-    if (agent === undefined) throw unknownAgent(request.agentType, [...this.#agents.keys()]);
+  ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
+    const agent = this.#agentOf(request.settings.agent);
+    this.#checkCallerTools(request, agent.kind);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
-    const timeout = runTimeout(signal, this.#options.timeoutMs);
+    if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
+    const work: Work = (ended) => this.#begin(request, agent, ended);
+    return request.outlivesCall ? this.#live.start(placeOf(request), work) : work(signal);
+  }
+
+  /** The events of a run behind a position; steps that are left are done. Throws NOT_FOUND when the thread does not hold the run. */
+  async *resume(place: RunPlace, after: Position): AsyncGenerator<RunEvent> {
+    const here = this.#live.follow(place, after);
+    if (here !== undefined) return yield* here.events;
+    const stored = await this.#stored.find(place);
+    if (stored === undefined) throw runNotFound();
+    if (!stored.isOpen) return yield* retold(stored, place.runId, after);
+    yield* this.#live.start(place, (ended) => this.#goOn(place, after, ended), { fingerprint: stored.request, from: after });
+  }
+
+  /** Answers what an interrupted run asks. Throws FAILED_PRECONDITION when it asks nothing. */
+  async *answer(threadId: string, decisions: InterruptDecisions, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    await this.#options.threads.get(threadId);
+    yield* this.#bounded(signal, (bounded) =>
+      this.#options.locks.hold(threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
+        const stored = await this.#stored.last(threadId);
+        if (stored === undefined) throw threadNotFound(threadId);
+        const interrupts = stored.result?.interrupts ?? [];
+        if (interrupts.length === 0) throw notInterrupted(threadId);
+        const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
+        const command = new Command({ resume: decisions.answersTo(interrupts) });
+        yield* this.#options.slots.hold(() => this.#graphEvents(run, command));
+      }.bind(this)),
+    );
+  }
+
+  /**
+   * Ends the run of a thread, on whichever replica it is, and resolves to whether there was one; only that of an id when one
+   * is given. Throws NOT_FOUND when there is no such thread.
+   */
+  async cancel(threadId: string, runId: string, signal: AbortSignal): Promise<boolean> {
+    const { locks, threads } = this.#options;
+    if (runId !== "" && (await this.#stored.last(threadId))?.state.run !== runId) return false;
+    const wasHere = await locks.stop(threadId);
+    if ((await threads.find(threadId)) === undefined) {
+      if (wasHere) return true;
+      throw threadNotFound(threadId);
+    }
+    let wasOpen = false;
+    for await (const open of locks.hold(threadId, "interrupt", signal, () => this.#close(threadId))) wasOpen = open;
+    return wasHere || wasOpen;
+  }
+
+  /** Forgets a thread: its checkpoints, what its runs told, and the answers of it that are cached for others. */
+  async forget(threadId: string, signal: AbortSignal): Promise<void> {
+    const { threads } = this.#options;
+    const { messages } = await threads.get(threadId);
+    await this.cancel(threadId, "", signal);
+    await this.#cached.forget(messages);
+    this.#live.forgetThread(threadId);
+    await threads.delete(threadId);
+  }
+
+  /** Lets runs that outlive their calls end within `ms`; those that do not are another replica's to go on with. */
+  async close(ms: number): Promise<void> {
+    await this.#live.settled(ms);
+    this.#closing.abort(shuttingDown());
+    await this.#live.settled(HANDOVER_MS);
+    this.#live.close();
+  }
+
+  #agentOf(type: string): Agent {
+    const agent = this.#agents.get(type);
+    if (agent === undefined) throw unknownAgent(type, [...this.#agents.keys()]);
+    return agent;
+  }
+
+  #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
+    if (callerTools.length === 0) return;
+    if (kind.callsTools !== true) throw callsNoTools(kind.type);
+    const own = new Set([SEARCH_TOOL, ...this.#options.deps.tools.map(({ name }) => name)]);
+    const taken = callerTools.find(({ name }, i) => own.has(name) || callerTools.findIndex((tool) => tool.name === name) < i);
+    if (taken !== undefined) throw callerToolTaken(taken.name);
+  }
+
+  /** The run of an idempotency key: the one that there is, or a new one. */
+  async *#askOnce(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    const place = placeOf(request);
+    for (let isFirst = true; ; isFirst = false) {
+      const here = this.#live.follow(place, START_OF_RUN);
+      const asked = here?.fingerprint ?? (await this.#stored.find(place))?.request;
+      if (asked !== undefined) {
+        if (asked !== request.fingerprint) throw keyReused();
+        return yield* here?.events ?? this.resume(place, START_OF_RUN);
+      }
+      try {
+        const work: Work = (ended) => this.#begin({ ...request, threadId: place.threadId }, agent, ended);
+        return yield* this.#live.start(place, work, { fingerprint: request.fingerprint });
+      } catch (error) {
+        // Another replica may be about to store the first checkpoint of this very run.
+        if (reasonOf(error) !== "THREAD_BUSY" || !isFirst) throw error;
+        await this.#options.deps.clock.sleep(LOOK_AGAIN_MS, signal);
+      }
+    }
+  }
+
+  #begin(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+    return this.#bounded(signal, (bounded) =>
+      request.threadId === "" && !request.outlivesCall
+        ? this.#inNewThread(request, agent, bounded)
+        : this.#inThread(request, agent, bounded),
+    );
+  }
+
+  /** Does what is left of a run, unless that is done already; waits for a replica that works on it, or died so lately that its lease holds. */
+  async *#goOn(place: RunPlace, after: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    const { locks, deps, slots } = this.#options;
+    const work = (bounded: AbortSignal) =>
+      locks.hold(place.threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
+        const stored = await this.#stored.find(place);
+        if (stored === undefined) throw runNotFound();
+        if (!stored.isOpen) return yield* retold(stored, place.runId, after);
+        yield* toldSoFar(stored, place.runId, after);
+        const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
+        yield* slots.hold(() => this.#graphEvents(run, null));
+      }.bind(this));
+    for (;;) {
+      try {
+        return yield* this.#bounded(signal, work);
+      } catch (error) {
+        if (reasonOf(error) !== "THREAD_BUSY") throw error;
+        await deps.clock.sleep(LOOK_AGAIN_MS, AbortSignal.any([signal, this.#closing.signal]));
+        const stored = await this.#stored.find(place);
+        if (stored === undefined) throw runNotFound();
+        if (!stored.isOpen) return yield* retold(stored, place.runId, after);
+      }
+    }
+  }
+
+  /** Nobody else knows the thread: it needs no lease, and has no history. */
+  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+    const threadId = request.newThreadId;
+    return this.#options.locks.alone(threadId, (stopped) => {
+      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history };
+      return mayBeCached(run) ? this.#cached.answer(run, false) : this.#firstOf(run);
+    });
+  }
+
+  #inThread(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+    const { threads, locks } = this.#options;
+    const threadId = request.threadId === "" ? request.newThreadId : request.threadId;
+    return locks.hold(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal) {
+      const thread = await threads.find(threadId);
+      const run = {
+        ...request,
+        threadId,
+        kind: agent.kind,
+        graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
+        signal: AbortSignal.any([signal, stopped]),
+        unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,
+      };
+      const isNamed = request.threadId !== "" || request.fingerprint !== "";
+      yield* thread === undefined && mayBeCached(run) ? this.#cached.answer(run, isNamed) : this.#firstOf(run);
+    }.bind(this));
+  }
+
+  /** Runs a graph from its beginning, in a slot. */
+  async *#firstOf(run: Run): AsyncGenerator<RunEvent> {
+    yield { started: { threadId: run.threadId, runId: run.runId } };
+    yield* this.#options.slots.hold(() => this.#runGraph(run));
+  }
+
+  async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
+    await admitRun(this.#options.limiter);
+    const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
+    const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
+    yield* this.#graphEvents(run, beginning(run, messages));
+  }
+
+  /** Runs a graph, and counts what that used. */
+  async *#graphEvents(run: GraphRun, input: RunStateUpdate | Command | null): AsyncGenerator<RunEvent> {
+    for await (const event of runGraph(run, input)) {
+      if ("result" in event) this.#options.usage.count({ tenant: currentTenant(), agent: run.settings.agent, model: event.result.model }, event.result.usage);
+      yield event;
+    }
+  }
+
+  /** Within the time that a run may take, and until this replica stops. */
+  async *#bounded(signal: AbortSignal, work: Work): AsyncGenerator<RunEvent> {
+    const { timeoutMs, deps } = this.#options;
+    const timeout = runTimeout(AbortSignal.any([signal, this.#closing.signal]), timeoutMs, deps.clock);
     try {
-      yield* request.threadId === "" ? this.#inNewThread(request, agent, timeout.signal) : this.#inThread(request, agent, timeout.signal);
+      yield* work(timeout.signal);
     } catch (error) {
       timeout.signal.throwIfAborted();
+      // Another run took the thread: the checkpoint service refuses what this one would store.
+      if (LOST.has(reasonOf(error) ?? "")) throw runCancelled();
       throw error;
     } finally {
       timeout.clear();
     }
   }
 
-  /** Nobody else knows the thread: it needs no lock, and has no history. */
-  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const run = { ...request, kind, graph, signal, threadId: randomUUID(), unstored: [] };
-    return mayBeCached(run) ? this.#cached.answer(run, false) : this.#inSlot(run);
-  }
-
-  #inThread(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const { threads, locks } = this.#options;
-    return locks.hold(request.threadId, async function* (this: Runs, lost: AbortSignal) {
-      const thread = await threads.find(request.threadId);
-      const run = {
-        ...request,
-        kind: agent.kind,
-        graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
-        signal: AbortSignal.any([signal, lost]),
-        unstored: thread === undefined || thread.isStored ? [] : thread.messages,
-      };
-      yield* thread === undefined && mayBeCached(run) ? this.#cached.answer(run, true) : this.#inSlot(run);
-    }.bind(this));
-  }
-
-  #inSlot(run: Run): AsyncIterable<RunEvent> {
-    return this.#options.slots.hold(() => this.#runGraph(run));
-  }
-
-  async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
-    await admitRun(this.#options.limiter);
-    const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock)];
-    const stream = await run.graph.stream(beginning(run, messages), {
-      configurable: { thread_id: run.threadId },
-      durability: "sync",
-      streamMode: ["updates", "custom"],
-      signal: run.signal,
-    });
-    let answer: RunAnswer | null = null;
-    for await (const [mode, chunk] of stream) {
-      if (mode === "custom") {
-        yield chunk as NodeEvent;
-        continue;
-      }
-      for (const [name, update] of Object.entries(chunk as Record<string, RunStateUpdate>)) {
-        answer = (update.reply as RunAnswer | undefined) ?? answer;
-        yield { step: { name, summary: summaryOf(name, update) } };
-      }
-    }
-    // An aborted stream may just end.
-    run.signal.throwIfAborted();
-    if (answer === null) throw new Error(`the agent ${run.kind.type} ended without an answer`);
-    yield { result: resultOf(run, answer, false) };
+  /** Gives up what is left of a thread's run; yields whether there was something. */
+  async *#close(threadId: string): AsyncGenerator<boolean> {
+    const stored = await this.#stored.last(threadId);
+    const isOpen = stored !== undefined && stored.isStored && (stored.isOpen || (stored.result?.interrupts.length ?? 0) > 0);
+    // LangGraph's way to end a run: an update by the end of the graph.
+    if (isOpen) await stored.graph.updateState({ configurable: { thread_id: threadId } }, null, "__end__");
+    yield isOpen;
   }
 }
 
+/** Time for runs to end where they are when they are handed over, in milliseconds. */
+const HANDOVER_MS = 2_000;
+const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
+
+function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
+  return { threadId: threadId === "" ? newThreadId : threadId, runId };
+}
+
 /** Whether an answer depends on the question alone, not on what was said before: for the first of a thread. */
-function mayBeCached({ bypassCache, question }: RunRequest): boolean {
-  return !bypassCache && asksSomething(question);
+function mayBeCached({ bypassCache, question, history, settings }: RunRequest): boolean {
+  return !bypassCache && history.length === 0 && settings.callerTools.length === 0 && asksSomething(question);
 }

@@ -17,6 +17,11 @@ export function seedThread(seed: string): string {
   return `seed.${seed}`;
 }
 
+/** Whether a thread is a seed: nobody's conversation. */
+export function isSeedThread(threadId: string): boolean {
+  return threadId.startsWith("seed.");
+}
+
 /** An id for a thread that begins with a seed's conversation. */
 export function threadGrownFrom(seed: string): string {
   return `${randomUUID()}.${seed}`;

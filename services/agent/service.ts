@@ -8,6 +8,7 @@ import { type Models, openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
+import { budgetedModel } from "./budgeted-model.js";
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -15,7 +16,12 @@ import { RunSlots } from "./run-slots.js";
 import { Runs } from "./runs.js";
 import { ThreadLocks } from "./thread-locks.js";
 import { loadTools } from "./tools/load-tools.js";
+import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
+import { usageMetrics } from "./usage-metrics.js";
+
+/** Part of the grace in which runs may end; what is left is for handing the others over. */
+const PART_TO_END = 0.8;
 
 /**
  * Starts the agent service; the services behind it are called when they are needed.
@@ -34,18 +40,25 @@ export async function startAgentService(
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
   const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
-  const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
+  const models = shared.models ?? openModels(config.models, {
+    registry: host.metrics.registry,
+    clock: host.clock,
+    around: (model, price) => budgetedModel(model, limiter, price),
+  });
   const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
+  const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
     deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
     kinds: AGENT_KINDS,
     threads,
-    locks: new ThreadLocks(checkpointer),
+    locks,
     slots,
     limiter,
     timeoutMs: config.runTimeoutMs,
+    usage: usageMetrics(host.metrics.registry),
   });
+  const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
   registerRunMetrics(host.metrics.registry, slots);
   const closeClients = async () => {
     await limiter.close();
@@ -58,8 +71,8 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(AgentService, agentHandlers({ runs, threads, defaultModel: models.defaultModel, clock: host.clock }))],
-    interceptors: serverInterceptors(host),
+    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock, score: host.score }))],
+    interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
     await closeClients();
@@ -72,7 +85,9 @@ export async function startAgentService(
     // Calls say themselves which service is missing; a replica that waits for another is no less ready than the next one.
     notReady: async () => [],
     async stop(graceMs) {
-      await server.drain(graceMs);
+      const drained = server.drain(graceMs);
+      await runs.close(graceMs * PART_TO_END);
+      await drained;
       await threads.settled();
       await closeClients();
     },

@@ -10,9 +10,18 @@ import type { RunSettings } from "./settings.js";
 export const RunState = Annotation.Root({
   /** The conversation, oldest first. */
   ...MessagesAnnotation.spec,
+  /** The run that works on the last question. */
+  run: Annotation<string>,
+  /** The steps that it has done; null clears it. */
+  trail: Annotation<DoneStep[], DoneStep[] | null>({
+    reducer: (left, right) => (right === null ? [] : [...left, ...right]),
+    default: () => [],
+  }),
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,
+  /** What is searched for, the question first. */
+  queries: Annotation<string[]>,
   /** What a model asked of tools for the last question, and what they answered; null clears it. */
   work: Annotation<BaseMessage[], BaseMessage[] | null>({
     reducer: (left, right) => (right === null ? [] : [...left, ...right]),
@@ -36,6 +45,13 @@ export const RunState = Annotation.Root({
 export type RunStateValue = typeof RunState.State;
 export type RunStateUpdate = typeof RunState.Update;
 
+/** A step that a run has done. */
+export interface DoneStep {
+  readonly name: string;
+  /** What came of it, for people to read. */
+  readonly summary: string;
+}
+
 /** An answer before it is a response. */
 export interface RunAnswer {
   text: string;
@@ -44,6 +60,8 @@ export interface RunAnswer {
   usage: Usage;
   /** What the question amounts to, where that was asked. */
   analysis?: Analysis | null;
+  /** What the caller has to do before there is an answer. */
+  toolCalls?: readonly ToolCallNotice[];
 }
 
 /** A step that failed, in a form that a checkpoint can keep. */

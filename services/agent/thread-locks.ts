@@ -1,29 +1,114 @@
-import type { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
-import { runBeyondCall } from "../../runtime/call-context.js";
+import type { GrpcCheckpointSaver, ThreadLease } from "../../clients/checkpoint/index.js";
+import { currentTenant, runBeyondCall } from "../../runtime/call-context.js";
+import type { Clock } from "../../runtime/clock.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
-import { threadBusy } from "./errors.js";
+import { runCancelled, threadBusy } from "./errors.js";
+import type { WhenBusy } from "./run.js";
+
+export interface ThreadLocksOptions {
+  saver: Pick<GrpcCheckpointSaver, "acquireLease">;
+  clock: Clock;
+  /** How long a thread stays with a replica that has died, in milliseconds. */
+  leaseMs: number;
+}
+
+/** Longest pause before a thread that another run has is tried again, in milliseconds. */
+const TRY_AGAIN_MS = 100;
+
+/** A run of this replica that writes a thread. */
+interface Holder {
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
 
 /** Lets one run at a time write a thread, whichever replica it runs on. */
 export class ThreadLocks {
-  readonly #saver: Pick<GrpcCheckpointSaver, "acquireLease">;
+  readonly #options: ThreadLocksOptions;
+  readonly #holders = new Map<string, Set<Holder>>();
+  /** The ends of those that wait, so that they go on in the order in which they came to this replica. */
+  readonly #queues = new Map<string, Promise<void>>();
 
-  constructor(saver: Pick<GrpcCheckpointSaver, "acquireLease">) {
-    this.#saver = saver;
+  constructor(options: ThreadLocksOptions) {
+    this.#options = options;
   }
 
   /**
-   * Runs `work` as the thread's only writer. Throws ABORTED THREAD_BUSY while another run is.
-   * @param work is given a signal that aborts when the right to write was lost.
+   * Runs `work` as the thread's only writer. While another run is, throws ABORTED THREAD_BUSY, or waits for its end, or
+   * ends it.
+   * @param work is given a signal that aborts when the right to write was lost, or the run was cancelled.
    */
-  async *hold<T>(thread: string, work: (lost: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
-    const lease = await this.#saver.acquireLease(thread).catch((error: unknown) => {
-      throw reasonOf(error) === "THREAD_LEASED" ? threadBusy(thread, retryAfterMsOf(error)) : error;
-    });
+  async *hold<T>(thread: string, whenBusy: WhenBusy, signal: AbortSignal, work: (stopped: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
+    const lease = await this.#acquire(thread, whenBusy, signal);
     try {
-      yield* work(lease.lost);
+      yield* this.alone(thread, (stopped) => work(AbortSignal.any([stopped, lease.lost])));
     } finally {
       // Given back even when the caller has gone; a lease that cannot be given back ends by itself.
       await runBeyondCall(() => lease.release()).catch(() => {});
     }
   }
+
+  /** Runs `work` in a thread that nobody else knows yet; it can be cancelled. */
+  async *alone<T>(thread: string, work: (stopped: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
+    const key = keyOf(thread);
+    const holders = this.#holders.get(key) ?? new Set();
+    this.#holders.set(key, holders);
+    const stop = new AbortController();
+    let end = () => {};
+    const holder = { stop, ended: new Promise<void>((resolve) => (end = resolve)) };
+    holders.add(holder);
+    try {
+      yield* work(stop.signal);
+    } finally {
+      holders.delete(holder);
+      if (holders.size === 0) this.#holders.delete(key);
+      end();
+    }
+  }
+
+  /** Ends the runs of this replica on a thread, and resolves to whether there were any. */
+  async stop(thread: string): Promise<boolean> {
+    const holders = [...(this.#holders.get(keyOf(thread)) ?? [])];
+    for (const { stop } of holders) stop.abort(runCancelled());
+    await Promise.all(holders.map(({ ended }) => ended));
+    return holders.length > 0;
+  }
+
+  async #acquire(thread: string, whenBusy: WhenBusy, signal: AbortSignal): Promise<ThreadLease> {
+    const { saver, leaseMs } = this.#options;
+    if (whenBusy === "enqueue") return this.#inOrder(thread, () => this.#acquireOnceFree(thread, signal));
+    if (whenBusy === "interrupt") await this.stop(thread);
+    return saver.acquireLease(thread, { ttlMs: leaseMs, takeOver: whenBusy === "interrupt" }).catch((error: unknown) => {
+      throw reasonOf(error) === "THREAD_LEASED" ? threadBusy(thread, retryAfterMsOf(error)) : error;
+    });
+  }
+
+  async #acquireOnceFree(thread: string, signal: AbortSignal): Promise<ThreadLease> {
+    const { saver, leaseMs, clock } = this.#options;
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        return await saver.acquireLease(thread, { ttlMs: leaseMs });
+      } catch (error) {
+        if (reasonOf(error) !== "THREAD_LEASED") throw error;
+        await clock.sleep(Math.min(retryAfterMsOf(error) ?? TRY_AGAIN_MS, TRY_AGAIN_MS), signal);
+      }
+    }
+  }
+
+  async #inOrder<T>(thread: string, work: () => Promise<T>): Promise<T> {
+    const key = keyOf(thread);
+    const before = this.#queues.get(key) ?? Promise.resolve();
+    const result = before.then(work);
+    const end = result.then(
+      () => {},
+      () => {},
+    );
+    this.#queues.set(key, end);
+    void end.then(() => this.#queues.get(key) === end && this.#queues.delete(key));
+    return result;
+  }
+}
+
+function keyOf(thread: string): string {
+  return `${currentTenant()}\n${thread}`;
 }

@@ -1,10 +1,12 @@
 import type { BaseMessage } from "@langchain/core/messages";
-import { type BaseCheckpointSaver, type CheckpointTuple, emptyCheckpoint } from "@langchain/langgraph-checkpoint";
+import { type CheckpointTuple, emptyCheckpoint } from "@langchain/langgraph-checkpoint";
+import type { GrpcCheckpointSaver, ThreadSummary } from "../../clients/checkpoint/index.js";
 import { runBeyondCall } from "../../runtime/call-context.js";
 import type { Logger } from "../../runtime/logger.js";
 import { stampOf } from "./conversation.js";
 import { threadNotFound } from "./errors.js";
-import { seedOf, seedThread } from "./seeds.js";
+import { isSeedThread, seedOf, seedThread } from "./seeds.js";
+import type { RunSettings } from "./settings.js";
 
 /** What is remembered of a conversation. */
 export interface ThreadView {
@@ -16,6 +18,10 @@ export interface ThreadView {
   readonly updated: number;
   /** False for a thread that is known by its seed alone: what is written next must begin with the messages. */
   readonly isStored: boolean;
+  /** The thread whose checkpoints hold it: its own, or its seed's. */
+  readonly holder: string;
+  /** The agent that ran last. */
+  readonly agentType: string;
 }
 
 /** Threads that are being stored at the same time; from there on answers wait for theirs. */
@@ -23,11 +29,11 @@ const MAX_PENDING = 100;
 
 /** The tenant's threads, read from their checkpoints. */
 export class Threads {
-  readonly #saver: BaseCheckpointSaver;
+  readonly #saver: GrpcCheckpointSaver;
   readonly #logger: Logger;
   readonly #pending = new Map<string, Promise<void>>();
 
-  constructor(saver: BaseCheckpointSaver, logger: Logger) {
+  constructor(saver: GrpcCheckpointSaver, logger: Logger) {
     this.#saver = saver;
     this.#logger = logger;
   }
@@ -37,10 +43,21 @@ export class Threads {
     await this.#pending.get(id);
     const tuple = await this.#tuple(id);
     const seed = tuple === undefined ? seedOf(id) : undefined;
-    const messages = messagesOf(seed === undefined ? tuple : await this.#tuple(seedThread(seed)));
+    const holder = seed === undefined ? id : seedThread(seed);
+    const held = seed === undefined ? tuple : await this.#tuple(holder);
+    const messages = messagesOf(held);
     if (messages.length === 0) return undefined;
     const stamps = messages.map((message) => stampOf(message).created);
-    return { id, messages, created: stamps[0] ?? 0, updated: stamps.at(-1) ?? 0, isStored: seed === undefined };
+    const { settings } = held?.checkpoint.channel_values as { settings: RunSettings };
+    return {
+      id,
+      messages,
+      created: stamps[0] ?? 0,
+      updated: stamps.at(-1) ?? 0,
+      isStored: seed === undefined,
+      holder,
+      agentType: settings.agent,
+    };
   }
 
   /** Rejects with NOT_FOUND when there is no such thread. */
@@ -50,7 +67,13 @@ export class Threads {
     return thread;
   }
 
-  /** Forgets all of it. Rejects with NOT_FOUND when there is no such thread. */
+  /** A page of the tenant's threads, by id; threads that are still being stored are not in it. */
+  async list(options: { prefix: string; pageSize: number; pageToken: string }): Promise<{ threads: ThreadSummary[]; nextPageToken: string }> {
+    const { threads, nextPageToken } = await this.#saver.listThreads(options);
+    return { threads: threads.filter(({ threadId }) => !isSeedThread(threadId)), nextPageToken };
+  }
+
+  /** Forgets its checkpoints. Rejects with NOT_FOUND when there is no such thread. */
   async delete(id: string): Promise<void> {
     await this.get(id);
     await this.#saver.deleteThread(id);
@@ -83,7 +106,7 @@ export class Threads {
 }
 
 /** What tools answered, and what a model asked of them, is work and not conversation. */
-function messagesOf(tuple: CheckpointTuple | undefined): BaseMessage[] {
+export function messagesOf(tuple: CheckpointTuple | undefined): BaseMessage[] {
   const { messages = [] } = (tuple?.checkpoint.channel_values ?? {}) as { messages?: BaseMessage[] };
   return messages.filter((message) => message.type === "human" || (message.type === "ai" && message.text !== ""));
 }

@@ -139,7 +139,7 @@ export function checkpointHandlers(deps: {
 
     async acquireThreadLease(request) {
       const time = now();
-      const { granted, lease } = await store.acquireLease(threadOf(request), request.owner, after(time, request.ttl), time);
+      const { granted, lease } = await store.acquireLease(threadOf(request), request.owner, after(time, request.ttl), time, request.takeOver);
       if (!granted) throw threadLeased(request.threadId, lease.expiresAt.getTime() - time.getTime());
       return { lease: toLease(request.threadId, lease) };
     },

@@ -438,6 +438,14 @@ export function describeCheckpointStore(name: string, open: () => Promise<SuiteS
         expect(again.lease.token).toBeGreaterThan(second.lease.token);
       });
 
+      test("can be taken over, and the owner before is told with its next write", async () => {
+        const { lease } = await acquire("a");
+        const taken = await store.acquireLease(thread, "b", at(HOUR), start, true);
+        expect(taken).toMatchObject({ granted: true, lease: { owner: "b" } });
+        expect(await refused(put(checkpoint("1"), nothing, writer(start, lease.token)))).toBe("LEASE_LOST");
+        expect(await store.renewLease(thread, lease.token, at(HOUR))).toBeUndefined();
+      });
+
       test("keep everyone without their token from writing", async () => {
         const { lease } = await acquire("a");
         expect(await refused(put(checkpoint("1"), nothing, writer(start, lease.token)))).toBe("stored");

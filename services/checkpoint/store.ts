@@ -173,8 +173,8 @@ export interface CheckpointStore {
    * resolves how many. What else is not named will be due at `again`.
    */
   sweepContents(thread: ThreadKey, before: Date, again: Date): Promise<number>;
-  /** Resolves the lease, or who holds it when another owner does. */
-  acquireLease(thread: ThreadKey, owner: string, expiresAt: Date, now: Date): Promise<{ granted: boolean; lease: Lease }>;
+  /** Resolves the lease, or who holds it when another owner does and it is not to be taken over. */
+  acquireLease(thread: ThreadKey, owner: string, expiresAt: Date, now: Date, takeOver?: boolean): Promise<{ granted: boolean; lease: Lease }>;
   /** Resolves undefined when the token is not the thread's newest one, or was given back. */
   renewLease(thread: ThreadKey, token: bigint, expiresAt: Date): Promise<Lease | undefined>;
   releaseLease(thread: ThreadKey, token: bigint): Promise<void>;

@@ -3,7 +3,9 @@ import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_
 import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
+import { toTokenUsage } from "../../runtime/llm/token-usage.js";
 import { chunkIdOf } from "./messages.js";
+import { headingsOf } from "./ranking/headings.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
 import type { CollectionRecord } from "./store/store.js";
 
@@ -47,22 +49,18 @@ export class Answers {
         return { ...citation, ...(page !== undefined && { page }) };
       }),
       model,
-      usage: {
-        inputTokens: BigInt(usage.inputTokens),
-        outputTokens: BigInt(usage.outputTokens),
-        totalTokens: BigInt(usage.inputTokens + usage.outputTokens),
-      },
+      usage: toTokenUsage(usage),
     };
   }
 }
 
 function toPassage(chunk: RetrievedChunk): Passage {
-  const { document, headingPath, start, text, score } = chunk;
+  const { document, start, text, score } = chunk;
   return {
     documentId: document.id,
     chunkId: chunkIdOf(chunk),
     source: document.source,
-    headings: document.title === "" || headingPath[0] === document.title ? headingPath : [document.title, ...headingPath],
+    headings: headingsOf(chunk),
     start,
     text,
     score,

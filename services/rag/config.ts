@@ -4,6 +4,7 @@ import { LOCAL_TENANT } from "../../runtime/call-context.js";
 import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
 import type { TenantLimits } from "./ingestion/tenant-quota.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
+import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
 
 export interface RagConfig {
   host: string;
@@ -28,6 +29,8 @@ export interface RagConfig {
   /** How long to wait at start for a database that does not answer yet, in milliseconds. */
   storeWaitMs: number;
   models: ModelsConfig;
+  /** The reranker that a server runs. */
+  reranker: RerankerConfig;
 }
 
 const schema = z.object({
@@ -66,5 +69,6 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
     storeWaitMs: parseEnv(env, storePatienceSchema).RAGENTS_STORE_WAIT_S * 1000,
     models: parseEnv(env, modelsConfigSchema),
+    reranker: parseEnv(env, rerankerConfigSchema),
   };
 }

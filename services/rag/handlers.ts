@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
-import { currentTenant } from "../../runtime/call-context.js";
+import { currentCall, currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { invalidField } from "../../runtime/errors.js";
 import { currentViewer } from "../../runtime/identity/viewer.js";
@@ -21,9 +21,9 @@ import type { IngestionWorker } from "./ingestion/worker.js";
 import type { Merger } from "./merging/merger.js";
 import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessage, toJobMessage } from "./messages.js";
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
-import type { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import type { SearchIndexes } from "./retrieval/search-indexes.js";
 import { questionOf, type Retriever } from "./retrieval/retriever.js";
-import { DEFAULT_COLLECTION, withDefaults } from "./settings.js";
+import { DEFAULT_COLLECTION, defaultSettings, withDefaults } from "./settings.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 
 export interface RagHandlerDependencies {
@@ -34,7 +34,7 @@ export interface RagHandlerDependencies {
   readonly worker: Pick<IngestionWorker, "abandon">;
   readonly merger: Pick<Merger, "consider">;
   readonly watching: WatchDependencies;
-  readonly indexes: LoadedIndexes;
+  readonly indexes: SearchIndexes;
   readonly retriever: Retriever;
   readonly answers: Answers;
 }
@@ -139,12 +139,32 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
 
     async retrieve(request, { signal }) {
       const collection = await collectionOf(request.collection);
-      const { chunks, epoch } = await retriever.retrieve(collection, currentViewer(), questionOf(request), signal);
-      return { hits: chunks.map(toHitMessage), epoch: BigInt(epoch) };
+      const question = questionOf(request);
+      const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
+      currentCall()?.span?.set({
+        input: { query: question.query },
+        output: { passages: chunks.map(({ text, score }) => ({ text, score })) },
+        metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, reranker, hits: chunks.length, epoch },
+      });
+      return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };
     },
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);
       return answers.answer(collection, currentViewer(), questionOf(request), signal);
+    },
+
+    async embedTexts({ model, texts }, { signal }) {
+      const name = model === "" ? defaultSettings.embeddingModel : model;
+      const embedder = embedders.get(name);
+      if (embedder === undefined) throw unknownEmbeddingModel(name, [...embedders.keys()], "model");
+      const vectors = await embedder.embed(texts, signal);
+      const tokens = texts.reduce((sum, text) => sum + (embedder.countTokens?.(text) ?? 0), 0);
+      return { embeddings: vectors.map((vector) => ({ values: [...vector] })), model: name, inputTokens: BigInt(tokens) };
+    },
+    listEmbeddingModels() {
+      const first = defaultSettings.embeddingModel;
+      const models = [...embedders.values()].map(({ model, dimension }) => ({ name: model, dimension }));
+      return { models: models.sort((a, b) => Number(b.name === first) - Number(a.name === first)) };
     },
   };
 }

@@ -9,6 +9,7 @@ import {
   type JobSchema,
   JobState,
 } from "../../gen/ragents/rag/v1/rag_pb.js";
+import type { ScoreExplanationSchema } from "../../gen/ragents/rag/v1/ranking_pb.js";
 import type { RetrievedChunk } from "./retrieval/retriever.js";
 import type { CollectionRecord, CollectionSettings, DocumentRecord, JobRecord } from "./store/store.js";
 
@@ -74,7 +75,7 @@ export function chunkIdOf({ document, ordinal }: RetrievedChunk): string {
   return `${document.id}#${ordinal}`;
 }
 
-export function toHitMessage(chunk: RetrievedChunk): MessageInitShape<typeof HitSchema> {
+export function toHitMessage(chunk: RetrievedChunk, explain: boolean): MessageInitShape<typeof HitSchema> {
   const { document, score, text, start, end, headingPath, page } = chunk;
   return {
     documentId: document.id,
@@ -88,5 +89,19 @@ export function toHitMessage(chunk: RetrievedChunk): MessageInitShape<typeof Hit
     title: document.title,
     headingPath: [...headingPath],
     ...(page !== undefined && { page }),
+    ...(explain && { explanation: toExplanation(chunk) }),
+  };
+}
+
+function toExplanation({ found: { hit, rank }, rerankScore }: RetrievedChunk): MessageInitShape<typeof ScoreExplanationSchema> {
+  const { bm25, cosine, ranks, score } = hit;
+  return {
+    ...(ranks.bm25 !== undefined && { keywordRank: ranks.bm25 }),
+    keywordScore: bm25,
+    ...(ranks.cosine !== undefined && { semanticRank: ranks.cosine }),
+    ...(cosine !== undefined && { semanticScore: cosine }),
+    fusedScore: score,
+    fusedRank: rank,
+    ...(rerankScore !== undefined && { rerankScore }),
   };
 }

@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { Gauge } from "prom-client";
+import { Counter, Gauge } from "prom-client";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
@@ -7,9 +6,10 @@ import { openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { isUnreachable, type SqlDatabase } from "../../runtime/sql/database.js";
-import { untilReachable } from "../../runtime/store-patience.js";
+import { openEmbeddedDatabase } from "../../runtime/sql/embedded.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
+import { untilReachable } from "../../runtime/store-patience.js";
 import { Analyzer } from "../../runtime/terms/terms.js";
 import { Answers } from "./answers.js";
 import { loadRagConfig, type RagConfig } from "./config.js";
@@ -20,9 +20,11 @@ import { JobChanges } from "./ingestion/job-changes.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
-import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import { Arranger } from "./ranking/arranger.js";
+import { openRerankers } from "./ranking/rerankers.js";
 import { retrievalMetrics } from "./retrieval-metrics.js";
 import { Retriever } from "./retrieval/retriever.js";
+import { SearchIndexes } from "./retrieval/search-indexes.js";
 import { measuredStore } from "./store-metrics.js";
 import { openSqlStore } from "./store/sql-store.js";
 
@@ -36,6 +38,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const { logger } = host;
   const folders = await openAllowedFolders(config.ingestRoots);
   const embedders = await openEmbedders();
+  const rerankers = openRerankers(config.reranker);
   const db = await openDatabase(config, host, shared.sql);
   try {
     await untilReachable(() => db.ping(), { clock, logger, waitMs: config.storeWaitMs });
@@ -47,6 +50,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       logger,
+      tracer: host.tracer,
       toolsFor: ({ collection: { settings } }) => ({
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
@@ -55,7 +59,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       onChange: (jobId) => changes.announce(jobId),
       onIndexed: (collection) => merger.consider(collection),
     });
-    const indexes = new LoadedIndexes(store, {
+    const indexes = new SearchIndexes(store, {
       budgetBytes: config.indexBudgetBytes,
       dimensionOf: (model) => embedderFor(embedders, model).dimension,
     });
@@ -67,8 +71,23 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         this.set(indexes.byteLength);
       },
     });
+    const rerankFailures = new Counter({
+      name: "rag_rerank_failures_total",
+      help: "Rerankings that failed; the search's own order was returned.",
+      labelNames: ["reranker"],
+      registers: [metrics.registry],
+    });
+    const arranger = new Arranger({
+      store,
+      rerankers,
+      onRerankFailed(reranker, err) {
+        rerankFailures.inc({ reranker });
+        logger.warn("rerank_failed", { reranker, err });
+      },
+    });
     const retriever = new Retriever({
       store,
+      arranger,
       indexes,
       embedderFor: (model) => embedderFor(embedders, model),
       analyzerFor: (language) => analyzers[language],
@@ -91,7 +110,10 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       credentials: host.security?.serverCredentials,
       metrics,
       services: [mount(RagService, handlers)],
-      interceptors: [...serverInterceptors(host), retrievalMetrics(metrics.registry, clock)],
+      interceptors: [
+        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        retrievalMetrics(metrics.registry, clock),
+      ],
     });
     // A replica that only serves leaves jobs to the others; one that only works still answers, should someone call it.
     if (config.role !== "serve") worker.start();
@@ -127,8 +149,8 @@ async function openDatabase(config: RagConfig, { logger, metrics }: ServiceHost,
   }
   if (config.url === "memory:") return openPglite();
   const folder = config.url.slice("pglite:".length);
-  if (folder !== "") return openPglite(folder);
+  if (folder !== "") return openEmbeddedDatabase(folder);
   // Shared: its owner closes it.
   if (shared !== undefined) return { ...shared, close: async () => {} };
-  return openPglite(join(config.dataDir, "postgres"));
+  return openEmbeddedDatabase(config.dataDir);
 }

@@ -73,7 +73,7 @@ describe.skipIf(!(await redisFound()))("the script in Redis", () => {
         let now = START;
         await client.set(clock, now);
         // A process that nobody knows: a closed limit starts from here.
-        await client.del("ragents:ratelimit:process");
+        await client.del("ragents:ratelimit:{0}:process");
         const own = openRedis(server.url, { logger: silentLogger, commandTimeoutMs: 10_000 });
         const store = openRedisStore({ client: own, timeSource: timeSource(clock) });
         const lostAt = START + sequence[0]!.pass;

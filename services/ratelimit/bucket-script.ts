@@ -8,9 +8,13 @@ local now = time[1] * 1000 + time[2] / 1000`;
  * `decide` of bucket.ts, as a script that runs inside Redis; bucket-script.int.test.ts holds the two against each other. It
  * takes many operations at once: starting a script costs more than deciding.
  *
- * KEYS: the buckets. ARGV, four for each: the operation's kind, lostAt, the limit's windows (period, limit, capacity as
- * doubles), and the operation's arguments. Numbers travel as little-endian doubles: as text they would lose digits. Answers
- * one string for each: verdict, waitMs, granted and the levels as doubles.
+ * KEYS: the marker of the process, then the buckets. ARGV, four for each: the operation's kind, whether the limit is "open" or
+ * "closed" after a loss, its windows (period, limit, capacity as doubles), and the operation's arguments. Numbers travel as
+ * little-endian doubles: as text they would lose digits. Answers one string for each: verdict, waitMs, granted and the levels
+ * as doubles.
+ *
+ * The marker says which Redis process has held the buckets, and since when: every new one (a restart, a replica that was
+ * promoted) may lack what the last one had decided. The script that meets a new one first writes down when.
  *
  * The value is one string: version (1 byte), at (double), windows (count byte; period and level), leases (16-bit count;
  * holder of 8 bytes, amount, end) and tickets (16-bit count; id of 8 bytes, priority byte, cost, last seen). A bucket with two
@@ -24,6 +28,16 @@ local EPSILON, LEASE_MS, TICKET_MS = ${EPSILON}, ${LEASE_MS}, ${TICKET_MS}
 local max, min = math.max, math.min
 local pack, unpack = struct.pack, struct.unpack
 ${timeSource}
+
+local function processSince()
+  local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local seen, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+) (%d+)$')
+  if seen == process then return tonumber(since) end
+  since = math.ceil(now)
+  redis.call('SET', KEYS[1], process .. ' ' .. string.format('%.0f', since))
+  return since
+end
+local since = processSince()
 
 -- Of the operation that is decided.
 local state, windows, lostAt
@@ -198,7 +212,8 @@ local function shareOf(cost, want)
   for i, window in ipairs(windows) do free = min(free, window.capacity - state.levels[i]) end
   free = free - costsOf(state.tickets, #state.tickets)
   local holders = #state.leases
-  return max(cost, min(want, math.floor(holders == 1 and free * 7 / 8 or free / (1 + holders))))
+  local part = holders == 1 and min(math.floor(free), math.ceil(free * 7 / 8)) or math.floor(free / (1 + holders))
+  return max(cost, min(want, part))
 end
 
 function ops.lease(holder, sequence, cost, want, carry, returned)
@@ -269,12 +284,12 @@ end
 
 local answers = {}
 local limits = {}
-for i, key in ipairs(KEYS) do
+for i = 1, #KEYS - 1 do
   local at = (i - 1) * 4
   local limit = ARGV[at + 3]
   limits[limit] = limits[limit] or readWindows(limit)
-  windows, lostAt = limits[limit], tonumber(ARGV[at + 2])
-  answers[i] = decide(key, ARGV[at + 1], ARGV[at + 4])
+  windows, lostAt = limits[limit], ARGV[at + 2] == 'closed' and since or 0
+  answers[i] = decide(KEYS[i + 1], ARGV[at + 1], ARGV[at + 4])
 end
 return answers
 `;

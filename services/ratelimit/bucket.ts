@@ -183,7 +183,8 @@ function shareOf(state: BucketState, limit: Limit, { cost, want }: OpOf<"lease">
   const free = Math.min(...left) - sumOfCosts(state.tickets);
   // The one who asks is among the leases already.
   const holders = state.leases.length;
-  return Math.max(cost, Math.min(want, Math.floor(holders === 1 ? (free * 7) / 8 : free / (1 + holders))));
+  const part = holders === 1 ? Math.min(Math.floor(free), Math.ceil((free * 7) / 8)) : Math.floor(free / (1 + holders));
+  return Math.max(cost, Math.min(want, part));
 }
 
 /** Whether `cost` is there for one who stands behind `ahead`, and if not, when it will be. */

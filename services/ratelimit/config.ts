@@ -4,7 +4,7 @@ import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
 export interface RateLimitConfig {
   host: string;
   port: number;
-  /** memory:, redis:// or rediss:// */
+  /** memory:, redis://, rediss://, redis+cluster:// or rediss+cluster:// */
   url: string;
   /** Silence of Redis after which it counts as away, in milliseconds. */
   storeTimeoutMs: number;
@@ -19,7 +19,7 @@ const schema = z.object({
   RAGENTS_RATELIMIT_PORT: port(9103),
   RAGENTS_RATELIMIT_URL: z
     .string()
-    .regex(/^(memory:|rediss?:\/\/.+)$/, "give memory: or redis://HOST:PORT, one Redis of its own without eviction")
+    .regex(/^(memory:|rediss?(\+cluster)?:\/\/.+)$/, "give memory:, redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT")
     .default("memory:"),
   RAGENTS_RATELIMIT_STORE_TIMEOUT_MS: integer({ default: 250, min: 10, max: 10_000, unit: "milliseconds" }),
   RAGENTS_RATELIMIT_CONFIG: z.string().optional(),

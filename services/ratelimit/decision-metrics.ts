@@ -25,7 +25,10 @@ export function decisionMetrics(registry: Registry): Interceptor {
   return (next) => async (request) => {
     try {
       const response = await next(request);
-      if (!response.stream) for (const outcome of outcomesOf(request.method, response.message)) counter.inc({ outcome });
+      if (!response.stream) {
+        const outcomes = outcomesOf(request.method, response.message);
+        for (const outcome of new Set(outcomes)) counter.inc({ outcome }, outcomes.filter((one) => one === outcome).length);
+      }
       return response;
     } catch (error) {
       if (request.method === RateLimitService.method.acquire && isRefusal(error)) counter.inc({ outcome: "refused" });

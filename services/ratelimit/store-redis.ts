@@ -1,11 +1,10 @@
+import { crc32 } from "node:zlib";
 import { coalesce } from "../../runtime/coalesce.js";
 import type { RedisClient } from "../../runtime/redis.js";
 import type { BucketOp, BucketOutcome, BucketVerdict } from "./bucket.js";
 import { bucketScript, REDIS_TIME } from "./bucket-script.js";
 import type { Limit } from "./limit.js";
-import { LossWatch } from "./loss-watch.js";
 import { type BucketStore, StoreUnavailableError } from "./store.js";
-import { lossOf } from "./store-memory.js";
 
 export interface RedisStoreOptions {
   client: RedisClient;
@@ -18,6 +17,9 @@ export interface RedisStoreOptions {
 const VERDICTS: readonly BucketVerdict[] = ["refused", "allowed", "waiting", "crowded"];
 const PREFIX = "ragents:ratelimit:";
 
+/** A script reaches keys of one slot only: in a cluster the buckets have so many. */
+const CLUSTER_PARTITIONS = 64;
+
 /** Operations of one script: it holds Redis up for less than a millisecond. */
 const MAX_BATCH = 64;
 
@@ -27,14 +29,14 @@ interface Operation {
   key: string;
   limit: Limit;
   op: BucketOp;
-  lostAt: number;
 }
 
-/** Buckets in Redis: one string a key, decided by one script, so that all replicas see one order of decisions. */
+/**
+ * Buckets in Redis or a Redis Cluster: one string a key, decided by one script, so that all replicas see one order of decisions.
+ */
 export function openRedisStore({ client, timeSource = REDIS_TIME, onBatch }: RedisStoreOptions): BucketStore {
   client.defineCommand("ragentsDecide", { lua: bucketScript(timeSource) });
   const command = (client as unknown as { ragentsDecideBuffer: DecideCommand }).ragentsDecideBuffer.bind(client);
-  const losses = new LossWatch(client, timeSource);
   const packed = new WeakMap<Limit, Buffer>();
 
   function windowsOf(limit: Limit): Buffer {
@@ -46,26 +48,25 @@ export function openRedisStore({ client, timeSource = REDIS_TIME, onBatch }: Red
     return bytes;
   }
 
-  const decide = coalesce(
-    (operations: Operation[]) => {
-      const keys = operations.map(({ key }) => `${PREFIX}{${key}}`);
-      const args = operations.flatMap(({ op, lostAt, limit }) => [op.kind, String(lostAt), windowsOf(limit), argsOf(op)]);
-      return fromRedis(command(keys.length, ...keys, ...args));
-    },
-    { maxBatch: MAX_BATCH, onBatch },
-  );
+  const partitions = Array.from({ length: client.isCluster ? CLUSTER_PARTITIONS : 1 }, (_, i) => {
+    const prefix = `${PREFIX}{${i}}:`;
+    const send = (operations: Operation[]) => {
+      const keys = operations.map(({ key }) => prefix + key);
+      const args = operations.flatMap(({ op, limit }) => [op.kind, limit.onFailure, windowsOf(limit), argsOf(op)]);
+      return fromRedis(command(1 + keys.length, `${prefix}process`, ...keys, ...args));
+    };
+    return coalesce(send, { maxBatch: MAX_BATCH, onBatch });
+  });
 
   return {
     async decide(key, limit, op) {
-      const lostAt = lossOf(limit, await fromRedis(losses.lostAt()));
-      return read(await decide({ key, limit, op, lostAt }));
+      const partition = partitions.length === 1 ? 0 : crc32(key) % partitions.length;
+      return read(await partitions[partition]!({ key, limit, op }));
     },
     async ping() {
       await client.ping();
     },
-    async close() {
-      losses.close();
-    },
+    close: () => Promise.resolve(),
   };
 }
 

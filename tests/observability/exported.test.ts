@@ -69,8 +69,8 @@ test("docs/metrics.md names what is exported, by whom, with which labels, and no
       found.set(metric, entry);
     }
   }
-  // They come with PostgreSQL and with the first observation.
-  const later = /_postgres_|^batch_size$|^llm_(first|request_duration|invented)/;
+  // They come with PostgreSQL and Redis.
+  const later = /_postgres_|^batch_size$/;
   const shown = (entries: Iterable<[string, { labels: Iterable<string>; who: Iterable<string> }]>) =>
     Object.fromEntries([...entries].filter(([name]) => !later.test(name) && !name.startsWith("ratelimit_queue")).map(([name, { labels, who }]) => [name, { labels: [...labels].sort(), who: [...who].sort() }]));
   expect(shown(found)).toEqual(shown(documented));

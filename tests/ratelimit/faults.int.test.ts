@@ -17,12 +17,12 @@ import { failureOf } from "../failure-of.js";
 import { type RedisServer, redisFound, startRedis } from "../servers/redis.js";
 import { startServiceProcess } from "../servers/service-process.js";
 
-/** A hundred at once; what comes back within a test is less than one. */
+/** What comes back to an open limit within a test is less than one; a closed one is full again twelve seconds after a loss. */
 const LIMITS = `
 keys:
   - { key: "open:*", limit: { burst: 100, per_day: 1, on_failure: open } }
   - { key: "slow:*", limit: { burst: 1, per_minute: 15 } }
-  - { key: "closed:*", limit: { burst: 100, per_second: 100, on_failure: closed } }
+  - { key: "closed:*", limit: { burst: 1000, per_second: 100, on_failure: closed } }
 budgets:
   local: { llm_tokens: { per_day: 1000 }, cost_microusd: { per_day: 1000, on_failure: open } }
 `;
@@ -50,9 +50,12 @@ async function setUp(args: string[] = []) {
     await service.stop(1_000);
     await redis.stop();
   });
-  // A fail-closed limit counts as spent until what may have been leased before has ended.
-  await expect.poll(async () => (await limiter.check("closed:first")).allowed, { timeout: 10_000 }).toBe(true);
   return { redis, service, transport, limiter, queue, client: createClient(RateLimitService, transport) };
+}
+
+/** A fail-closed limit counts as spent until what may have been leased before has ended. */
+async function untilClosedLimitsFill(limiter: RateLimiter): Promise<void> {
+  await expect.poll(async () => (await limiter.check("closed:first")).allowed, { timeout: 10_000 }).toBe(true);
 }
 
 describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without its Redis", () => {
@@ -63,6 +66,7 @@ describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without it
 
   test.each(faults)("$name: lets pass or refuses, as each limit says, and heals", async ({ begin, end }) => {
     const { redis, service, limiter, queue } = await setUp();
+    await untilClosedLimitsFill(limiter);
     expect(await limiter.check("open:a")).toMatchObject({ allowed: true, degraded: false, remaining: 99 });
     await begin(redis);
     // Under load: what is asked at the same moment fails together, not one after the other.
@@ -86,27 +90,29 @@ describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without it
 
   test("restarted empty: an open limit is full again, a closed one fills from nothing", async () => {
     const { redis, limiter } = await setUp();
-    await limiter.check("open:a", { cost: 100 });
+    await untilClosedLimitsFill(limiter);
+    expect(await limiter.check("open:a", { cost: 100 })).toMatchObject({ allowed: true, remaining: 0 });
     await redis.restart();
     await expect.poll(async () => (await limiter.check("open:a")).degraded, { timeout: 10_000 }).toBe(false);
-    expect((await limiter.check("open:a")).remaining).toBe(98);
-    const closed = await limiter.check("closed:new", { cost: 100 });
+    expect((await limiter.check("open:a")).remaining).toBeGreaterThan(50);
+    const closed = await limiter.check("closed:new", { cost: 1_000 });
     expect(closed).toMatchObject({ allowed: false, degraded: false });
   });
 
   test("out of memory: fails like one that is away, and heals when there is room", async () => {
-    const { redis, limiter } = await setUp(["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+    const { redis, limiter, queue } = await setUp();
     const admin = openRedis(redis.url, { logger: silentLogger });
     onTestFinished(() => admin.disconnect());
-    const fill = async (bytes: number) => {
-      for (let i = 0; ; i += 1) await admin.set(`fill:${bytes}:${i}`, "x".repeat(bytes));
-    };
-    // Where a large value does not fit any more a small one, such as a bucket, still may.
-    for (const bytes of [100_000, 1_000, 1]) await expect(fill(bytes)).rejects.toThrow("OOM");
+    const item = await queue.enqueue("work");
+    // Less than what it holds already: every write is refused, as when it has filled up.
+    await admin.config("SET", "maxmemory", "1");
     expect(await limiter.check("open:a")).toMatchObject({ allowed: true, degraded: true });
     expect(await limiter.check("closed:a")).toMatchObject({ allowed: false, degraded: true });
-    await admin.flushall();
-    await expect.poll(async () => (await limiter.check("open:a")).degraded, { timeout: 10_000 }).toBe(false);
+    expect(reasonOf(await failureOf(limiter.reserveBudget("user", { llm_tokens: 1 })))).toBe("RATE_LIMIT_UNAVAILABLE");
+    expect(reasonOf(await failureOf(queue.enqueue("more work")))).toBe("RATE_LIMIT_UNAVAILABLE");
+    await admin.config("SET", "maxmemory", "0");
+    expect(await limiter.check("open:a")).toMatchObject({ allowed: true, degraded: false });
+    expect(await queue.cancel(item)).toBe(false);
   });
 
   test("with damaged values: those buckets start anew, the others are as they were", async () => {
@@ -114,7 +120,7 @@ describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without it
     const admin = openRedis(redis.url, { logger: silentLogger });
     onTestFinished(() => admin.disconnect());
     for (const key of ["open:cut", "open:other-type", "open:whole"]) await limiter.check(key, { cost: 100 });
-    const nameOf = (key: string) => `ragents:ratelimit:{local/${key}}`;
+    const nameOf = (key: string) => `ragents:ratelimit:{0}:local/${key}`;
     const bytes = await admin.getBuffer(nameOf("open:cut"));
     await admin.set(nameOf("open:cut"), bytes!.subarray(0, 12));
     await admin.del(nameOf("open:other-type"));

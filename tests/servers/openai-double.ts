@@ -13,6 +13,9 @@ export interface ScriptedReply {
   headers?: Record<string, string>;
   /** Closes the connection after so many pieces. */
   breakAfter?: number;
+  /** Says nothing after so many pieces before `until` resolves. */
+  pauseAfter?: number;
+  until?: Promise<void>;
   /** Sends the head and then nothing. */
   hang?: boolean;
   /** Time before the first piece, in milliseconds. */
@@ -121,6 +124,7 @@ async function streamReply(outgoing: ServerResponse, model: string, reply: Scrip
       // Not destroyed: the pieces before it still arrive.
       return void outgoing.socket?.end();
     }
+    if (i === reply.pauseAfter) await reply.until;
     piece({ content: word });
     await delay(0);
   }

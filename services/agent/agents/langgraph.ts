@@ -7,6 +7,7 @@ import { answerNode } from "../nodes/answer.js";
 import { errorOf, guarded } from "../nodes/guard.js";
 import { processInput } from "../nodes/process-input.js";
 import { REASON_PROMPT_VERSION, reasonNode } from "../nodes/reason.js";
+import { recorded } from "../nodes/recorded.js";
 import { retrievePartsNode } from "../nodes/retrieve-parts.js";
 import { REWRITE_PROMPT_VERSION, trustedRewriteNode } from "../nodes/rewrite.js";
 import { RunState, type RunStateValue } from "../state.js";
@@ -26,12 +27,12 @@ export const langgraphAgent: AgentKind = {
   lastNode: "generate_response",
   build: (deps) =>
     new StateGraph(RunState)
-      .addNode("process_input", processInput)
-      .addNode("query_rewriting", guarded("query_rewriting", trustedRewriteNode(deps)))
-      .addNode("rag_retrieval", guarded("rag_retrieval", retrievePartsNode(deps)))
-      .addNode("reasoning", guarded("reasoning", reasonNode(deps)))
-      .addNode("generate_response", answerNode(deps))
-      .addNode("handle_error", handleError)
+      .addNode(...recorded("process_input", processInput))
+      .addNode(...recorded("query_rewriting", guarded("query_rewriting", trustedRewriteNode(deps))))
+      .addNode(...recorded("rag_retrieval", guarded("rag_retrieval", retrievePartsNode(deps))))
+      .addNode(...recorded("reasoning", guarded("reasoning", reasonNode(deps))))
+      .addNode(...recorded("generate_response", answerNode(deps)))
+      .addNode(...recorded("handle_error", handleError))
       .addEdge(START, "process_input")
       .addEdge("process_input", "query_rewriting")
       .addConditionalEdges("query_rewriting", unlessFailed(afterRewriting), ["rag_retrieval", "generate_response", "handle_error"])

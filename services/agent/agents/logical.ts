@@ -6,6 +6,7 @@ import { analyseNode } from "../nodes/analyse.js";
 import { answerNode } from "../nodes/answer.js";
 import { clarifyNode } from "../nodes/clarify.js";
 import { followDirectiveNode } from "../nodes/follow-directive.js";
+import { recorded } from "../nodes/recorded.js";
 import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
 import { RunState, type RunStateValue } from "../state.js";
 import type { AgentKind } from "./agent-kind.js";
@@ -21,11 +22,11 @@ export const logicalAgent: AgentKind = {
   lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)
-      .addNode("rewrite", rewriteNode(deps))
-      .addNode("analyse", analyseNode(deps))
-      .addNode("clarify", clarifyNode(deps))
-      .addNode("search", followDirectiveNode(deps))
-      .addNode("answer", answerNode(deps))
+      .addNode(...recorded("rewrite", rewriteNode(deps)))
+      .addNode(...recorded("analyse", analyseNode(deps)))
+      .addNode(...recorded("clarify", clarifyNode(deps)))
+      .addNode(...recorded("search", followDirectiveNode(deps)))
+      .addNode(...recorded("answer", answerNode(deps)))
       .addEdge(START, "rewrite")
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "analyse" : "answer"), ["analyse", "answer"])
       .addConditionalEdges("analyse", proceedOrClarify, ["search", "clarify"])

@@ -3,6 +3,7 @@ import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
 import { actNode } from "../nodes/act.js";
 import { answerNode } from "../nodes/answer.js";
+import { recorded } from "../nodes/recorded.js";
 import { retrieveNode } from "../nodes/retrieve.js";
 import { rewriteNode } from "../nodes/rewrite.js";
 import { concludeNode, REACT_PROMPT_VERSION, thinkNode } from "../nodes/think.js";
@@ -22,18 +23,19 @@ export const reactAgent: AgentKind = {
   description: "Lets the model search and use tools in up to 10 rounds until it can answer.",
   version: `react-1 ${REACT_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
   lastNode: "finalize",
+  callsTools: true,
   build: (deps) => {
     const tools = [searchKnowledgeBase(deps.rag), ...deps.tools];
     return new StateGraph(RunState)
-      .addNode("think", thinkNode(deps, tools))
-      .addNode("act", actNode(tools))
-      .addNode("finalize", concludeNode(deps))
-      .addNode("rewrite", rewriteNode(deps))
-      .addNode("search", retrieveNode(deps))
-      .addNode("quote", answerNode(deps))
-      .addConditionalEdges(START, (state) => (thinks(deps, state) ? "think" : "rewrite"), ["think", "rewrite"])
+      .addNode(...recorded("think", thinkNode(deps, tools)))
+      .addNode(...recorded("act", actNode(tools)))
+      .addNode(...recorded("finalize", concludeNode(deps)))
+      .addNode(...recorded("rewrite", rewriteNode(deps)))
+      .addNode(...recorded("search", retrieveNode(deps)))
+      .addNode(...recorded("quote", answerNode(deps)))
+      .addConditionalEdges(START, (state) => (thinks(deps, state) ? next(state) : "rewrite"), ["think", "finalize", "rewrite"])
       .addConditionalEdges("think", ({ reply }) => (reply === null ? "act" : END), ["act", END])
-      .addConditionalEdges("act", (state) => (rounds(state) < MAX_ROUNDS ? "think" : "finalize"), ["think", "finalize"])
+      .addConditionalEdges("act", next, ["think", "finalize"])
       .addEdge("finalize", END)
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "search" : "quote"), ["search", "quote"])
       .addEdge("search", "quote")
@@ -44,6 +46,10 @@ export const reactAgent: AgentKind = {
 
 function thinks({ models }: AgentDeps, { settings }: RunStateValue): boolean {
   return models.languageModel(settings.model) !== undefined;
+}
+
+function next(state: RunStateValue) {
+  return rounds(state) < MAX_ROUNDS ? "think" : "finalize";
 }
 
 function rounds({ work }: RunStateValue): number {

@@ -2,6 +2,7 @@ import { END, START, StateGraph } from "@langchain/langgraph";
 import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
 import { answerNode } from "../nodes/answer.js";
+import { recorded } from "../nodes/recorded.js";
 import { retrieveNode } from "../nodes/retrieve.js";
 import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
 import { RunState } from "../state.js";
@@ -15,9 +16,9 @@ export const simpleAgent: AgentKind = {
   lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)
-      .addNode("rewrite", rewriteNode(deps))
-      .addNode("retrieve", retrieveNode(deps))
-      .addNode("answer", answerNode(deps))
+      .addNode(...recorded("rewrite", rewriteNode(deps)))
+      .addNode(...recorded("retrieve", retrieveNode(deps)))
+      .addNode(...recorded("answer", answerNode(deps)))
       .addEdge(START, "rewrite")
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "retrieve" : "answer"), ["retrieve", "answer"])
       .addEdge("retrieve", "answer")

@@ -19,7 +19,7 @@ export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock"
     const tell = (event: NodeEvent) => writer?.(event);
     const answer = await write(state, tell, models, signal);
     const reply = { ...answer, usage: addUsage(state.usage, answer.usage), analysis: state.analysis };
-    return { messages: [answerMessage(reply, clock)], reply };
+    return { messages: [answerMessage(state, reply, clock)], reply };
   };
 }
 
@@ -41,6 +41,7 @@ async function write(
     history: messages.slice(-HISTORY_MESSAGES, -1),
     passages,
     notes,
+    instructions: settings.instructions,
     temperature: settings.temperature,
     maxTokens: settings.maxTokens,
     signal,

@@ -5,11 +5,12 @@ import type { Node } from "../state.js";
 
 /** Asks back, with questions that can be asked instead. */
 export function clarifyNode({ clock }: Pick<AgentDeps, "clock">): Node {
-  return async ({ analysis, settings, usage }, { writer }) => {
+  return async (state, { writer }) => {
+    const { analysis, settings, usage } = state;
     if (!analysis?.clarification) throw new Error("there is nothing to ask back");
     const text = asText(analysis.clarification);
     writer?.({ text });
     const reply = { text, citations: [], model: settings.model, usage, analysis };
-    return { messages: [answerMessage(reply, clock)], reply };
+    return { messages: [answerMessage(state, reply, clock)], reply };
   };
 }

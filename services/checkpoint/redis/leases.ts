@@ -8,8 +8,8 @@ type Methods = Pick<CheckpointStore, "acquireLease" | "renewLease" | "releaseLea
 /** Who may write a thread, and who cleans. */
 export function redisLeases({ script }: RedisStoreContext): Methods {
   return {
-    async acquireLease(thread, owner, expiresAt, now) {
-      const args = [now.getTime(), owner, expiresAt.getTime()];
+    async acquireLease(thread, owner, expiresAt, now, takeOver = false) {
+      const args = [now.getTime(), owner, expiresAt.getTime(), takeOver ? 1 : 0];
       const [granted, ...held] = await script<[number, Buffer, Buffer, Buffer]>(ACQUIRE, allThreadKeys(thread), args);
       return { granted: granted === 1, lease: toLease(held) };
     },

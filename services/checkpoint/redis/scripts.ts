@@ -238,13 +238,13 @@ end
 /** What is left of a thread that only ever had a lease is forgotten a day after it. */
 const LEASE_ONLY_MS = 86_400_000;
 
-/** ARGV: now, owner, expiry (ms). Answers 1 when granted, else 0; then owner, token, expiry. */
+/** ARGV: now, owner, expiry (ms), 1 to take it over. Answers 1 when granted, else 0; then owner, token, expiry. */
 export const ACQUIRE: Script = {
   name: "ragentsCheckpointAcquire",
   keys: 6,
   lua: `${HEAD}${NEW_TOKEN}
 local f = redis.call('HMGET', t, 'lo', 'lt', 'le', 'n')
-if f[1] and f[1] ~= ARGV[2] and tonumber(f[3]) > tonumber(ARGV[1]) then return {0, f[1], f[2], f[3]} end
+if f[1] and f[1] ~= ARGV[2] and tonumber(f[3]) > tonumber(ARGV[1]) and ARGV[4] ~= '1' then return {0, f[1], f[2], f[3]} end
 local token = new_token(f[2])
 redis.call('HSET', t, 'lo', ARGV[2], 'lt', token, 'le', ARGV[3])
 if not f[4] then redis.call('PEXPIRE', t, tonumber(ARGV[3]) - tonumber(ARGV[1]) + ${LEASE_ONLY_MS}) end

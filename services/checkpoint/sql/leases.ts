@@ -7,16 +7,16 @@ type Methods = Pick<CheckpointStore, "acquireLease" | "renewLease" | "releaseLea
 /** Who may write a thread, and who cleans. */
 export function sqlLeases({ db }: SqlStoreContext): Methods {
   return {
-    async acquireLease({ tenant, threadId }, owner, expiresAt, now) {
+    async acquireLease({ tenant, threadId }, owner, expiresAt, now, takeOver = false) {
       const [granted] = await query<LeaseRow>(
         db,
         `insert into checkpoint.threads as t (tenant, thread_id, created_at, updated_at, lease_token, lease_owner, lease_expires_at)
         values ($1, $2, $5, $5, nextval('checkpoint.lease_tokens'), $3, $4)
         on conflict (tenant, thread_id) do update set
           lease_token = excluded.lease_token, lease_owner = excluded.lease_owner, lease_expires_at = excluded.lease_expires_at
-        where t.lease_owner is null or t.lease_owner = $3 or t.lease_expires_at <= $5
+        where t.lease_owner is null or t.lease_owner = $3 or t.lease_expires_at <= $5 or $6
         returning lease_token, lease_owner, lease_expires_at`,
-        [tenant, threadId, owner, expiresAt, now],
+        [tenant, threadId, owner, expiresAt, now, takeOver],
       );
       if (granted !== undefined) return { granted: true, lease: toLease(granted) };
       const [held] = await query<LeaseRow>(

@@ -203,4 +203,12 @@ describe("for any text", () => {
       { numRuns: 2_000 },
     );
   });
+
+  test("a term that is defined stands above its definition, until the next term or heading", () => {
+    const text = "# Settings\n\n`port` (`integer`)\n\nThe port. Default 5432.\n\n`host`\n\nThe host.\n\nUse `this` too.\n\n# Other\n\nEnd.";
+    const paths = chunkText(text, { size: 30, overlap: 0 }).map(({ text: chunk, headingPath }) => [chunk, headingPath]);
+    expect(paths).toContainEqual([expect.stringContaining("Default 5432"), ["Settings", "port (integer)"]]);
+    expect(paths).toContainEqual([expect.stringContaining("The host."), ["Settings", "host"]]);
+    expect(paths).toContainEqual([expect.stringContaining("End."), ["Other"]]);
+  });
 });

@@ -35,6 +35,10 @@ const MAX_HEADING_LINE = 1_000;
 const fence = /^[ \t]*(`{3,}|~{3,})/;
 const atxHeading = /^ {0,3}(#{1,6})(?=[ \t]|$)/;
 const underline = /^ {0,3}(?:(=+)|-{2,})[ \t]*$/;
+/** A term that a list of definitions explains below it, as manuals have them: `name` or `name` (`type`) on a line of its own. */
+const definedTerm = /^`[^`]{1,80}`(?: \(`[^`]{1,80}`\))?$/;
+/** Below all headings. */
+const TERM_LEVEL = 7;
 const noTitle = /^\s*(?:[-*+>|#`~]|\d+[.)]\s)/;
 
 /** The outline of a text that marks nothing itself. */
@@ -43,8 +47,8 @@ export function sectionOutline(sections: readonly { readonly start: number; read
 }
 
 /**
- * Finds the headings (# and underlined) and the fenced code blocks of a Markdown text, in one pass over its lines. For a text
- * that goes on where another ended, `above` are the headings that hold there.
+ * Finds the headings (#, underlined, and defined terms) and the fenced code blocks of a Markdown text, in one pass over its
+ * lines. For a text that goes on where another ended, `above` are the headings that hold there.
  */
 export function markdownOutline(text: string, above: readonly OpenHeading[] = []): Outline {
   const headings: Heading[] = above.length === 0 ? [] : [{ start: 0, contentStart: 0, path: titles(above) }];
@@ -77,6 +81,7 @@ export function markdownOutline(text: string, above: readonly OpenHeading[] = []
       const atx = atxHeading.exec(line);
       const underlined = beforeIsFirst ? underline.exec(line) : null;
       if (atx !== null) addHeading(atx[1]!.length, withoutClosing(line.slice(atx[0].length)), start, end);
+      else if (definedTerm.test(line) && before.line.trim() === "" && text[end + 1] === "\n") addHeading(TERM_LEVEL, line, start, end);
       else if (underlined !== null && !noTitle.test(before.line)) addHeading(underlined[1] ? 1 : 2, before.line, before.start, end);
     }
     beforeIsFirst = line.trim() !== "" && before.line.trim() === "" && code === undefined;

@@ -2,6 +2,7 @@ import type { Clock } from "../../../runtime/clock.js";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import { reasonName } from "../../../runtime/errors.js";
 import type { Logger } from "../../../runtime/logger.js";
+import { inSpan, type Tracer } from "../../../runtime/tracing/tracer.js";
 import {
   type ClaimedJob,
   type DocumentFailure,
@@ -43,6 +44,8 @@ export interface JobRunDependencies {
   readonly store: RagStore;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Traces jobs. Default: they are not traced. */
+  readonly tracer?: Tracer | undefined;
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
   /** Default: none. */
   readonly tenantLimits?: TenantLimits;
@@ -137,7 +140,17 @@ export class JobRun {
     }
   }
 
-  async #prepare({ document, version }: { document: JobDocument; version: DocumentVersion | undefined }): Promise<Outcome> {
+  #prepare(item: { document: JobDocument; version: DocumentVersion | undefined }): Promise<Outcome> {
+    return inSpan("document", async (span) => {
+      const { documentId, sizeBytes } = item.document;
+      span?.set({ metadata: { document: documentId, bytes: sizeBytes } });
+      const outcome = await this.#outcomeOf(item);
+      span?.set({ metadata: { outcome: outcome.kind, ...(outcome.kind === "failed" && { reason: outcome.failure.reason }) } });
+      return outcome;
+    });
+  }
+
+  async #outcomeOf({ document, version }: { document: JobDocument; version: DocumentVersion | undefined }): Promise<Outcome> {
     const { logger } = this.#deps;
     const { lease, collection, metadata, readers } = this.#claimed;
     const options: PrepareOptions = {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { backgroundCall, runDetached, runInCall } from "../../../runtime/call-context.js";
+import { backgroundCall, currentCall, runDetached, runInCall } from "../../../runtime/call-context.js";
 import { type ClaimedJob, LeaseLostError } from "../store/store.js";
 import { JobRun, type JobRunDependencies } from "./job-run.js";
 
@@ -91,7 +91,9 @@ export class IngestionWorker {
     const lost = new AbortController();
     const signal = AbortSignal.any([lost.signal, this.#stopping.signal]);
     const run = new JobRun(claimed, this.#deps, signal);
-    const call = backgroundCall({ tenant: claimed.job.tenant }, jobId, signal);
+    const { tenant } = claimed.job;
+    const span = this.#deps.tracer?.start("ingest", { tenant, requestId: jobId }, { isTrace: true });
+    const call = backgroundCall({ tenant }, jobId, signal, span);
     const done = runInCall(call, () => this.#see(claimed, run, lost)).finally(() => {
       this.#running.delete(jobId);
       this.#wake();
@@ -104,12 +106,15 @@ export class IngestionWorker {
   async #see(claimed: ClaimedJob, run: JobRun, lost: AbortController): Promise<void> {
     const { store, clock, logger } = this.#deps;
     const { lease } = claimed;
+    const span = currentCall()?.span;
     const ended = new AbortController();
     const renewing = this.#keepLease(claimed, run, ended.signal, lost);
     try {
       const job = await run.run();
+      span?.set({ metadata: { job: job.id, collection: claimed.collection.id, state: job.state, documents: job.doneDocuments, failed: job.failedDocuments, chunks: job.chunks } });
       logger.info("job_ended", { job: lease.jobId, state: job.state, documents: job.doneDocuments, failed: job.failedDocuments, chunks: job.chunks });
     } catch (err) {
+      span?.end(err);
       if (err instanceof LeaseLostError || lost.signal.aborted) {
         logger.info("job_lost", { job: lease.jobId });
       } else if (this.#stopping.signal.aborted) {
@@ -120,6 +125,7 @@ export class IngestionWorker {
         await store.postponeJob(lease, new Date(clock.now() + RETRY_MS)).catch(() => {});
       }
     } finally {
+      span?.end();
       ended.abort();
       await renewing;
     }

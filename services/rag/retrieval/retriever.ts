@@ -1,15 +1,19 @@
 import { LRUCache } from "lru-cache";
 import type { JsonObject } from "@bufbuild/protobuf";
+import type { RankingOptions } from "../../../gen/ragents/rag/v1/ranking_pb.js";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { invalidField } from "../../../runtime/errors.js";
 import type { Viewer } from "../../../runtime/identity/viewer.js";
 import type { Analyzer } from "../../../runtime/terms/terms.js";
+import { inSpan } from "../../../runtime/tracing/tracer.js";
 import { FilterError, filterToSql, parseFilter } from "../filters.js";
-import { type Mode, modes } from "../index/fusion.js";
+import { type Hit, type Mode, modes } from "../index/fusion.js";
+import type { Arranger } from "../ranking/arranger.js";
+import { depthOf, PLAIN_RANKING, type Ranking, rankingOf } from "../ranking/ranking.js";
 import { chunkIds } from "../store/chunk-runs.js";
 import type { CollectionRecord, DocumentCondition, IndexStore, StoredChunk } from "../store/store.js";
-import type { LoadedIndexes } from "./loaded-indexes.js";
+import type { SearchIndexes } from "./search-indexes.js";
 
 export interface Question {
   readonly query: string;
@@ -17,11 +21,17 @@ export interface Question {
   readonly mode: Mode;
   /** A metadata filter as filters.ts reads it. */
   readonly filters: JsonObject | undefined;
+  /** The search's own order when absent. */
+  readonly ranking?: Ranking;
 }
 
 /** A passage that answers a question. */
 export interface RetrievedChunk extends StoredChunk {
   readonly score: number;
+  /** What the search gave it, and its place there from 1. */
+  readonly found: { readonly hit: Hit; readonly rank: number };
+  /** What the reranker gave it; undefined when none did. */
+  readonly rerankScore?: number;
 }
 
 export interface Retrieval {
@@ -29,11 +39,14 @@ export interface Retrieval {
   readonly chunks: readonly RetrievedChunk[];
   /** The collection's epoch that answered. */
   readonly epoch: number;
+  /** The reranker that put them in order; undefined when none did. */
+  readonly reranker: string | undefined;
 }
 
 export interface RetrieverDependencies {
   readonly store: IndexStore;
-  readonly indexes: LoadedIndexes;
+  readonly arranger: Arranger;
+  readonly indexes: SearchIndexes;
   readonly embedderFor: (model: string) => Embedder;
   readonly analyzerFor: (language: CollectionRecord["settings"]["language"]) => Analyzer;
 }
@@ -60,40 +73,46 @@ export class Retriever {
 
   /**
    * Answers from all that was committed before the call and that the viewer may read. Throws INVALID_ARGUMENT for a filter that
-   * cannot be understood.
+   * cannot be understood or a reranker that there is not.
    */
   async retrieve(collection: CollectionRecord, viewer: Viewer, question: Question, signal?: AbortSignal): Promise<Retrieval> {
+    const { ranking = PLAIN_RANKING } = question;
+    this.#deps.arranger.check(ranking);
     const filter = conditionOf(question.filters);
+    const depth = depthOf(ranking, question.topK);
     const terms = question.mode === "semantic" ? [] : this.#deps.analyzerFor(collection.settings.language).terms(question.query);
     const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query, signal);
     for (let attempt = 1; ; attempt += 1) {
-      const index = await this.#deps.indexes.open(collection);
-      const { epoch } = index;
       // A document may have become restricted since the collection was read: readChunks withholds it, and the next try leaves it out.
       const mayHide = viewer !== undefined && (collection.restrictedCount > 0 || attempt > 1);
-      const allow = mayHide || filter ? await this.#allowedTo(viewer, collection, filter ?? EVERYTHING, epoch) : undefined;
-      // Reading the filter took a turn of the event loop: the index may have moved on.
-      if (index.epoch !== epoch) continue;
-      const hits = index.searcher.search({ terms, vector, mode: question.mode, k: question.topK, allow });
+      const { hits, epoch } = await this.#deps.indexes.search(collection, {
+        terms,
+        vector,
+        mode: question.mode,
+        k: depth,
+        allowAt: async (at) => (mayHide || filter ? this.#allowedTo(viewer, collection, filter ?? EVERYTHING, at) : undefined),
+      });
       const chunks = await this.#deps.store.readChunks(collection.uid, viewer, hits.map(({ chunkId }) => chunkId));
       if (chunks.length < hits.length && attempt < MAX_TRIES) {
-        await index.refresh();
+        await this.#deps.indexes.refresh(collection);
         continue;
       }
       const byId = new Map(chunks.map((chunk) => [chunk.id, chunk]));
-      return {
-        epoch,
-        chunks: hits.flatMap(({ chunkId, score }) => {
-          const chunk = byId.get(chunkId);
-          return chunk === undefined ? [] : [{ ...chunk, score }];
-        }),
-      };
+      const found = hits.flatMap((hit, i): RetrievedChunk[] => {
+        const chunk = byId.get(hit.chunkId);
+        return chunk === undefined ? [] : [{ ...chunk, score: hit.score, found: { hit, rank: i + 1 } }];
+      });
+      const request = { collection: collection.uid, viewer, query: question.query, k: question.topK, ranking };
+      return { epoch, ...(await this.#deps.arranger.arrange(found, request, signal)) };
     }
   }
 
   async #embed({ settings }: CollectionRecord, query: string, signal?: AbortSignal): Promise<Float32Array | undefined> {
-    const [vector] = await this.#deps.embedderFor(settings.embeddingModel).embed([query], signal);
-    return vector;
+    return inSpan("embed", async (span) => {
+      span?.set({ metadata: { model: settings.embeddingModel, texts: 1 } });
+      const [vector] = await this.#deps.embedderFor(settings.embeddingModel).embed([query], signal);
+      return vector;
+    });
   }
 
   async #allowedTo(viewer: Viewer, { uid }: CollectionRecord, condition: DocumentCondition, epoch: number): Promise<ReadonlySet<number>> {
@@ -118,7 +137,13 @@ function conditionOf(filters: JsonObject | undefined): DocumentCondition | undef
 }
 
 /** A request's question, defaults filled in. */
-export function questionOf(request: { query: string; topK?: number | undefined; mode: string; filters?: JsonObject | undefined }): Question {
+export function questionOf(request: {
+  query: string;
+  topK?: number | undefined;
+  mode: string;
+  filters?: JsonObject | undefined;
+  ranking?: RankingOptions | undefined;
+}): Question & { ranking: Ranking } {
   const mode = modes.find((known) => known === request.mode) ?? "hybrid";
-  return { query: request.query, topK: request.topK ?? DEFAULT_TOP_K, mode, filters: request.filters };
+  return { query: request.query, topK: request.topK ?? DEFAULT_TOP_K, mode, filters: request.filters, ranking: rankingOf(request.ranking) };
 }

@@ -1,28 +1,32 @@
-import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe } from "vitest";
 import { silentLogger } from "../../../runtime/logger.js";
 import { openRedis } from "../../../runtime/redis.js";
-import { type RedisServer, redisFound, startRedis } from "../../../tests/servers/redis.js";
+import { redisFound, startRedis } from "../../../tests/servers/redis.js";
+import { startRedisClock } from "../../../tests/servers/redis-clock.js";
+import { startRedisCluster } from "../../../tests/servers/redis-cluster.js";
 import { openRedisBudgets } from "./store-redis.js";
-import { describeBudgetStore } from "./store.suite.js";
+import { type BudgetsUnderTest, describeBudgetStore } from "./store.suite.js";
 
-describe.skipIf(!(await redisFound()))("budgets in Redis", () => {
-  let server: RedisServer;
+async function open(url: string): Promise<BudgetsUnderTest> {
+  const client = openRedis(url, { logger: silentLogger, commandTimeoutMs: 5_000 });
+  const { timeSource, pass } = await startRedisClock(client);
+  return { store: openRedisBudgets(client, timeSource), pass, close: async () => client.disconnect() };
+}
+
+describe.skipIf(!(await redisFound()))("on Redis", () => {
+  let server: { url: string; stop(): Promise<void> };
   beforeAll(async () => {
     server = await startRedis();
   });
   afterAll(() => server.stop());
+  describeBudgetStore("Redis", () => open(server.url));
+});
 
-  describeBudgetStore("Redis", async () => {
-    const clock = `ragents:test:clock:${randomUUID()}`;
-    const client = openRedis(server.url, { logger: silentLogger, commandTimeoutMs: 5_000 });
-    await client.set(clock, Date.UTC(2026, 0, 1));
-    return {
-      store: openRedisBudgets(client, `local now = tonumber(redis.call('GET', '${clock}'))`),
-      async pass(ms) {
-        await client.incrby(clock, ms);
-      },
-      close: async () => client.disconnect(),
-    };
+describe.skipIf(!(await redisFound({ own: true })))("on a Redis Cluster", () => {
+  let cluster: { url: string; stop(): Promise<void> };
+  beforeAll(async () => {
+    cluster = await startRedisCluster();
   });
+  afterAll(() => cluster.stop());
+  describeBudgetStore("Redis Cluster", () => open(cluster.url));
 });

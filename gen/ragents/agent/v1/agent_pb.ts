@@ -11,13 +11,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation, TokenUsage } from "../../rag/v1/rag_pb.js";
 import { file_ragents_rag_v1_rag } from "../../rag/v1/rag_pb.js";
+import type { RankingOptions } from "../../rag/v1/ranking_pb.js";
+import { file_ragents_rag_v1_ranking } from "../../rag/v1/ranking_pb.js";
 import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiowMKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQFCDQoLX2NvbGxlY3Rpb25CCAoGX21vZGVsQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IICgZfdG9wX2tCBwoFX21vZGVCDwoNX2J5cGFzc19jYWNoZSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIkEKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDwoHdmVyc2lvbhgDIAEoCSKkBQoPQ29uZmlnT3ZlcnJpZGVzEiIKCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYP0gAiAEBEh4KBW1vZGVsGAIgASgJQgq6SAdyBRABGIABSAGIAQESMQoLdGVtcGVyYXR1cmUYAyABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASAKIAQESJAoKbWF4X3Rva2VucxgEIAEoBUILukgIGgYYgIACKAFIA4gBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSASIAQESKAoHZmlsdGVycxgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMwoEbW9kZRgHIAEoCUIgukgdchtSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRIBYgBARIZCgxieXBhc3NfY2FjaGUYCCABKAhIBogBARIjCgxpbnN0cnVjdGlvbnMYDyABKAlCCLpIBXIDGIBASAeIAQESLwoHcmFua2luZxgUIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zEoIBChByZXdyaXRlX3N0cmF0ZWd5GBUgASgJQmO6SGByXlIKY29udGV4dHVhbFIEaHlkZVINZGVjb21wb3NpdGlvblIIZmV3X3Nob3RSEGNoYWluX29mX3Rob3VnaHRSEGNoYWluX29mX2RlbnNpdHlSB3BlcnNvbmFSBG5vbmVICIgBAUINCgtfY29sbGVjdGlvbkIICgZfbW9kZWxCDgoMX3RlbXBlcmF0dXJlQg0KC19tYXhfdG9rZW5zQggKBl90b3Bfa0IHCgVfbW9kZUIPCg1fYnlwYXNzX2NhY2hlQg8KDV9pbnN0cnVjdGlvbnNCEwoRX3Jld3JpdGVfc3RyYXRlZ3kirAEKDVF1ZXJ5TWV0YWRhdGESDgoGY2FjaGVkGAEgASgIEg0KBW1vZGVsGAIgASgJEhIKCmNvbGxlY3Rpb24YAyABKAkSKwoJY2l0YXRpb25zGAQgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SKQoFdXNhZ2UYBSABKAsyGi5yYWdlbnRzLnJhZy52MS5Ub2tlblVzYWdlEhAKCHRyYWNlX2lkGAYgASgJIo0BCgZUaHJlYWQSCgoCaWQYASABKAkSFQoNbWVzc2FnZV9jb3VudBgCIAEoBRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpcBCg1UaHJlYWRTdW1tYXJ5EgoKAmlkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2hlY2twb2ludF9jb3VudBgEIAEoAyKnAQoQVGhyZWFkQ2hlY2twb2ludBIKCgJpZBgBIAEoCRIRCglwYXJlbnRfaWQYAiABKAkSDgoGc291cmNlGAMgASgJEgwKBG5leHQYBCADKAkSDgoGcnVuX2lkGAUgASgJEhUKDW1lc3NhZ2VfY291bnQYBiABKAUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuMBCgtUaHJlYWRTdGF0ZRI2CgpjaGVja3BvaW50GAEgASgLMiIucmFnZW50cy5hZ2VudC52MS5UaHJlYWRDaGVja3BvaW50EhIKCmFnZW50X3R5cGUYAiABKAkSKwoIbWVzc2FnZXMYAyADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USJwoGdmFsdWVzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIyCgppbnRlcnJ1cHRzGAUgAygLMh4ucmFnZW50cy5hZ2VudC52MS5SdW5JbnRlcnJ1cHQiaAoMU3RhdGVNZXNzYWdlEhQKAmlkGAEgASgJQgi6SAVyAxiAARIkCgRyb2xlGAIgASgJQha6SBNyEVIEdXNlclIJYXNzaXN0YW50EhwKB2NvbnRlbnQYAyABKAlCC7pICHIGEAEYgIACIi8KClJ1blN0YXJ0ZWQSEQoJdGhyZWFkX2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCSJCCgxSdW5JbnRlcnJ1cHQSCgoCaWQYASABKAkSJgoFdmFsdWUYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImIKEUludGVycnVwdERlY2lzaW9uEiAKDGludGVycnVwdF9pZBgBIAEoCUIKukgHcgUQARiAARIQCghhcHByb3ZlZBgCIAEoCBIZCgdjb21tZW50GAMgASgJQgi6SAVyAxjQDyKSAQoHTWVzc2FnZRIKCgJpZBgBIAEoCRIMCgRyb2xlGAIgASgJEg8KB2NvbnRlbnQYAyABKAkSKwoJY2l0YXRpb25zGAQgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIigKB1J1blN0ZXASDAoEbmFtZRgBIAEoCRIPCgdzdW1tYXJ5GAIgASgJIhkKCVRleHREZWx0YRIMCgR0ZXh0GAEgASgJIvEBCg9Mb2dpY2FsQW5hbHlzaXMSDgoGZG9tYWluGAEgASgJEg8KB3BhdHRlcm4YAiABKAkSEgoKY29uZmlkZW5jZRgDIAEoARIXCg90b2tlbl9yZWR1Y3Rpb24YBCABKAESFwoPb3B0aW1pemVkX3F1ZXJ5GAUgASgJEjgKC2NvbnN0cmFpbnRzGAYgAygLMiMucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ29uc3RyYWludBI9Cg1jbGFyaWZpY2F0aW9uGAcgASgLMiYucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ2xhcmlmaWNhdGlvbiJaChFMb2dpY2FsQ29uc3RyYWludBIMCgRuYW1lGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSEAoIcHJpb3JpdHkYAyABKAkSEQoJc2F0aXNmaWVkGAQgASgIIjkKFExvZ2ljYWxDbGFyaWZpY2F0aW9uEhAKCHF1ZXN0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiEQoPQW5zd2VyUmVzdGFydGVkIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAkiVAoOSGlzdG9yeU1lc3NhZ2USJAoEcm9sZRgBIAEoCUIWukgTchFSBHVzZXJSCWFzc2lzdGFudBIcCgdjb250ZW50GAIgASgJQgu6SAhyBhABGICABCKHAQoKQ2FsbGVyVG9vbBItCgRuYW1lGAEgASgJQh+6SBzIAQFyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh0KC2Rlc2NyaXB0aW9uGAIgASgJQgi6SAVyAxiAIBIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLMAgoPQ2FsbGVyVG9vbFJvdW5kEjUKBWNhbGxzGAEgAygLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbEIKukgHkgEECAEQIBI9CgdyZXN1bHRzGAIgAygLMiIucmFnZW50cy5hZ2VudC52MS5DYWxsZXJUb29sUmVzdWx0Qgi6SAWSAQIQIDrCAbpIvgEauwEKI2NhbGxlcl90b29sX3JvdW5kLm9uZV9yZXN1bHRfYV9jYWxsEh1naXZlIG9uZSByZXN1bHQgZm9yIGVhY2ggY2FsbBp1c2l6ZSh0aGlzLmNhbGxzKSA9PSBzaXplKHRoaXMucmVzdWx0cykgJiYgdGhpcy5jYWxscy5hbGwoY2FsbCwgdGhpcy5yZXN1bHRzLmV4aXN0c19vbmUocmVzdWx0LCByZXN1bHQuaWQgPT0gY2FsbC5pZCkpIkYKEENhbGxlclRvb2xSZXN1bHQSFgoCaWQYASABKAlCCrpIB3IFEAEYgAISGgoHY29udGVudBgCIAEoCUIJukgGcgQYgIAEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * A kind of agent that can be asked.
@@ -38,6 +40,14 @@ export type Agent = Message$1<"ragents.agent.v1.Agent"> & {
    * @generated from field: string description = 2;
    */
   description: string;
+
+  /**
+   * Changes when it would answer the same question otherwise; "TYPE@VERSION" as
+   * agent_type asks for this version and no other.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
 };
 
 /**
@@ -108,6 +118,34 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
    * @generated from field: optional bool bypass_cache = 8;
    */
   bypassCache?: boolean | undefined;
+
+  /**
+   * How to answer, such as in which language or form; the rules on passages and
+   * citations stand above it. The built-in extractive model does not read it.
+   *
+   * @generated from field: optional string instructions = 15;
+   */
+  instructions?: string | undefined;
+
+  /**
+   * How the passages are put in order and chosen.
+   *
+   * @generated from field: ragents.rag.v1.RankingOptions ranking = 20;
+   */
+  ranking?: RankingOptions | undefined;
+
+  /**
+   * How the question is rewritten before it is searched for: "contextual"
+   * (default; pronouns and unfinished phrases become what they stand for),
+   * "hyde" (a passage that could answer is searched for beside it),
+   * "decomposition" (its parts are searched for one by one), "few_shot",
+   * "chain_of_thought", "chain_of_density" and "persona" (the contextual rewrite
+   * by other prompts), or "none". All but "contextual" and "none" need a
+   * language model; without one they are contextual, but decomposition by rules.
+   *
+   * @generated from field: optional string rewrite_strategy = 21;
+   */
+  rewriteStrategy?: string | undefined;
 };
 
 /**
@@ -216,6 +254,287 @@ export const ThreadSchema: GenMessage<Thread> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 3);
 
 /**
+ * A thread as lists show it.
+ *
+ * @generated from message ragents.agent.v1.ThreadSummary
+ */
+export type ThreadSummary = Message$1<"ragents.agent.v1.ThreadSummary"> & {
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * When it was begun.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 2;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it was changed last.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 3;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * Checkpoints that are kept of it.
+   *
+   * @generated from field: int64 checkpoint_count = 4;
+   */
+  checkpointCount: bigint;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadSummary.
+ * Use `create(ThreadSummarySchema)` to create a new message.
+ */
+export const ThreadSummarySchema: GenMessage<ThreadSummary> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 4);
+
+/**
+ * A state that a thread went through.
+ *
+ * @generated from message ragents.agent.v1.ThreadCheckpoint
+ */
+export type ThreadCheckpoint = Message$1<"ragents.agent.v1.ThreadCheckpoint"> & {
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The checkpoint before it; empty for the first, and for one that a fork made.
+   *
+   * @generated from field: string parent_id = 2;
+   */
+  parentId: string;
+
+  /**
+   * What made it: "input" for a question, "loop" for a step, "update" for a
+   * change from outside, "fork" for a fork.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * The steps that were to be done next; empty when the run had ended.
+   *
+   * @generated from field: repeated string next = 4;
+   */
+  next: string[];
+
+  /**
+   * The run.
+   *
+   * @generated from field: string run_id = 5;
+   */
+  runId: string;
+
+  /**
+   * Messages of the conversation by then.
+   *
+   * @generated from field: int32 message_count = 6;
+   */
+  messageCount: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadCheckpoint.
+ * Use `create(ThreadCheckpointSchema)` to create a new message.
+ */
+export const ThreadCheckpointSchema: GenMessage<ThreadCheckpoint> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 5);
+
+/**
+ * A thread's state at a checkpoint.
+ *
+ * @generated from message ragents.agent.v1.ThreadState
+ */
+export type ThreadState = Message$1<"ragents.agent.v1.ThreadState"> & {
+  /**
+   * The checkpoint.
+   *
+   * @generated from field: ragents.agent.v1.ThreadCheckpoint checkpoint = 1;
+   */
+  checkpoint?: ThreadCheckpoint | undefined;
+
+  /**
+   * The kind of agent that made it.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * The conversation, oldest first.
+   *
+   * @generated from field: repeated ragents.agent.v1.Message messages = 3;
+   */
+  messages: Message[];
+
+  /**
+   * The work on the last question by name, such as "question" and "notes".
+   *
+   * @generated from field: google.protobuf.Struct values = 4;
+   */
+  values?: JsonObject | undefined;
+
+  /**
+   * What the run asks before it goes on.
+   *
+   * @generated from field: repeated ragents.agent.v1.RunInterrupt interrupts = 5;
+   */
+  interrupts: RunInterrupt[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.ThreadState.
+ * Use `create(ThreadStateSchema)` to create a new message.
+ */
+export const ThreadStateSchema: GenMessage<ThreadState> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 6);
+
+/**
+ * A message to put into a state.
+ *
+ * @generated from message ragents.agent.v1.StateMessage
+ */
+export type StateMessage = Message$1<"ragents.agent.v1.StateMessage"> & {
+  /**
+   * The message that it replaces; a new one when empty.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * The text, 1 to 32768 characters.
+   *
+   * @generated from field: string content = 3;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.StateMessage.
+ * Use `create(StateMessageSchema)` to create a new message.
+ */
+export const StateMessageSchema: GenMessage<StateMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 7);
+
+/**
+ * A run has begun.
+ *
+ * @generated from message ragents.agent.v1.RunStarted
+ */
+export type RunStarted = Message$1<"ragents.agent.v1.RunStarted"> & {
+  /**
+   * Its thread.
+   *
+   * @generated from field: string thread_id = 1;
+   */
+  threadId: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.RunStarted.
+ * Use `create(RunStartedSchema)` to create a new message.
+ */
+export const RunStartedSchema: GenMessage<RunStarted> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 8);
+
+/**
+ * Something that a run asks before it goes on.
+ *
+ * @generated from message ragents.agent.v1.RunInterrupt
+ */
+export type RunInterrupt = Message$1<"ragents.agent.v1.RunInterrupt"> & {
+  /**
+   * Unique in the thread; decisions name it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What is asked, e.g. {"tool", "arguments"} for a tool that needs approval.
+   *
+   * @generated from field: google.protobuf.Struct value = 2;
+   */
+  value?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.RunInterrupt.
+ * Use `create(RunInterruptSchema)` to create a new message.
+ */
+export const RunInterruptSchema: GenMessage<RunInterrupt> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 9);
+
+/**
+ * An answer to an interrupt.
+ *
+ * @generated from message ragents.agent.v1.InterruptDecision
+ */
+export type InterruptDecision = Message$1<"ragents.agent.v1.InterruptDecision"> & {
+  /**
+   * The interrupt.
+   *
+   * @generated from field: string interrupt_id = 1;
+   */
+  interruptId: string;
+
+  /**
+   * Whether the tool may be called. Default false.
+   *
+   * @generated from field: bool approved = 2;
+   */
+  approved: boolean;
+
+  /**
+   * What the model is told of it, such as why not; at most 2000 characters.
+   *
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.InterruptDecision.
+ * Use `create(InterruptDecisionSchema)` to create a new message.
+ */
+export const InterruptDecisionSchema: GenMessage<InterruptDecision> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 10);
+
+/**
  * A message of a thread.
  *
  * @generated from message ragents.agent.v1.Message
@@ -262,7 +581,7 @@ export type Message = Message$1<"ragents.agent.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 4);
+  messageDesc(file_ragents_agent_v1_agent, 11);
 
 /**
  * A step of the agent's graph has ended.
@@ -290,7 +609,7 @@ export type RunStep = Message$1<"ragents.agent.v1.RunStep"> & {
  * Use `create(RunStepSchema)` to create a new message.
  */
 export const RunStepSchema: GenMessage<RunStep> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 5);
+  messageDesc(file_ragents_agent_v1_agent, 12);
 
 /**
  * A piece of the answer's text, in order.
@@ -311,7 +630,7 @@ export type TextDelta = Message$1<"ragents.agent.v1.TextDelta"> & {
  * Use `create(TextDeltaSchema)` to create a new message.
  */
 export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 6);
+  messageDesc(file_ragents_agent_v1_agent, 13);
 
 /**
  * What the logical agent made of a question.
@@ -376,7 +695,7 @@ export type LogicalAnalysis = Message$1<"ragents.agent.v1.LogicalAnalysis"> & {
  * Use `create(LogicalAnalysisSchema)` to create a new message.
  */
 export const LogicalAnalysisSchema: GenMessage<LogicalAnalysis> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 7);
+  messageDesc(file_ragents_agent_v1_agent, 14);
 
 /**
  * A statement about a question's parameters.
@@ -418,7 +737,7 @@ export type LogicalConstraint = Message$1<"ragents.agent.v1.LogicalConstraint"> 
  * Use `create(LogicalConstraintSchema)` to create a new message.
  */
 export const LogicalConstraintSchema: GenMessage<LogicalConstraint> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 8);
+  messageDesc(file_ragents_agent_v1_agent, 15);
 
 /**
  * A question that the agent asks back.
@@ -446,7 +765,23 @@ export type LogicalClarification = Message$1<"ragents.agent.v1.LogicalClarificat
  * Use `create(LogicalClarificationSchema)` to create a new message.
  */
 export const LogicalClarificationSchema: GenMessage<LogicalClarification> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 9);
+  messageDesc(file_ragents_agent_v1_agent, 16);
+
+/**
+ * The replica that wrote the answer is gone, and another one writes it anew:
+ * the text and the citations so far are void.
+ *
+ * @generated from message ragents.agent.v1.AnswerRestarted
+ */
+export type AnswerRestarted = Message$1<"ragents.agent.v1.AnswerRestarted"> & {
+};
+
+/**
+ * Describes the message ragents.agent.v1.AnswerRestarted.
+ * Use `create(AnswerRestartedSchema)` to create a new message.
+ */
+export const AnswerRestartedSchema: GenMessage<AnswerRestarted> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 17);
 
 /**
  * The model has a tool called.
@@ -481,7 +816,7 @@ export type ToolCall = Message$1<"ragents.agent.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 10);
+  messageDesc(file_ragents_agent_v1_agent, 18);
 
 /**
  * A tool has answered.
@@ -523,5 +858,124 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 11);
+  messageDesc(file_ragents_agent_v1_agent, 19);
+
+/**
+ * A message of a conversation that the caller keeps itself.
+ *
+ * @generated from message ragents.agent.v1.HistoryMessage
+ */
+export type HistoryMessage = Message$1<"ragents.agent.v1.HistoryMessage"> & {
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 1;
+   */
+  role: string;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.HistoryMessage.
+ * Use `create(HistoryMessageSchema)` to create a new message.
+ */
+export const HistoryMessageSchema: GenMessage<HistoryMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 20);
+
+/**
+ * A tool that the caller runs itself when the model calls it.
+ *
+ * @generated from message ragents.agent.v1.CallerTool
+ */
+export type CallerTool = Message$1<"ragents.agent.v1.CallerTool"> & {
+  /**
+   * Its name: letters, digits, '_' and '-', at most 64.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it does and when to call it, for the model to read.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON schema of its arguments, an object's; without it the tool has none.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 3;
+   */
+  parameters?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerTool.
+ * Use `create(CallerToolSchema)` to create a new message.
+ */
+export const CallerToolSchema: GenMessage<CallerTool> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 21);
+
+/**
+ * Calls that an answer asked of its caller, and what came of them.
+ *
+ * @generated from message ragents.agent.v1.CallerToolRound
+ */
+export type CallerToolRound = Message$1<"ragents.agent.v1.CallerToolRound"> & {
+  /**
+   * The calls, as the answer's tool_calls gave them.
+   *
+   * @generated from field: repeated ragents.agent.v1.ToolCall calls = 1;
+   */
+  calls: ToolCall[];
+
+  /**
+   * One result a call.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolResult results = 2;
+   */
+  results: CallerToolResult[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolRound.
+ * Use `create(CallerToolRoundSchema)` to create a new message.
+ */
+export const CallerToolRoundSchema: GenMessage<CallerToolRound> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 22);
+
+/**
+ * What came of a call.
+ *
+ * @generated from message ragents.agent.v1.CallerToolResult
+ */
+export type CallerToolResult = Message$1<"ragents.agent.v1.CallerToolResult"> & {
+  /**
+   * The call's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What the tool returned, for the model to read.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolResult.
+ * Use `create(CallerToolResultSchema)` to create a new message.
+ */
+export const CallerToolResultSchema: GenMessage<CallerToolResult> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 23);
 

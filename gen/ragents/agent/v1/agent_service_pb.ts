@@ -8,18 +8,19 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
-import type { Agent, ConfigOverrides, LogicalAnalysis, Message as Message$1, QueryMetadata, RunStep, TextDelta, Thread, ToolCall, ToolResult } from "./agent_pb.js";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Agent, AnswerRestarted, CallerTool, CallerToolRound, ConfigOverrides, HistoryMessage, InterruptDecision, LogicalAnalysis, Message as Message$1, QueryMetadata, RunInterrupt, RunStarted, RunStep, StateMessage, TextDelta, Thread, ThreadCheckpoint, ThreadState, ThreadSummary, ToolCall, ToolResult } from "./agent_pb.js";
 import { file_ragents_agent_v1_agent } from "./agent_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
-import type { Citation } from "../../rag/v1/rag_pb.js";
+import type { Citation, TokenUsage } from "../../rag/v1/rag_pb.js";
 import { file_ragents_rag_v1_rag } from "../../rag/v1/rag_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/agent/v1/agent_service.proto.
  */
 export const file_ragents_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEipwIKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlc0IVChNfZW5hYmxlX2xvZ2ljYWxfbGxtItEBCg1RdWVyeVJlc3BvbnNlEhAKCHJlc3BvbnNlGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEhcKD3Byb2Nlc3NpbmdfdGltZRgEIAEoARIxCghtZXRhZGF0YRgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlNZXRhZGF0YRI7ChBsb2dpY2FsX2FuYWx5c2lzGAYgASgLMiEucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQW5hbHlzaXMitAIKElN0cmVhbVF1ZXJ5UmVxdWVzdBJaCgVxdWVyeRgBIAEoCUJLukhIugFAChZzdHJlYW1fcXVlcnkubm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEhsKCmFnZW50X3R5cGUYAiABKAlCB7pIBHICGEASMAoJdGhyZWFkX2lkGAMgASgJQh26SBpyGBiAATITXltBLVphLXowLTkuXzpALV0qJBIfChJlbmFibGVfbG9naWNhbF9sbG0YBCABKAhIAIgBARI7ChBjb25maWdfb3ZlcnJpZGVzGAUgASgLMiEucmFnZW50cy5hZ2VudC52MS5Db25maWdPdmVycmlkZXNCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSLQAgoTU3RyZWFtUXVlcnlSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIAEIHCgVldmVudCITChFMaXN0QWdlbnRzUmVxdWVzdCI9ChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmFnZW50cy5hZ2VudC52MS5BZ2VudCIuChBHZXRUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASI9ChFHZXRUaHJlYWRSZXNwb25zZRIoCgZ0aHJlYWQYASABKAsyGC5yYWdlbnRzLmFnZW50LnYxLlRocmVhZCIxChNEZWxldGVUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAASIWChREZWxldGVUaHJlYWRSZXNwb25zZSJ0ChlMaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiYgoaTGlzdFRocmVhZE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMogGCgxBZ2VudFNlcnZpY2USXwoFUXVlcnkSHi5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVxdWVzdBofLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZSIVyPMYAoLT5JMCCzoBKiIGL3F1ZXJ5En0KC1N0cmVhbVF1ZXJ5EiQucmFnZW50cy5hZ2VudC52MS5TdHJlYW1RdWVyeVJlcXVlc3QaJS5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVzcG9uc2UiH8jzGAKC0+STAhU6ASoiEC92MS9xdWVyeTpzdHJlYW0wARJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
+  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEi1AUKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYQBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEjYKCXdoZW5fYnVzeRgHIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHQSPAoHaGlzdG9yeRgNIAMoCzIgLnJhZ2VudHMuYWdlbnQudjEuSGlzdG9yeU1lc3NhZ2VCCbpIBpIBAxDIARJACgt0b29sX3JvdW5kcxgOIAMoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbFJvdW5kQgi6SAWSAQIQChI8CgxjYWxsZXJfdG9vbHMYDyADKAsyHC5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xCCLpIBZIBAhBAOpEBukiNARqKAQoRcXVlcnkub25lX2hpc3RvcnkSI2dpdmUgdGhyZWFkX2lkIG9yIGhpc3RvcnksIG5vdCBib3RoGlB0aGlzLnRocmVhZF9pZCA9PSAnJyB8fCAoc2l6ZSh0aGlzLmhpc3RvcnkpID09IDAgJiYgc2l6ZSh0aGlzLnRvb2xfcm91bmRzKSA9PSAwKUIVChNfZW5hYmxlX2xvZ2ljYWxfbGxtIrUCCg1RdWVyeVJlc3BvbnNlEhAKCHJlc3BvbnNlGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEhcKD3Byb2Nlc3NpbmdfdGltZRgEIAEoARIxCghtZXRhZGF0YRgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlNZXRhZGF0YRI7ChBsb2dpY2FsX2FuYWx5c2lzGAYgASgLMiEucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQW5hbHlzaXMSMgoKaW50ZXJydXB0cxgHIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuUnVuSW50ZXJydXB0Ei4KCnRvb2xfY2FsbHMYCCADKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsIvsFChJTdHJlYW1RdWVyeVJlcXVlc3QSWgoFcXVlcnkYASABKAlCS7pISLoBQAoWc3RyZWFtX3F1ZXJ5Lm5vdF9ibGFuaxIRbXVzdCBjb250YWluIHRleHQaE3RoaXMubWF0Y2hlcygnXFxTJylyAxiAQBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhAEjAKCXRocmVhZF9pZBgDIAEoCUIdukgachgYgAEyE15bQS1aYS16MC05Ll86QC1dKiQSHwoSZW5hYmxlX2xvZ2ljYWxfbGxtGAQgASgISACIAQESOwoQY29uZmlnX292ZXJyaWRlcxgFIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ29uZmlnT3ZlcnJpZGVzEiEKD2lkZW1wb3RlbmN5X2tleRgGIAEoCUIIukgFcgMYgAESEQoJcmVzdW1hYmxlGAcgASgIEjYKCXdoZW5fYnVzeRgIIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHQSPAoHaGlzdG9yeRgNIAMoCzIgLnJhZ2VudHMuYWdlbnQudjEuSGlzdG9yeU1lc3NhZ2VCCbpIBpIBAxDIARJACgt0b29sX3JvdW5kcxgOIAMoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbFJvdW5kQgi6SAWSAQIQChI8CgxjYWxsZXJfdG9vbHMYDyADKAsyHC5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xCCLpIBZIBAhBAOpgBukiUARqRAQoYc3RyZWFtX3F1ZXJ5Lm9uZV9oaXN0b3J5EiNnaXZlIHRocmVhZF9pZCBvciBoaXN0b3J5LCBub3QgYm90aBpQdGhpcy50aHJlYWRfaWQgPT0gJycgfHwgKHNpemUodGhpcy5oaXN0b3J5KSA9PSAwICYmIHNpemUodGhpcy50b29sX3JvdW5kcykgPT0gMClCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSKbBAoTU3RyZWFtUXVlcnlSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIABI2CglyZXN0YXJ0ZWQYCCABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkFuc3dlclJlc3RhcnRlZEgAEi8KB3N0YXJ0ZWQYCSABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlJ1blN0YXJ0ZWRIABIzCglpbnRlcnJ1cHQYCiABKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdEgAEisKBXVzYWdlGAsgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZUgAQgcKBWV2ZW50IjEKE1Jlc3VtZVN0cmVhbVJlcXVlc3QSGgoIZXZlbnRfaWQYASABKAlCCLpIBXIDGIAEIpwEChRSZXN1bWVTdHJlYW1SZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIABI2CglyZXN0YXJ0ZWQYCCABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkFuc3dlclJlc3RhcnRlZEgAEi8KB3N0YXJ0ZWQYCSABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlJ1blN0YXJ0ZWRIABIzCglpbnRlcnJ1cHQYCiABKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdEgAEisKBXVzYWdlGAsgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZUgAQgcKBWV2ZW50IhMKEUxpc3RBZ2VudHNSZXF1ZXN0Ij0KEkxpc3RBZ2VudHNSZXNwb25zZRInCgZhZ2VudHMYASADKAsyFy5yYWdlbnRzLmFnZW50LnYxLkFnZW50Ii4KEEdldFRocmVhZFJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABIj0KEUdldFRocmVhZFJlc3BvbnNlEigKBnRocmVhZBgBIAEoCzIYLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkIjEKE0RlbGV0ZVRocmVhZFJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABIhYKFERlbGV0ZVRocmVhZFJlc3BvbnNlInQKGUxpc3RUaHJlYWRNZXNzYWdlc1JlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiACCJiChpMaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZRIrCghtZXNzYWdlcxgBIAMoCzIZLnJhZ2VudHMuYWdlbnQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRwoQQ2FuY2VsUnVuUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESFwoGcnVuX2lkGAIgASgJQge6SARyAhhAIiYKEUNhbmNlbFJ1blJlc3BvbnNlEhEKCWNhbmNlbGxlZBgBIAEoCCJyChBSZXN1bWVSdW5SZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARJCCglkZWNpc2lvbnMYAiADKAsyIy5yYWdlbnRzLmFnZW50LnYxLkludGVycnVwdERlY2lzaW9uQgq6SAeSAQQIARBAIkYKEVJlc3VtZVJ1blJlc3BvbnNlEjEKCHJlc3BvbnNlGAEgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlIoABChJMaXN0VGhyZWFkc1JlcXVlc3QSLQoGcHJlZml4GAEgASgJQh26SBpyGBiAATITXltBLVphLXowLTkuXzpALV0qJBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiYAoTTGlzdFRocmVhZHNSZXNwb25zZRIwCgd0aHJlYWRzGAEgAygLMh8ucmFnZW50cy5hZ2VudC52MS5UaHJlYWRTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChZMaXN0Q2hlY2twb2ludHNSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAIiawoXTGlzdENoZWNrcG9pbnRzUmVzcG9uc2USNwoLY2hlY2twb2ludHMYASADKAsyIi5yYWdlbnRzLmFnZW50LnYxLlRocmVhZENoZWNrcG9pbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlQKFUdldFRocmVhZFN0YXRlUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHwoNY2hlY2twb2ludF9pZBgCIAEoCUIIukgFcgMYgAIiRgoWR2V0VGhyZWFkU3RhdGVSZXNwb25zZRIsCgVzdGF0ZRgBIAEoCzIdLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkU3RhdGUiywEKGFVwZGF0ZVRocmVhZFN0YXRlUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESOgoIbWVzc2FnZXMYAiADKAsyHi5yYWdlbnRzLmFnZW50LnYxLlN0YXRlTWVzc2FnZUIIukgFkgECEGQSLgoTcmVtb3ZlZF9tZXNzYWdlX2lkcxgDIAMoCUIRukgOkgELEGQiB3IFEAEYgAESJwoGdmFsdWVzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJJChlVcGRhdGVUaHJlYWRTdGF0ZVJlc3BvbnNlEiwKBXN0YXRlGAEgASgLMh0ucmFnZW50cy5hZ2VudC52MS5UaHJlYWRTdGF0ZSKGAQoRRm9ya1RocmVhZFJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEh8KDWNoZWNrcG9pbnRfaWQYAiABKAlCCLpIBXIDGIACEjQKDW5ld190aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokIj4KEkZvcmtUaHJlYWRSZXNwb25zZRIoCgZ0aHJlYWQYASABKAsyGC5yYWdlbnRzLmFnZW50LnYxLlRocmVhZCKoAQoRU2NvcmVUcmFjZVJlcXVlc3QSGAoFdHJhY2UYASABKAlCCbpIBnIEEAEYQBI3CgRuYW1lGAIgASgJQim6SCZyJDIiXltBLVphLXowLTldW0EtWmEtejAtOS5fIC1dezAsNjN9JBImCgV2YWx1ZRgDIAEoAUIXukgUEhIZAAAAAICELkEpAAAAAICELsESGAoGcmVhc29uGAQgASgJQgi6SAVyAxiAICIUChJTY29yZVRyYWNlUmVzcG9uc2Uy/A8KDEFnZW50U2VydmljZRJfCgVRdWVyeRIeLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXF1ZXN0Gh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlIhXI8xgCgtPkkwILOgEqIgYvcXVlcnkSfQoLU3RyZWFtUXVlcnkSJC5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVxdWVzdBolLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXNwb25zZSIfyPMYAoLT5JMCFToBKiIQL3YxL3F1ZXJ5OnN0cmVhbTABEoABCgxSZXN1bWVTdHJlYW0SJS5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVN0cmVhbVJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVN0cmVhbVJlc3BvbnNlIh+QAgLI8xgCgtPkkwISEhAvdjEvcXVlcnk6cmVzdW1lMAESgwEKCUNhbmNlbFJ1bhIiLnJhZ2VudHMuYWdlbnQudjEuQ2FuY2VsUnVuUmVxdWVzdBojLnJhZ2VudHMuYWdlbnQudjEuQ2FuY2VsUnVuUmVzcG9uc2UiLZACAsjzGAKC0+STAiA6ASoiGy92MS90aHJlYWRzL3t0aHJlYWR9OmNhbmNlbBKKAQoJUmVzdW1lUnVuEiIucmFnZW50cy5hZ2VudC52MS5SZXN1bWVSdW5SZXF1ZXN0GiMucmFnZW50cy5hZ2VudC52MS5SZXN1bWVSdW5SZXNwb25zZSI0yPMYAoLT5JMCKjoBKmIIcmVzcG9uc2UiGy92MS90aHJlYWRzL3t0aHJlYWR9OnJlc3VtZRJvCgpMaXN0QWdlbnRzEiMucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhaQAgHI8xgCgtPkkwIJEgcvYWdlbnRzEnYKC0xpc3RUaHJlYWRzEiQucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkc1JlcXVlc3QaJS5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRzUmVzcG9uc2UiGpACAcjzGAKC0+STAg0SCy92MS90aHJlYWRzEoEBCglHZXRUaHJlYWQSIi5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFJlc3BvbnNlIiuQAgHI8xgCgtPkkwIeYgZ0aHJlYWQSFC92MS90aHJlYWRzL3t0aHJlYWR9EoIBCgxEZWxldGVUaHJlYWQSJS5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaJi5yYWdlbnRzLmFnZW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIiOQAgLI8xgDgtPkkwIWKhQvdjEvdGhyZWFkcy97dGhyZWFkfRKdAQoSTGlzdFRocmVhZE1lc3NhZ2VzEisucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXF1ZXN0GiwucmFnZW50cy5hZ2VudC52MS5MaXN0VGhyZWFkTWVzc2FnZXNSZXNwb25zZSIskAIByPMYAoLT5JMCHxIdL3YxL3RocmVhZHMve3RocmVhZH0vbWVzc2FnZXMSlwEKD0xpc3RDaGVja3BvaW50cxIoLnJhZ2VudHMuYWdlbnQudjEuTGlzdENoZWNrcG9pbnRzUmVxdWVzdBopLnJhZ2VudHMuYWdlbnQudjEuTGlzdENoZWNrcG9pbnRzUmVzcG9uc2UiL5ACAcjzGAKC0+STAiISIC92MS90aHJlYWRzL3t0aHJlYWR9L2NoZWNrcG9pbnRzEpUBCg5HZXRUaHJlYWRTdGF0ZRInLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkU3RhdGVSZXF1ZXN0GigucmFnZW50cy5hZ2VudC52MS5HZXRUaHJlYWRTdGF0ZVJlc3BvbnNlIjCQAgHI8xgCgtPkkwIjYgVzdGF0ZRIaL3YxL3RocmVhZHMve3RocmVhZH0vc3RhdGUSngEKEVVwZGF0ZVRocmVhZFN0YXRlEioucmFnZW50cy5hZ2VudC52MS5VcGRhdGVUaHJlYWRTdGF0ZVJlcXVlc3QaKy5yYWdlbnRzLmFnZW50LnYxLlVwZGF0ZVRocmVhZFN0YXRlUmVzcG9uc2UiMMjzGAOC0+STAiY6ASpiBXN0YXRlIhovdjEvdGhyZWFkcy97dGhyZWFkfS9zdGF0ZRKJAQoKRm9ya1RocmVhZBIjLnJhZ2VudHMuYWdlbnQudjEuRm9ya1RocmVhZFJlcXVlc3QaJC5yYWdlbnRzLmFnZW50LnYxLkZvcmtUaHJlYWRSZXNwb25zZSIwyPMYA4LT5JMCJjoBKmIGdGhyZWFkIhkvdjEvdGhyZWFkcy97dGhyZWFkfTpmb3JrEoQBCgpTY29yZVRyYWNlEiMucmFnZW50cy5hZ2VudC52MS5TY29yZVRyYWNlUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuU2NvcmVUcmFjZVJlc3BvbnNlIiuQAgLI8xgCgtPkkwIeOgEqIhkvdjEvdHJhY2VzL3t0cmFjZX0vc2NvcmVzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
 
 /**
  * A question.
@@ -35,7 +36,7 @@ export type QueryRequest = Message<"ragents.agent.v1.QueryRequest"> & {
   query: string;
 
   /**
-   * The kind of agent, as ListAgents names it. Default "simple".
+   * The kind of agent, as ListAgents names it, or "TYPE@VERSION". Default "simple".
    *
    * @generated from field: string agent_type = 2;
    */
@@ -63,6 +64,49 @@ export type QueryRequest = Message<"ragents.agent.v1.QueryRequest"> & {
    * @generated from field: ragents.agent.v1.ConfigOverrides config_overrides = 5;
    */
   configOverrides?: ConfigOverrides | undefined;
+
+  /**
+   * A repeated request with the same key is the same run: it goes on with it,
+   * or gets its answer once more. At most 128 characters; the metadata
+   * idempotency-key means the same.
+   *
+   * @generated from field: string idempotency_key = 6;
+   */
+  idempotencyKey: string;
+
+  /**
+   * What happens when the thread has a run already: "reject" (default) refuses
+   * this one with ABORTED, "enqueue" has it wait for the other one's end,
+   * "interrupt" ends the other one.
+   *
+   * @generated from field: string when_busy = 7;
+   */
+  whenBusy: string;
+
+  /**
+   * What was said before, oldest first, where the caller keeps the conversation
+   * itself: only without thread_id. At most 200 messages.
+   *
+   * @generated from field: repeated ragents.agent.v1.HistoryMessage history = 13;
+   */
+  history: HistoryMessage[];
+
+  /**
+   * Calls of caller_tools that earlier answers to this query asked for, oldest
+   * first, at most 10.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolRound tool_rounds = 14;
+   */
+  toolRounds: CallerToolRound[];
+
+  /**
+   * Tools that the caller runs itself: only for agents whose model calls tools
+   * (react). An answer that needs them is empty and has tool_calls; ask again
+   * with their results in tool_rounds.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerTool caller_tools = 15;
+   */
+  callerTools: CallerTool[];
 };
 
 /**
@@ -119,6 +163,22 @@ export type QueryResponse = Message<"ragents.agent.v1.QueryResponse"> & {
    * @generated from field: ragents.agent.v1.LogicalAnalysis logical_analysis = 6;
    */
   logicalAnalysis?: LogicalAnalysis | undefined;
+
+  /**
+   * What the run asks before it goes on, for ResumeRun to answer; the response
+   * is empty then.
+   *
+   * @generated from field: repeated ragents.agent.v1.RunInterrupt interrupts = 7;
+   */
+  interrupts: RunInterrupt[];
+
+  /**
+   * Calls of the request's caller_tools, for the caller to make; empty when the
+   * query was answered.
+   *
+   * @generated from field: repeated ragents.agent.v1.ToolCall tool_calls = 8;
+   */
+  toolCalls: ToolCall[];
 };
 
 /**
@@ -142,7 +202,7 @@ export type StreamQueryRequest = Message<"ragents.agent.v1.StreamQueryRequest"> 
   query: string;
 
   /**
-   * The kind of agent, as ListAgents names it. Default "simple".
+   * The kind of agent, as ListAgents names it, or "TYPE@VERSION". Default "simple".
    *
    * @generated from field: string agent_type = 2;
    */
@@ -168,6 +228,58 @@ export type StreamQueryRequest = Message<"ragents.agent.v1.StreamQueryRequest"> 
    * @generated from field: ragents.agent.v1.ConfigOverrides config_overrides = 5;
    */
   configOverrides?: ConfigOverrides | undefined;
+
+  /**
+   * A repeated request with the same key is the same run: it goes on with it,
+   * or streams it once more. At most 128 characters; the metadata
+   * idempotency-key means the same.
+   *
+   * @generated from field: string idempotency_key = 6;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Whether the run goes on for 30 seconds without its caller, so that
+   * ResumeStream loses nothing of the answer under way. Default false: the run
+   * is cancelled with the call, and ResumeStream has the answer written anew.
+   *
+   * @generated from field: bool resumable = 7;
+   */
+  resumable: boolean;
+
+  /**
+   * What happens when the thread has a run already: "reject" (default) refuses
+   * this one with ABORTED, "enqueue" has it wait for the other one's end,
+   * "interrupt" ends the other one.
+   *
+   * @generated from field: string when_busy = 8;
+   */
+  whenBusy: string;
+
+  /**
+   * What was said before, oldest first, where the caller keeps the conversation
+   * itself: only without thread_id. At most 200 messages.
+   *
+   * @generated from field: repeated ragents.agent.v1.HistoryMessage history = 13;
+   */
+  history: HistoryMessage[];
+
+  /**
+   * Calls of caller_tools that earlier answers to this query asked for, oldest
+   * first, at most 10.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolRound tool_rounds = 14;
+   */
+  toolRounds: CallerToolRound[];
+
+  /**
+   * Tools that the caller runs itself: only for agents whose model calls tools
+   * (react). An answer that needs them is empty and has tool_calls; ask again
+   * with their results in tool_rounds.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerTool caller_tools = 15;
+   */
+  callerTools: CallerTool[];
 };
 
 /**
@@ -184,7 +296,7 @@ export const StreamQueryRequestSchema: GenMessage<StreamQueryRequest> = /*@__PUR
  */
 export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"> & {
   /**
-   * Increases within the stream; the SSE event id.
+   * Names the event: ResumeStream goes on behind it. The SSE event id.
    *
    * @generated from field: string event_id = 1;
    */
@@ -243,6 +355,38 @@ export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"
      */
     value: ToolResult;
     case: "toolResult";
+  } | {
+    /**
+     * The answer begins anew.
+     *
+     * @generated from field: ragents.agent.v1.AnswerRestarted restarted = 8;
+     */
+    value: AnswerRestarted;
+    case: "restarted";
+  } | {
+    /**
+     * The run has begun; the first event.
+     *
+     * @generated from field: ragents.agent.v1.RunStarted started = 9;
+     */
+    value: RunStarted;
+    case: "started";
+  } | {
+    /**
+     * The run asks something before it goes on; the result follows.
+     *
+     * @generated from field: ragents.agent.v1.RunInterrupt interrupt = 10;
+     */
+    value: RunInterrupt;
+    case: "interrupt";
+  } | {
+    /**
+     * Tokens that the run took; the result follows.
+     *
+     * @generated from field: ragents.rag.v1.TokenUsage usage = 11;
+     */
+    value: TokenUsage;
+    case: "usage";
   } | { case: undefined; value?: undefined };
 };
 
@@ -252,6 +396,136 @@ export type StreamQueryResponse = Message<"ragents.agent.v1.StreamQueryResponse"
  */
 export const StreamQueryResponseSchema: GenMessage<StreamQueryResponse> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent_service, 3);
+
+/**
+ * Asks for the rest of a stream.
+ *
+ * @generated from message ragents.agent.v1.ResumeStreamRequest
+ */
+export type ResumeStreamRequest = Message<"ragents.agent.v1.ResumeStreamRequest"> & {
+  /**
+   * The id of the last event that was received; the metadata last-event-id
+   * means the same.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeStreamRequest.
+ * Use `create(ResumeStreamRequestSchema)` to create a new message.
+ */
+export const ResumeStreamRequestSchema: GenMessage<ResumeStreamRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 4);
+
+/**
+ * Something that happened in the run.
+ *
+ * @generated from message ragents.agent.v1.ResumeStreamResponse
+ */
+export type ResumeStreamResponse = Message<"ragents.agent.v1.ResumeStreamResponse"> & {
+  /**
+   * Names the event: ResumeStream goes on behind it. The SSE event id.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * What happened.
+   *
+   * @generated from oneof ragents.agent.v1.ResumeStreamResponse.event
+   */
+  event: {
+    /**
+     * A step of the graph ended.
+     *
+     * @generated from field: ragents.agent.v1.RunStep step = 2;
+     */
+    value: RunStep;
+    case: "step";
+  } | {
+    /**
+     * Text of the answer.
+     *
+     * @generated from field: ragents.agent.v1.TextDelta token = 3;
+     */
+    value: TextDelta;
+    case: "token";
+  } | {
+    /**
+     * A passage that the answer relies on.
+     *
+     * @generated from field: ragents.rag.v1.Citation citation = 4;
+     */
+    value: Citation;
+    case: "citation";
+  } | {
+    /**
+     * The whole response; always the last event.
+     *
+     * @generated from field: ragents.agent.v1.QueryResponse result = 5;
+     */
+    value: QueryResponse;
+    case: "result";
+  } | {
+    /**
+     * A tool is called.
+     *
+     * @generated from field: ragents.agent.v1.ToolCall tool_call = 6;
+     */
+    value: ToolCall;
+    case: "toolCall";
+  } | {
+    /**
+     * A tool has answered.
+     *
+     * @generated from field: ragents.agent.v1.ToolResult tool_result = 7;
+     */
+    value: ToolResult;
+    case: "toolResult";
+  } | {
+    /**
+     * The answer begins anew.
+     *
+     * @generated from field: ragents.agent.v1.AnswerRestarted restarted = 8;
+     */
+    value: AnswerRestarted;
+    case: "restarted";
+  } | {
+    /**
+     * The run has begun; the first event.
+     *
+     * @generated from field: ragents.agent.v1.RunStarted started = 9;
+     */
+    value: RunStarted;
+    case: "started";
+  } | {
+    /**
+     * The run asks something before it goes on; the result follows.
+     *
+     * @generated from field: ragents.agent.v1.RunInterrupt interrupt = 10;
+     */
+    value: RunInterrupt;
+    case: "interrupt";
+  } | {
+    /**
+     * Tokens that the run took; the result follows.
+     *
+     * @generated from field: ragents.rag.v1.TokenUsage usage = 11;
+     */
+    value: TokenUsage;
+    case: "usage";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeStreamResponse.
+ * Use `create(ResumeStreamResponseSchema)` to create a new message.
+ */
+export const ResumeStreamResponseSchema: GenMessage<ResumeStreamResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 5);
 
 /**
  * Asks for the agents.
@@ -266,7 +540,7 @@ export type ListAgentsRequest = Message<"ragents.agent.v1.ListAgentsRequest"> & 
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 4);
+  messageDesc(file_ragents_agent_v1_agent_service, 6);
 
 /**
  * The agents.
@@ -287,7 +561,7 @@ export type ListAgentsResponse = Message<"ragents.agent.v1.ListAgentsResponse"> 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 5);
+  messageDesc(file_ragents_agent_v1_agent_service, 7);
 
 /**
  * Names a thread.
@@ -308,7 +582,7 @@ export type GetThreadRequest = Message<"ragents.agent.v1.GetThreadRequest"> & {
  * Use `create(GetThreadRequestSchema)` to create a new message.
  */
 export const GetThreadRequestSchema: GenMessage<GetThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 6);
+  messageDesc(file_ragents_agent_v1_agent_service, 8);
 
 /**
  * The thread.
@@ -329,7 +603,7 @@ export type GetThreadResponse = Message<"ragents.agent.v1.GetThreadResponse"> & 
  * Use `create(GetThreadResponseSchema)` to create a new message.
  */
 export const GetThreadResponseSchema: GenMessage<GetThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 7);
+  messageDesc(file_ragents_agent_v1_agent_service, 9);
 
 /**
  * Names the thread to delete.
@@ -350,7 +624,7 @@ export type DeleteThreadRequest = Message<"ragents.agent.v1.DeleteThreadRequest"
  * Use `create(DeleteThreadRequestSchema)` to create a new message.
  */
 export const DeleteThreadRequestSchema: GenMessage<DeleteThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 8);
+  messageDesc(file_ragents_agent_v1_agent_service, 10);
 
 /**
  * The thread is gone.
@@ -365,7 +639,7 @@ export type DeleteThreadResponse = Message<"ragents.agent.v1.DeleteThreadRespons
  * Use `create(DeleteThreadResponseSchema)` to create a new message.
  */
 export const DeleteThreadResponseSchema: GenMessage<DeleteThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 9);
+  messageDesc(file_ragents_agent_v1_agent_service, 11);
 
 /**
  * Asks for a page of messages.
@@ -400,7 +674,7 @@ export type ListThreadMessagesRequest = Message<"ragents.agent.v1.ListThreadMess
  * Use `create(ListThreadMessagesRequestSchema)` to create a new message.
  */
 export const ListThreadMessagesRequestSchema: GenMessage<ListThreadMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 10);
+  messageDesc(file_ragents_agent_v1_agent_service, 12);
 
 /**
  * A page of messages.
@@ -428,7 +702,459 @@ export type ListThreadMessagesResponse = Message<"ragents.agent.v1.ListThreadMes
  * Use `create(ListThreadMessagesResponseSchema)` to create a new message.
  */
 export const ListThreadMessagesResponseSchema: GenMessage<ListThreadMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 11);
+  messageDesc(file_ragents_agent_v1_agent_service, 13);
+
+/**
+ * Names the run to end.
+ *
+ * @generated from message ragents.agent.v1.CancelRunRequest
+ */
+export type CancelRunRequest = Message<"ragents.agent.v1.CancelRunRequest"> & {
+  /**
+   * The thread.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * The run, as RunStarted names it; whichever is under way when empty.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CancelRunRequest.
+ * Use `create(CancelRunRequestSchema)` to create a new message.
+ */
+export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 14);
+
+/**
+ * The run has ended.
+ *
+ * @generated from message ragents.agent.v1.CancelRunResponse
+ */
+export type CancelRunResponse = Message<"ragents.agent.v1.CancelRunResponse"> & {
+  /**
+   * Whether a run was under way.
+   *
+   * @generated from field: bool cancelled = 1;
+   */
+  cancelled: boolean;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CancelRunResponse.
+ * Use `create(CancelRunResponseSchema)` to create a new message.
+ */
+export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 15);
+
+/**
+ * Answers what an interrupted run asks.
+ *
+ * @generated from message ragents.agent.v1.ResumeRunRequest
+ */
+export type ResumeRunRequest = Message<"ragents.agent.v1.ResumeRunRequest"> & {
+  /**
+   * The thread.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * An answer to each interrupt of the run.
+   *
+   * @generated from field: repeated ragents.agent.v1.InterruptDecision decisions = 2;
+   */
+  decisions: InterruptDecision[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 16);
+
+/**
+ * What the run came to.
+ *
+ * @generated from message ragents.agent.v1.ResumeRunResponse
+ */
+export type ResumeRunResponse = Message<"ragents.agent.v1.ResumeRunResponse"> & {
+  /**
+   * As Query returns it.
+   *
+   * @generated from field: ragents.agent.v1.QueryResponse response = 1;
+   */
+  response?: QueryResponse | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 17);
+
+/**
+ * Asks for a page of threads.
+ *
+ * @generated from message ragents.agent.v1.ListThreadsRequest
+ */
+export type ListThreadsRequest = Message<"ragents.agent.v1.ListThreadsRequest"> & {
+  /**
+   * Only threads whose ids begin so.
+   *
+   * @generated from field: string prefix = 1;
+   */
+  prefix: string;
+
+  /**
+   * Threads in the page, at most 1000. Default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListThreadsRequest.
+ * Use `create(ListThreadsRequestSchema)` to create a new message.
+ */
+export const ListThreadsRequestSchema: GenMessage<ListThreadsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 18);
+
+/**
+ * A page of threads.
+ *
+ * @generated from message ragents.agent.v1.ListThreadsResponse
+ */
+export type ListThreadsResponse = Message<"ragents.agent.v1.ListThreadsResponse"> & {
+  /**
+   * The threads by id.
+   *
+   * @generated from field: repeated ragents.agent.v1.ThreadSummary threads = 1;
+   */
+  threads: ThreadSummary[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListThreadsResponse.
+ * Use `create(ListThreadsResponseSchema)` to create a new message.
+ */
+export const ListThreadsResponseSchema: GenMessage<ListThreadsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 19);
+
+/**
+ * Asks for a thread's checkpoints.
+ *
+ * @generated from message ragents.agent.v1.ListCheckpointsRequest
+ */
+export type ListCheckpointsRequest = Message<"ragents.agent.v1.ListCheckpointsRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * Checkpoints in the page, at most 1000. Default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListCheckpointsRequest.
+ * Use `create(ListCheckpointsRequestSchema)` to create a new message.
+ */
+export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 20);
+
+/**
+ * A page of checkpoints.
+ *
+ * @generated from message ragents.agent.v1.ListCheckpointsResponse
+ */
+export type ListCheckpointsResponse = Message<"ragents.agent.v1.ListCheckpointsResponse"> & {
+  /**
+   * The checkpoints, newest first.
+   *
+   * @generated from field: repeated ragents.agent.v1.ThreadCheckpoint checkpoints = 1;
+   */
+  checkpoints: ThreadCheckpoint[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ListCheckpointsResponse.
+ * Use `create(ListCheckpointsResponseSchema)` to create a new message.
+ */
+export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 21);
+
+/**
+ * Names a state.
+ *
+ * @generated from message ragents.agent.v1.GetThreadStateRequest
+ */
+export type GetThreadStateRequest = Message<"ragents.agent.v1.GetThreadStateRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * The checkpoint; the newest one when empty.
+   *
+   * @generated from field: string checkpoint_id = 2;
+   */
+  checkpointId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.GetThreadStateRequest.
+ * Use `create(GetThreadStateRequestSchema)` to create a new message.
+ */
+export const GetThreadStateRequestSchema: GenMessage<GetThreadStateRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 22);
+
+/**
+ * A state.
+ *
+ * @generated from message ragents.agent.v1.GetThreadStateResponse
+ */
+export type GetThreadStateResponse = Message<"ragents.agent.v1.GetThreadStateResponse"> & {
+  /**
+   * The state.
+   *
+   * @generated from field: ragents.agent.v1.ThreadState state = 1;
+   */
+  state?: ThreadState | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.GetThreadStateResponse.
+ * Use `create(GetThreadStateResponseSchema)` to create a new message.
+ */
+export const GetThreadStateResponseSchema: GenMessage<GetThreadStateResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 23);
+
+/**
+ * What to change of a state.
+ *
+ * @generated from message ragents.agent.v1.UpdateThreadStateRequest
+ */
+export type UpdateThreadStateRequest = Message<"ragents.agent.v1.UpdateThreadStateRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * Messages to put in the place of those with the same id, and at the end of
+   * the conversation when no message has it; at most 100.
+   *
+   * @generated from field: repeated ragents.agent.v1.StateMessage messages = 2;
+   */
+  messages: StateMessage[];
+
+  /**
+   * Messages to take out; at most 100.
+   *
+   * @generated from field: repeated string removed_message_ids = 3;
+   */
+  removedMessageIds: string[];
+
+  /**
+   * Values to replace by their names: "question" and "notes" (texts) and
+   * "parts" (texts in a list). Others are refused.
+   *
+   * @generated from field: google.protobuf.Struct values = 4;
+   */
+  values?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.UpdateThreadStateRequest.
+ * Use `create(UpdateThreadStateRequestSchema)` to create a new message.
+ */
+export const UpdateThreadStateRequestSchema: GenMessage<UpdateThreadStateRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 24);
+
+/**
+ * The state was changed.
+ *
+ * @generated from message ragents.agent.v1.UpdateThreadStateResponse
+ */
+export type UpdateThreadStateResponse = Message<"ragents.agent.v1.UpdateThreadStateResponse"> & {
+  /**
+   * The new state.
+   *
+   * @generated from field: ragents.agent.v1.ThreadState state = 1;
+   */
+  state?: ThreadState | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.UpdateThreadStateResponse.
+ * Use `create(UpdateThreadStateResponseSchema)` to create a new message.
+ */
+export const UpdateThreadStateResponseSchema: GenMessage<UpdateThreadStateResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 25);
+
+/**
+ * Says what to fork.
+ *
+ * @generated from message ragents.agent.v1.ForkThreadRequest
+ */
+export type ForkThreadRequest = Message<"ragents.agent.v1.ForkThreadRequest"> & {
+  /**
+   * The thread's id.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * The checkpoint; the newest one when empty.
+   *
+   * @generated from field: string checkpoint_id = 2;
+   */
+  checkpointId: string;
+
+  /**
+   * The new thread's id; one is made when empty.
+   *
+   * @generated from field: string new_thread_id = 3;
+   */
+  newThreadId: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ForkThreadRequest.
+ * Use `create(ForkThreadRequestSchema)` to create a new message.
+ */
+export const ForkThreadRequestSchema: GenMessage<ForkThreadRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 26);
+
+/**
+ * The thread was forked.
+ *
+ * @generated from message ragents.agent.v1.ForkThreadResponse
+ */
+export type ForkThreadResponse = Message<"ragents.agent.v1.ForkThreadResponse"> & {
+  /**
+   * The new thread.
+   *
+   * @generated from field: ragents.agent.v1.Thread thread = 1;
+   */
+  thread?: Thread | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ForkThreadResponse.
+ * Use `create(ForkThreadResponseSchema)` to create a new message.
+ */
+export const ForkThreadResponseSchema: GenMessage<ForkThreadResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 27);
+
+/**
+ * What somebody thinks of an answer.
+ *
+ * @generated from message ragents.agent.v1.ScoreTraceRequest
+ */
+export type ScoreTraceRequest = Message<"ragents.agent.v1.ScoreTraceRequest"> & {
+  /**
+   * The answer's trace: metadata.trace_id of its response.
+   *
+   * @generated from field: string trace = 1;
+   */
+  trace: string;
+
+  /**
+   * What is judged, such as "helpful": 1 to 64 letters, digits, '.', '_', '-' and
+   * spaces. A second score of the same name takes the first one's place.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The judgement, such as 1 for yes and 0 for no; from -1,000,000 to 1,000,000.
+   *
+   * @generated from field: double value = 3;
+   */
+  value: number;
+
+  /**
+   * Why, in words, at most 4096 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.ScoreTraceRequest.
+ * Use `create(ScoreTraceRequestSchema)` to create a new message.
+ */
+export const ScoreTraceRequestSchema: GenMessage<ScoreTraceRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 28);
+
+/**
+ * The score is on its way.
+ *
+ * @generated from message ragents.agent.v1.ScoreTraceResponse
+ */
+export type ScoreTraceResponse = Message<"ragents.agent.v1.ScoreTraceResponse"> & {
+};
+
+/**
+ * Describes the message ragents.agent.v1.ScoreTraceResponse.
+ * Use `create(ScoreTraceResponseSchema)` to create a new message.
+ */
+export const ScoreTraceResponseSchema: GenMessage<ScoreTraceResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 29);
 
 /**
  * Runs agents over collections and remembers conversations.
@@ -458,6 +1184,40 @@ export const AgentService: GenService<{
     output: typeof StreamQueryResponseSchema;
   },
   /**
+   * Goes on with a stream behind an event, on any replica: what its client did
+   * not receive, and then what happens next. A run that ended with its replica
+   * is continued from its last step. NOT_FOUND when the thread has gone on since.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ResumeStream
+   */
+  resumeStream: {
+    methodKind: "server_streaming";
+    input: typeof ResumeStreamRequestSchema;
+    output: typeof ResumeStreamResponseSchema;
+  },
+  /**
+   * Ends the run that a thread has under way, on whichever replica it is; what
+   * its steps stored stays. NOT_FOUND when there is no such thread.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.CancelRun
+   */
+  cancelRun: {
+    methodKind: "unary";
+    input: typeof CancelRunRequestSchema;
+    output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * Answers what an interrupted run asks, and returns what the run comes to.
+   * FAILED_PRECONDITION when the thread's run does not ask anything.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
    * Lists the agents that can be asked.
    *
    * @generated from rpc ragents.agent.v1.AgentService.ListAgents
@@ -466,6 +1226,16 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListAgentsRequestSchema;
     output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * Lists the tenant's threads by id.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ListThreads
+   */
+  listThreads: {
+    methodKind: "unary";
+    input: typeof ListThreadsRequestSchema;
+    output: typeof ListThreadsResponseSchema;
   },
   /**
    * Returns a thread. NOT_FOUND when there is none.
@@ -478,7 +1248,9 @@ export const AgentService: GenService<{
     output: typeof GetThreadResponseSchema;
   },
   /**
-   * Deletes a thread with all that is remembered of it. NOT_FOUND when there is none.
+   * Deletes a thread with all that is remembered of it: its messages, its
+   * checkpoints, what its runs have told, and the answers that were cached for
+   * others. A run under way is cancelled. NOT_FOUND when there is none.
    *
    * @generated from rpc ragents.agent.v1.AgentService.DeleteThread
    */
@@ -496,6 +1268,64 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListThreadMessagesRequestSchema;
     output: typeof ListThreadMessagesResponseSchema;
+  },
+  /**
+   * Lists the states that a thread went through, newest first, as far as they
+   * are kept. NOT_FOUND when there is no such thread.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ListCheckpoints
+   */
+  listCheckpoints: {
+    methodKind: "unary";
+    input: typeof ListCheckpointsRequestSchema;
+    output: typeof ListCheckpointsResponseSchema;
+  },
+  /**
+   * Returns a thread's state as it is, or as it was at a checkpoint. NOT_FOUND
+   * when there is no such thread or checkpoint.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.GetThreadState
+   */
+  getThreadState: {
+    methodKind: "unary";
+    input: typeof GetThreadStateRequestSchema;
+    output: typeof GetThreadStateResponseSchema;
+  },
+  /**
+   * Changes a thread's state; the state before stays in its history. ABORTED
+   * while a run is under way, NOT_FOUND when there is no such thread.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.UpdateThreadState
+   */
+  updateThreadState: {
+    methodKind: "unary";
+    input: typeof UpdateThreadStateRequestSchema;
+    output: typeof UpdateThreadStateResponseSchema;
+  },
+  /**
+   * Makes a thread that begins with another one's state, as it is or as it was
+   * at a checkpoint: what is asked there leaves the other one as it is.
+   * NOT_FOUND when there is no such thread or checkpoint, ALREADY_EXISTS when
+   * the new one exists.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ForkThread
+   */
+  forkThread: {
+    methodKind: "unary";
+    input: typeof ForkThreadRequestSchema;
+    output: typeof ForkThreadResponseSchema;
+  },
+  /**
+   * Tells what somebody thinks of an answer: goes to Opik with the answer's
+   * trace. NOT_FOUND for a trace that is not the caller's, FAILED_PRECONDITION
+   * when the mesh sends its traces nowhere.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.ScoreTrace
+   */
+  scoreTrace: {
+    methodKind: "unary";
+    input: typeof ScoreTraceRequestSchema;
+    output: typeof ScoreTraceResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_ragents_agent_v1_agent_service, 0);

@@ -1,0 +1,98 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { packageRoot } from "../../runtime/package-root.js";
+import { toGrafana } from "../../scripts/dashboards/dashboard.js";
+import { dashboards } from "../../scripts/dashboards/definitions.js";
+import { type OpenAiDouble, startOpenAiDouble } from "../servers/openai-double.js";
+import { describePostgres } from "../servers/postgres.js";
+import { type PrometheusServer, prometheusFound, startPrometheus } from "../servers/prometheus.js";
+import { type RedisServer, redisFound, startRedis } from "../servers/redis.js";
+import { type ObservedMesh, startObservedMesh } from "../support/observed-mesh.js";
+
+const monitoring = join(packageRoot, "k8s", "components", "monitoring");
+const files = readdirSync(join(monitoring, "dashboards"));
+
+test("the files are what the definitions make: npm run dashboards", () => {
+  expect(files.sort()).toEqual(dashboards.map(({ uid }) => `${uid}.json`).sort());
+  for (const dashboard of dashboards) {
+    expect(JSON.parse(readFileSync(join(monitoring, "dashboards", `${dashboard.uid}.json`), "utf8"))).toEqual(toGrafana(dashboard));
+  }
+});
+
+const possible = (await prometheusFound()) && (await redisFound());
+
+describePostgres("a Prometheus that scraped a mesh after traffic", (postgres) => {
+  describe.skipIf(!possible)("and the dashboards", () => {
+    let redis: RedisServer;
+    let model: OpenAiDouble;
+    let mesh: ObservedMesh;
+    let prometheus: PrometheusServer;
+
+    beforeAll(async () => {
+      redis = await startRedis();
+      // What is not limited is not decided in Redis.
+      const limits = join(await mkdtemp(join(tmpdir(), "ragents-limits-")), "limits.yaml");
+      onTeardown.push(() => rm(dirname(limits), { recursive: true }));
+      await writeFile(limits, "tiers: { local: { per_minute: 1000 } }\n");
+      // The second number is of no passage.
+      model = await startOpenAiDouble(() => ({ text: "It eats eels [1], they say [77]." }));
+      mesh = await startObservedMesh({
+        RAGENTS_RAG_URL: postgres().url,
+        RAGENTS_CHECKPOINT_URL: postgres().url,
+        RAGENTS_RATELIMIT_URL: redis.url,
+        RAGENTS_RATELIMIT_CONFIG: limits,
+        RAGENTS_LLM_PRICES: "double=1/2",
+        OPENAI_BASE_URL: model.baseUrl,
+        OPENAI_MODEL: "double",
+      });
+      const targets = [...mesh.probes].map(([service, address]) => ({ address, labels: { namespace: "ragents", pod: `${service}-0`, service } }));
+      prometheus = await startPrometheus({ targets, ruleFiles: [join(monitoring, "rules.yaml")] });
+      await untilScraped();
+      await traffic();
+    }, 90_000);
+    const onTeardown: (() => Promise<void>)[] = [];
+    afterAll(async () => {
+      for (const end of onTeardown) await end();
+      await prometheus?.stop();
+      await mesh?.stop();
+      await model?.close();
+      await redis?.stop();
+    });
+
+    const post = async (path: string, body: unknown) => {
+      const response = await fetch(mesh.url + path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+      return (await response.json()) as { id: string };
+    };
+    const untilScraped = () => until(async () => (await prometheus.query("up == 1")).length === mesh.probes.size);
+
+    /** Something of everything that the panels show. */
+    async function traffic(): Promise<void> {
+      const { id } = await post("/v1/collections/default/documents:ingest", { documents: [{ id: "otter", text: "The otter eats eels." }] });
+      await until(async () => (await (await fetch(`${mesh.url}/v1/jobs/${id}`)).text()).includes('"SUCCEEDED"'));
+      for (const mode of ["hybrid", "semantic", "keyword"]) await post("/v1/collections/default:retrieve", { query: "otter", mode });
+      for (let turn = 0; turn < 3; turn += 1) await post("/query", { query: "What does the otter eat?", thread_id: "t" });
+    }
+
+    const queries = dashboards.flatMap(({ title, panels }) => panels.flatMap((panel) => panel.queries.map(({ expr }) => ({ of: `${title}: ${panel.title}`, expr }))));
+
+    test.each(queries)("$of: $expr", async ({ expr }) => {
+      const asked = expr.replaceAll("$namespace", "ragents").replaceAll("$__rate_interval", "1m");
+      // Until the traffic has been scraped and the rules evaluated.
+      await expect
+        .poll(async () => (await prometheus.query(asked)).filter(({ value }) => Number.isFinite(Number(value[1]))).length, { timeout: 20_000, interval: 250 })
+        .toBeGreaterThan(0);
+    });
+  });
+});
+
+/** Asks every 100 ms, for at most 30 s. */
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 300; i += 1) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`not within 30 s: ${condition.toString()}`);
+}

@@ -45,8 +45,8 @@ const schema = z.object({
   RAGENTS_RAG_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
   RAGENTS_INGEST_ROOTS: commaList(["."]),
   RAGENTS_INGEST_TENANTS: commaList([LOCAL_TENANT]),
-  RAGENTS_RAG_TENANT_DOCUMENTS: integer({ default: 1, min: 1, max: 1_000_000_000, unit: "documents" }).unwrap().optional(),
-  RAGENTS_RAG_TENANT_MB: integer({ default: 1, min: 1, max: 1_000_000_000, unit: "megabytes" }).unwrap().optional(),
+  RAGENTS_RAG_TENANT_DOCUMENTS: integer({ default: 0, min: 0, max: 1_000_000_000, unit: "documents; 0 for no limit" }),
+  RAGENTS_RAG_TENANT_MB: integer({ default: 0, min: 0, max: 1_000_000_000, unit: "megabytes; 0 for no limit" }),
   RAGENTS_RAG_INDEX_MEMORY_MB: integer({ default: 1_000, min: 16, max: 1_000_000, unit: "megabytes" }),
 });
 
@@ -63,8 +63,8 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     ingestTenants: values.RAGENTS_INGEST_TENANTS,
     tenantLimits: {
-      documents: values.RAGENTS_RAG_TENANT_DOCUMENTS,
-      textBytes: values.RAGENTS_RAG_TENANT_MB && values.RAGENTS_RAG_TENANT_MB * 1_000_000,
+      documents: values.RAGENTS_RAG_TENANT_DOCUMENTS || undefined,
+      textBytes: values.RAGENTS_RAG_TENANT_MB * 1_000_000 || undefined,
     },
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
     storeWaitMs: parseEnv(env, storePatienceSchema).RAGENTS_STORE_WAIT_S * 1000,

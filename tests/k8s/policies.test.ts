@@ -8,7 +8,8 @@ import { validate } from "./schemas.js";
 
 const SERVICES = ["gateway", "agent", "rag", "rag-ingest", "cache", "checkpoint", "ratelimit", "envoy"];
 const STORES = ["postgres", "redis-cache", "redis-state"];
-const COMPONENTS = readdirSync(join(packageRoot, "k8s", "components"));
+/** Not "dev": what skaffold dev deploys may be written to. */
+const COMPONENTS = readdirSync(join(packageRoot, "k8s", "components")).filter((name) => name !== "dev");
 /** What fits together: each component alone, and what a large installation would take. */
 const COMBINATIONS = ["minikube", "production"].flatMap((overlay) =>
   [[], ...COMPONENTS.map((name) => [name]), ["prometheus-adapter", "monitoring", "istio-mtls", "gateway-api", "external-secrets", "cloudnative-pg", "redis-cluster", "backup"]].map(

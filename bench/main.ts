@@ -14,6 +14,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   ratelimit: () => import("./ratelimit.js"),
   checkpoint: () => import("./checkpoint.js"),
   mesh: () => import("./mesh.js"),
+  gateway: () => import("./gateway.js"),
   identity: () => import("./identity.js"),
 };
 

@@ -107,7 +107,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
-        yield* this.#options.slots.hold(() => runGraph(run, command));
+        yield* this.#options.slots.hold(run.signal, () => runGraph(run, command));
       }.bind(this)),
     );
   }
@@ -192,7 +192,7 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(() => runGraph(run, null));
+        yield* slots.hold(run.signal, () => runGraph(run, null));
       }.bind(this));
     for (;;) {
       try {
@@ -237,7 +237,7 @@ export class Runs {
   /** Runs a graph from its beginning, in a slot. */
   async *#firstOf(run: Run): AsyncGenerator<RunEvent> {
     yield { started: { threadId: run.threadId, runId: run.runId } };
-    yield* this.#options.slots.hold(() => this.#runGraph(run));
+    yield* this.#options.slots.hold(run.signal, () => this.#runGraph(run));
   }
 
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {

@@ -1,7 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { createCacheClient } from "../../clients/cache/index.js";
 import { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
 import { createRagClient } from "../../clients/rag/index.js";
-import { RateLimiter } from "../../clients/ratelimit/index.js";
+import { PriorityQueue, RateLimiter } from "../../clients/ratelimit/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
@@ -18,7 +19,7 @@ import { loadTools } from "./tools/load-tools.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
 
-/** Part of the grace in which runs may end; what is left is for handing the others over. */
+/** Most of the grace in which runs may end; what is left is for handing the others over. */
 const PART_TO_END = 0.8;
 
 /**
@@ -40,7 +41,9 @@ export async function startAgentService(
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
   const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
   const threads = new Threads(checkpointer, logger);
-  const slots = new RunSlots(config.maxRuns);
+  const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
+  const { maxRuns: limit, priorities, runTimeoutMs: maxWaitMs } = config;
+  const slots = new RunSlots({ limit, queue, priorities, maxWaitMs, clock: host.clock });
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
     deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
@@ -54,6 +57,8 @@ export async function startAgentService(
   const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
   registerRunMetrics(host.metrics.registry, slots);
   const closeClients = async () => {
+    await slots.close();
+    queue.close();
     await limiter.close();
     rag.close();
     checkpointer.close();
@@ -79,7 +84,7 @@ export async function startAgentService(
     notReady: async () => [],
     async stop(graceMs) {
       const drained = server.drain(graceMs);
-      await runs.close(graceMs * PART_TO_END);
+      await runs.close(Math.min(config.handoverMs, graceMs * PART_TO_END));
       await drained;
       await threads.settled();
       await closeClients();

@@ -17,6 +17,8 @@ export interface AgentMesh {
   readonly agent: AgentClient;
   readonly rag: RagClient;
   readonly metrics: Metrics;
+  /** Variables that a replica in a process of its own needs. */
+  readonly env: Record<string, string>;
   /** Another replica of the agent service, with other variables. */
   replica(env?: NodeJS.ProcessEnv): Promise<AgentClient>;
   /** Ingests texts by id and resolves when they can be found. */
@@ -62,6 +64,7 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
     agent,
     rag,
     metrics: agentHost.metrics,
+    env: Object.fromEntries(Object.entries({ ...base, ...env }).filter(([name]) => !name.endsWith("_PORT"))) as Record<string, string>,
     replica: (extra = {}) => open(extra, createMetrics()),
     async ingest(texts, collection = "default") {
       const documents = Object.entries(texts).map(([id, text]) => ({ id, text, mimeType: "text/markdown" }));

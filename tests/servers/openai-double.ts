@@ -13,6 +13,8 @@ export interface ScriptedReply {
   headers?: Record<string, string>;
   /** Closes the connection after so many pieces. */
   breakAfter?: number;
+  /** Time between two pieces, in milliseconds. */
+  betweenMs?: number;
   /** Says nothing after so many pieces before `until` resolves. */
   pauseAfter?: number;
   until?: Promise<void>;
@@ -126,7 +128,7 @@ async function streamReply(outgoing: ServerResponse, model: string, reply: Scrip
     }
     if (i === reply.pauseAfter) await reply.until;
     piece({ content: word });
-    await delay(0);
+    await delay(reply.betweenMs ?? 0);
   }
   for (const [index, call] of (reply.toolCalls ?? []).entries()) {
     const json = typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments);

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate as turn } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { createCacheClient } from "../clients/cache/index.js";
+import { type CacheClient, createCacheClient } from "../clients/cache/index.js";
 import { startRedis } from "../tests/servers/redis.js";
 import { startServiceProcess } from "../tests/servers/service-process.js";
 import { type Bench, type Figure, figure, inTurns } from "./figure.js";
@@ -11,6 +12,9 @@ const KEYS = 2_000;
 const ROUNDS = 5;
 const ROUND_MS = 1_000;
 const CONCURRENCY = 64;
+/** Changes of a round, and how long others may be shown what was there before, in milliseconds. */
+const CHANGES = 50;
+const INVALIDATION_MS = 50;
 
 const scope = { collection: "bench", epoch: 1, model: "static-256", parameters: "{}" };
 const texts = Array.from({ length: KEYS }, (_, i) => `What does paragraph ${i} of the handbook say?`);
@@ -36,13 +40,35 @@ async function throughput(concurrency: number, get: (key: string) => Promise<unk
   return (hits / (performance.now() - started)) * 1_000;
 }
 
+/**
+ * Milliseconds from the beginning of a change until another process's caller, at another replica, finds the new value
+ * where it had the old one in its memory; the longest of the round.
+ */
+async function untilSeen(writer: CacheClient, reader: CacheClient): Promise<number> {
+  let longest = 0;
+  for (let i = 0; i < CHANGES; i += 1) {
+    const text = texts[i]!;
+    const [before, after] = [randomBytes(16), randomBytes(16)];
+    const shows = async (value: Buffer) => value.equals((await reader.get("ANSWER", scope, text)) ?? Buffer.alloc(0));
+    do await writer.put("ANSWER", scope, text, before);
+    while (!(await shows(before)));
+    const started = performance.now();
+    void writer.put("ANSWER", scope, text, after);
+    while (!(await shows(after))) await turn();
+    longest = Math.max(longest, performance.now() - started);
+  }
+  return longest;
+}
+
 async function run(): Promise<Figure[]> {
   const server = await startRedis({ own: true });
-  const service = await startServiceProcess("cache", { RAGENTS_CACHE_URL: server.url });
+  const env = { RAGENTS_CACHE_URL: server.url };
+  const [service, replica] = await Promise.all([startServiceProcess("cache", env), startServiceProcess("cache", env)]);
   const direct = new Redis(server.url);
   const tracking = createClient({ url: server.url, RESP: 3, clientSideCache: { maxEntries: KEYS * 2, evictPolicy: "LRU", ttl: 0 } });
   const remote = createCacheClient({ address: service.address, localBytes: 0 });
   const local = createCacheClient({ address: service.address });
+  const elsewhere = createCacheClient({ address: replica.address });
   try {
     await tracking.connect();
     for (const text of texts) {
@@ -62,16 +88,23 @@ async function run(): Promise<Figure[]> {
       () => throughput(CONCURRENCY, (text) => remote.get("RETRIEVAL", scope, text)),
       () => throughput(CONCURRENCY, (text) => direct.getBuffer(text)),
     );
+    const seen = await inTurns(
+      ROUNDS,
+      () => untilSeen(remote, elsewhere),
+      async () => INVALIDATION_MS,
+    );
     return [
       figure({ name: "L1 hit vs node-redis client-side cache hit", ...l1, unit: "gets/s", better: "higher", aim: 5 }),
       figure({ name: "L2 hit through the service vs ioredis GET, c=64", ...l2, unit: "gets/s", better: "higher", aim: 1 }),
+      figure({ name: "change seen by a caller at another replica, beside the time it may take", ...seen, unit: "ms", better: "lower", aim: 1 }),
     ];
   } finally {
     local.close();
+    elsewhere.close();
     remote.close();
     tracking.destroy();
     direct.disconnect();
-    await service.stop();
+    await Promise.all([service.stop(), replica.stop()]);
     await server.stop();
   }
 }

@@ -24,8 +24,10 @@ import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
 import { type Authentication, openAuthentication } from "./identity/authentication.js";
-import { comments } from "../gen/comments.js";
-import { toOpenApi } from "./openapi/document.js";
+import { createDocsPage } from "./docs/docs-page.js";
+import { createDocumentRoute } from "./docs/document-route.js";
+import { apiDocument } from "./api-document.js";
+import { createOpenAiApi } from "./openai/openai-api.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
 import { requestTraces } from "./request-traces.js";
 import { upstreamHeaders } from "./upstream-headers.js";
@@ -120,19 +122,21 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   const traces = requestTraces(host.tracer, TRACED);
   const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, traces, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
+  const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] };
+  const requestHeaders = (request: IncomingMessage, method: DescMethod) => {
+    http.name(request, rpcName(method));
+    return upstream((name) => request.headers[name]?.toString(), method);
+  };
   const transcoder = createTranscoder({
     services,
     transport: (service) => transportOf(service.typeName),
     errorDomain: ERROR_DOMAIN,
     // Document ids hold slashes, which generated clients escape.
     decodeSlashes: true,
-    requestHeaders: (request, method) => {
-      http.name(request, rpcName(method));
-      return upstream((name) => request.headers[name]?.toString(), method);
-    },
+    requestHeaders,
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
-    cors: { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] },
+    cors,
     multipart: MULTIPART,
     onError: (err, { method, status }) => {
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
@@ -141,22 +145,20 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   for (const { method, httpMethod } of transcoder.routes) http.expect(rpcName(method), httpMethod);
   for (const { methods } of services) for (const method of methods) http.expect(rpcName(method), "POST");
   host.metrics.expectRpcs(GatewayService);
-  const document = JSON.stringify(
-    toOpenApi(transcoder.routes, {
-      title: "RAGents Mesh",
-      version: VERSION,
-      description: "Ingest documents, ask agents, and get answers that cite the passages they rely on.",
-      license: { name: "MIT", identifier: "MIT" },
-      comments,
-      multipart: MULTIPART,
-    }),
-  );
-  const rest = (request: IncomingMessage, response: ServerResponse) => {
-    if (request.method === "GET" && request.url === "/openapi.json") {
-      response.writeHead(200, { "content-type": "application/json" }).end(document);
-    } else {
-      void transcoder.handle(request, response);
-    }
+  const document = createDocumentRoute(apiDocument(transcoder.routes, MULTIPART));
+  const docs = createDocsPage();
+  const openAi = createOpenAiApi({
+    transport: (service) => transportOf(service.typeName),
+    requestHeaders,
+    timeoutMs,
+    maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
+    cors,
+    clock: host.clock,
+    onError: (err, status) => host.logger.error("request_failed", { api: "openai", status, err }),
+  });
+  const rest = async (request: IncomingMessage, response: ServerResponse) => {
+    for (const part of [document, docs, openAi]) if (await part.handle(request, response)) return;
+    await transcoder.handle(request, response);
   };
   const connect = connectNodeAdapter({
     routes: (router) => {

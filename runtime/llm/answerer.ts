@@ -36,6 +36,8 @@ export interface AnswerRequest {
   readonly passages: readonly Passage[];
   /** What a model worked out about the passages before; empty for nothing. */
   readonly notes?: string;
+  /** How to answer, by the caller's word; the rules on passages stand above it. The built-in answerer does not read it. */
+  readonly instructions?: string;
   /** 0 to 2. */
   readonly temperature: number;
   /** The most tokens that a model may write. */

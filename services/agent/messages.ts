@@ -28,6 +28,7 @@ export function toResponse(result: RunResult, processingTime: number): QueryResp
       traceId: currentCall()?.span?.traceId ?? currentCall()?.requestId ?? "",
     },
     interrupts: result.interrupts.map(toInterrupt),
+    toolCalls: result.toolCalls.map((call) => ({ ...call })),
     ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),
   });
 }

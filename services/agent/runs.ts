@@ -6,7 +6,7 @@ import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
-import { keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
+import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
 import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
@@ -16,6 +16,7 @@ import { runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
 import { retold, StoredRuns, toldSoFar } from "./stored-runs.js";
+import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { Threads } from "./threads.js";
 
@@ -79,6 +80,7 @@ export class Runs {
    */
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
     const agent = this.#agentOf(request.settings.agent);
+    this.#checkCallerTools(request, agent.kind);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
     if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
@@ -153,6 +155,14 @@ export class Runs {
     return agent;
   }
 
+  #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
+    if (callerTools.length === 0) return;
+    if (kind.callsTools !== true) throw callsNoTools(kind.type);
+    const own = new Set([SEARCH_TOOL, ...this.#options.deps.tools.map(({ name }) => name)]);
+    const taken = callerTools.find(({ name }, i) => own.has(name) || callerTools.findIndex((tool) => tool.name === name) < i);
+    if (taken !== undefined) throw callerToolTaken(taken.name);
+  }
+
   /** The run of an idempotency key: the one that there is, or a new one. */
   async *#askOnce(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const place = placeOf(request);
@@ -211,7 +221,7 @@ export class Runs {
   #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
-      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: [] };
+      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history };
       return mayBeCached(run) ? this.#cached.answer(run, false) : this.#firstOf(run);
     });
   }
@@ -227,7 +237,7 @@ export class Runs {
         kind: agent.kind,
         graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
         signal: AbortSignal.any([signal, stopped]),
-        unstored: thread === undefined || thread.isStored ? [] : thread.messages,
+        unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,
       };
       const isNamed = request.threadId !== "" || request.fingerprint !== "";
       yield* thread === undefined && mayBeCached(run) ? this.#cached.answer(run, isNamed) : this.#firstOf(run);
@@ -282,6 +292,6 @@ function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
 }
 
 /** Whether an answer depends on the question alone, not on what was said before: for the first of a thread. */
-function mayBeCached({ bypassCache, question }: RunRequest): boolean {
-  return !bypassCache && asksSomething(question);
+function mayBeCached({ bypassCache, question, history, settings }: RunRequest): boolean {
+  return !bypassCache && history.length === 0 && settings.callerTools.length === 0 && asksSomething(question);
 }

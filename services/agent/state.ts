@@ -58,6 +58,8 @@ export interface RunAnswer {
   usage: Usage;
   /** What the question amounts to, where that was asked. */
   analysis?: Analysis | null;
+  /** What the caller has to do before there is an answer. */
+  toolCalls?: readonly ToolCallNotice[];
 }
 
 /** A step that failed, in a form that a checkpoint can keep. */

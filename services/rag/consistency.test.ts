@@ -12,10 +12,11 @@ import { openPglite } from "../../runtime/sql/pglite.js";
 import { Analyzer } from "../../runtime/terms/terms.js";
 import { chunkText } from "./chunking/chunker.js";
 import { B, K1 } from "./index/bm25.js";
+import type { Mode } from "./index/fusion.js";
 import { JobRun } from "./ingestion/job-run.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { Merger } from "./merging/merger.js";
-import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import { SearchIndexes } from "./retrieval/search-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { withDefaults } from "./settings.js";
 import { openSqlStore } from "./store/sql-store.js";
@@ -93,10 +94,12 @@ const clock: Clock = { now: () => time, monotonic: () => time, sleep: async () =
 async function startProcess(db: SqlDatabase) {
   const mortal = new MortalDatabase(db);
   const store = await openSqlStore(mortal);
-  const indexes = new LoadedIndexes(store, { budgetBytes: 1e9, dimensionOf: () => DIMENSION });
   const arranger = new Arranger({ store, rerankers: new Map(), onRerankFailed: () => {} });
-  const retriever = new Retriever({ store, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
-  return { mortal, store, retriever, merger: new Merger(store, silentLogger, 2) };
+  const retrieverWith = (budgetBytes: number) => {
+    const indexes = new SearchIndexes(store, { budgetBytes, dimensionOf: () => DIMENSION });
+    return new Retriever({ store, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
+  };
+  return { mortal, store, loaded: retrieverWith(1e9), unloaded: retrieverWith(0), merger: new Merger(store, silentLogger, 2) };
 }
 
 type Process = Awaited<ReturnType<typeof startProcess>>;
@@ -161,9 +164,11 @@ async function expectExact(process: Process, collection: CollectionRecord, docum
   const current = (await process.store.getCollection(collection))!;
   const reference = bruteForce(documents, query);
   expect(current).toMatchObject({ documentCount: documents.size, chunkCount: reference.length });
-  for (const mode of ["keyword", "semantic"] as const) {
+  const ask = (retriever: Retriever, mode: Mode, topK = 10) => retriever.retrieve(current, undefined, { query, topK, mode, filters: undefined });
+  for (const topK of [1, 7]) expect(await ask(process.unloaded, "hybrid", topK)).toEqual(await ask(process.loaded, "hybrid", topK));
+  for (const [mode, retriever] of [["keyword", process.loaded], ["semantic", process.loaded], ["keyword", process.unloaded], ["semantic", process.unloaded]] as const) {
     const score = (one: Reference) => (mode === "keyword" ? one.bm25 : one.cosine);
-    const { chunks } = await process.retriever.retrieve(current, undefined, { query, topK: 10, mode, filters: undefined });
+    const { chunks } = await ask(retriever, mode);
     const best = reference.filter((one) => mode === "semantic" || one.bm25 > 0).sort((a, b) => score(b) - score(a)).slice(0, 10);
     const top = best[0] === undefined ? 1 : mode === "keyword" ? best[0].bm25 : 1;
     expect(chunks).toHaveLength(best.length);

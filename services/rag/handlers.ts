@@ -21,9 +21,9 @@ import type { IngestionWorker } from "./ingestion/worker.js";
 import type { Merger } from "./merging/merger.js";
 import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessage, toJobMessage } from "./messages.js";
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
-import type { LoadedIndexes } from "./retrieval/loaded-indexes.js";
+import type { SearchIndexes } from "./retrieval/search-indexes.js";
 import { questionOf, type Retriever } from "./retrieval/retriever.js";
-import { DEFAULT_COLLECTION, withDefaults } from "./settings.js";
+import { DEFAULT_COLLECTION, defaultSettings, withDefaults } from "./settings.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 
 export interface RagHandlerDependencies {
@@ -34,7 +34,7 @@ export interface RagHandlerDependencies {
   readonly worker: Pick<IngestionWorker, "abandon">;
   readonly merger: Pick<Merger, "consider">;
   readonly watching: WatchDependencies;
-  readonly indexes: LoadedIndexes;
+  readonly indexes: SearchIndexes;
   readonly retriever: Retriever;
   readonly answers: Answers;
 }
@@ -151,6 +151,20 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);
       return answers.answer(collection, currentViewer(), questionOf(request), signal);
+    },
+
+    async embedTexts({ model, texts }, { signal }) {
+      const name = model === "" ? defaultSettings.embeddingModel : model;
+      const embedder = embedders.get(name);
+      if (embedder === undefined) throw unknownEmbeddingModel(name, [...embedders.keys()], "model");
+      const vectors = await embedder.embed(texts, signal);
+      const tokens = texts.reduce((sum, text) => sum + (embedder.countTokens?.(text) ?? 0), 0);
+      return { embeddings: vectors.map((vector) => ({ values: [...vector] })), model: name, inputTokens: BigInt(tokens) };
+    },
+    listEmbeddingModels() {
+      const first = defaultSettings.embeddingModel;
+      const models = [...embedders.values()].map(({ model, dimension }) => ({ name: model, dimension }));
+      return { models: models.sort((a, b) => Number(b.name === first) - Number(a.name === first)) };
     },
   };
 }

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { Counter, Gauge } from "prom-client";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
@@ -7,9 +6,10 @@ import { openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { isUnreachable, type SqlDatabase } from "../../runtime/sql/database.js";
-import { untilReachable } from "../../runtime/store-patience.js";
+import { openEmbeddedDatabase } from "../../runtime/sql/embedded.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
+import { untilReachable } from "../../runtime/store-patience.js";
 import { Analyzer } from "../../runtime/terms/terms.js";
 import { Answers } from "./answers.js";
 import { loadRagConfig, type RagConfig } from "./config.js";
@@ -22,9 +22,9 @@ import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
 import { Arranger } from "./ranking/arranger.js";
 import { openRerankers } from "./ranking/rerankers.js";
-import { LoadedIndexes } from "./retrieval/loaded-indexes.js";
 import { retrievalMetrics } from "./retrieval-metrics.js";
 import { Retriever } from "./retrieval/retriever.js";
+import { SearchIndexes } from "./retrieval/search-indexes.js";
 import { measuredStore } from "./store-metrics.js";
 import { openSqlStore } from "./store/sql-store.js";
 
@@ -58,7 +58,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       onChange: (jobId) => changes.announce(jobId),
       onIndexed: (collection) => merger.consider(collection),
     });
-    const indexes = new LoadedIndexes(store, {
+    const indexes = new SearchIndexes(store, {
       budgetBytes: config.indexBudgetBytes,
       dimensionOf: (model) => embedderFor(embedders, model).dimension,
     });
@@ -148,8 +148,8 @@ async function openDatabase(config: RagConfig, { logger, metrics }: ServiceHost,
   }
   if (config.url === "memory:") return openPglite();
   const folder = config.url.slice("pglite:".length);
-  if (folder !== "") return openPglite(folder);
+  if (folder !== "") return openEmbeddedDatabase(folder);
   // Shared: its owner closes it.
   if (shared !== undefined) return { ...shared, close: async () => {} };
-  return openPglite(join(config.dataDir, "postgres"));
+  return openEmbeddedDatabase(config.dataDir);
 }

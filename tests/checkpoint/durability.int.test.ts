@@ -85,7 +85,7 @@ describePostgres("PostgreSQL whose connections are all taken", (server) => {
     const stores = await Promise.all(
       Array.from({ length: 4 }, () => openSqlCheckpointStore(openPostgres({ url: server().url, maxConnections: 2 }))),
     );
-    expect(await admin.query("select version from checkpoint.schema_migrations")).toEqual([{ version: 1 }]);
+    expect(await admin.query("select version from checkpoint.schema_migrations")).toEqual([{ version: 1 }, { version: 2 }]);
     await Promise.all([admin, ...stores].map((one) => one.close()));
   });
 });

@@ -79,6 +79,8 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.rag.v1.RagService/GetJob": NOT_FOUND((ids) => ({ job: ids.job })),
   "ragents.rag.v1.RagService/WatchJob": NOT_FOUND((ids) => ({ job: ids.job })),
   "ragents.rag.v1.RagService/CancelJob": NOT_FOUND((ids) => ({ job: ids.job })),
+  "ragents.rag.v1.RagService/EmbedTexts": AS_NOBODY(() => ({ texts: [QUESTION] })),
+  "ragents.rag.v1.RagService/ListEmbeddingModels": AS_NOBODY(() => ({})),
   "ragents.rag.v1.RagService/ListJobs": AS_NOBODY((ids) => ({ collection: ids.collection })),
 
   "ragents.agent.v1.AgentService/ListAgents": AS_NOBODY(() => ({})),

@@ -33,5 +33,7 @@ export interface AgentKind {
   readonly version: string;
   /** A node that ends the graph: a thread that begins with a cached answer looks as if it had written it. */
   readonly lastNode: string;
+  /** Whether its model calls tools, those of the caller too. Default: it does not. */
+  readonly callsTools?: boolean;
   build(deps: AgentDeps): AgentGraph;
 }

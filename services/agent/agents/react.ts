@@ -23,6 +23,7 @@ export const reactAgent: AgentKind = {
   description: "Lets the model search and use tools in up to 10 rounds until it can answer.",
   version: `react-1 ${REACT_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
   lastNode: "finalize",
+  callsTools: true,
   build: (deps) => {
     const tools = [searchKnowledgeBase(deps.rag), ...deps.tools];
     return new StateGraph(RunState)
@@ -32,9 +33,9 @@ export const reactAgent: AgentKind = {
       .addNode(...recorded("rewrite", rewriteNode(deps)))
       .addNode(...recorded("search", retrieveNode(deps)))
       .addNode(...recorded("quote", answerNode(deps)))
-      .addConditionalEdges(START, (state) => (thinks(deps, state) ? "think" : "rewrite"), ["think", "rewrite"])
+      .addConditionalEdges(START, (state) => (thinks(deps, state) ? next(state) : "rewrite"), ["think", "finalize", "rewrite"])
       .addConditionalEdges("think", ({ reply }) => (reply === null ? "act" : END), ["act", END])
-      .addConditionalEdges("act", (state) => (rounds(state) < MAX_ROUNDS ? "think" : "finalize"), ["think", "finalize"])
+      .addConditionalEdges("act", next, ["think", "finalize"])
       .addEdge("finalize", END)
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "search" : "quote"), ["search", "quote"])
       .addEdge("search", "quote")
@@ -45,6 +46,10 @@ export const reactAgent: AgentKind = {
 
 function thinks({ models }: AgentDeps, { settings }: RunStateValue): boolean {
   return models.languageModel(settings.model) !== undefined;
+}
+
+function next(state: RunStateValue) {
+  return rounds(state) < MAX_ROUNDS ? "think" : "finalize";
 }
 
 function rounds({ work }: RunStateValue): number {

@@ -76,13 +76,15 @@ const tables = [
 const functions = [
   // Locks the thread until the transaction's end, makes it where there is none, and refuses writers that another one
   // has replaced. Every writing function begins with it: the thread's writers stand in line, and what they find stays.
-  `create function checkpoint.enter_thread(p_tenant text, p_thread text, p_token bigint, p_now timestamptz)
+  `create or replace function checkpoint.enter_thread(p_tenant text, p_thread text, p_token bigint, p_now timestamptz)
   returns void language plpgsql as $$
   declare
     t checkpoint.threads;
   begin
     -- Acknowledged means durable, whatever the server's default is.
-    perform set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off';
+    if current_setting('synchronous_commit') = 'off' then
+      perform set_config('synchronous_commit', 'on', true);
+    end if;
     loop
       select * into t from checkpoint.threads where tenant = p_tenant and thread_id = p_thread for update;
       exit when found;
@@ -102,7 +104,7 @@ const functions = [
         detail = ceil(extract(epoch from t.lease_expires_at - p_now) * 1000)::bigint::text;
     end if;
   end $$`,
-  `create function checkpoint.erase_thread(p_tenant text, p_thread text) returns void language plpgsql as $$
+  `create or replace function checkpoint.erase_thread(p_tenant text, p_thread text) returns void language plpgsql as $$
   begin
     delete from checkpoint.langgraph_checkpoints where tenant = p_tenant and thread_id = p_thread;
     delete from checkpoint.checkpoint_writes where tenant = p_tenant and thread_id = p_thread;
@@ -111,7 +113,7 @@ const functions = [
   end $$`,
   // Hashes come 16 bytes each, contents one after the other with their sizes beside: one binary parameter instead of
   // an array of texts. Answers the bytes that were new.
-  `create function checkpoint.add_contents(
+  `create or replace function checkpoint.add_contents(
     p_tenant text, p_thread text, p_required bytea, p_hashes bytea, p_sizes int[], p_data bytea, p_now timestamptz
   ) returns bigint language plpgsql as $$
   declare
@@ -120,9 +122,8 @@ const functions = [
   begin
     select string_agg(encode(r.hash, 'hex'), '') into missing
     from (select substring(p_required from 1 + 16 * i for 16) as hash from generate_series(0, octet_length(p_required) / 16 - 1) i) r
-    where not exists (
-      select 1 from checkpoint.contents c where c.tenant = p_tenant and c.thread_id = p_thread and c.hash = r.hash
-    );
+    -- Not "not exists", which may become a join with all of the thread's contents: these are looked up one by one.
+    where (select true from checkpoint.contents c where c.tenant = p_tenant and c.thread_id = p_thread and c.hash = r.hash) is null;
     if missing is not null then
       raise exception 'missing contents' using errcode = '${MISSING_CONTENTS_STATE}', detail = missing;
     end if;
@@ -138,17 +139,8 @@ const functions = [
     select coalesce(sum(bytes), 0) into added from stored;
     return added;
   end $$`,
-  `create function checkpoint.leave_thread(
-    p_tenant text, p_thread text, p_checkpoints int, p_bytes bigint, p_now timestamptz, p_expires timestamptz
-  ) returns int language sql as $$
-    update checkpoint.threads
-    set updated_at = greatest(updated_at, p_now), expires_at = p_expires,
-      checkpoint_count = checkpoint_count + p_checkpoints, content_bytes = content_bytes + p_bytes
-    where tenant = p_tenant and thread_id = p_thread
-    returning checkpoint_count
-  $$`,
   // For a copy of a checkpoint that hangs elsewhere in the tree: an unchanged channel's value is where its version was written.
-  `create function checkpoint.find_values(
+  `create or replace function checkpoint.find_values(
     p_tenant text, p_thread text, p_ns text, p_channels text[], p_versions text[], p_values bytea[], p_unchanged boolean[]
   ) returns bytea[] language sql as $$
     select array_agg(coalesce(g.value, o.value) order by g.n)
@@ -163,20 +155,23 @@ const functions = [
     ) o on g.unchanged and g.value is null
   $$`,
   // One put: a checkpoint (none when p_id is null) and writes of tasks, given column by column. Answers the thread's count.
-  `create function checkpoint.put(
+  // Its statements are planned once a connection: left alone, PostgreSQL plans them anew for each put's arrays, which
+  // takes longer than running them.
+  `create or replace function checkpoint.put(
     p_tenant text, p_thread text,
     p_ns text, p_id text, p_parent text, p_data bytea, p_metadata jsonb, p_needs_parent boolean,
     p_channels text[], p_versions text[], p_values bytea[], p_unchanged boolean[],
     w_ns text[], w_id text[], w_task text[], w_path text[], w_idx int[], w_channel text[], w_value bytea[],
     p_required bytea, p_hashes bytea, p_sizes int[], p_contents bytea,
     p_token bigint, p_now timestamptz, p_expires timestamptz
-  ) returns int language plpgsql as $$
+  ) returns int language plpgsql set plan_cache_mode = force_generic_plan as $$
   declare
     parent checkpoint.langgraph_checkpoints;
     resolved bytea[];
     complete boolean;
     inserted boolean := false;
     bytes bigint;
+    checkpoints int;
   begin
     perform checkpoint.enter_thread(p_tenant, p_thread, p_token, p_now);
     bytes := checkpoint.add_contents(p_tenant, p_thread, p_required, p_hashes, p_sizes, p_contents, p_now);
@@ -217,9 +212,14 @@ const functions = [
         channel_values = excluded.channel_values, needs_parent = excluded.needs_parent
       returning (xmax = 0) into inserted;
     end if;
-    return checkpoint.leave_thread(p_tenant, p_thread, inserted::int, bytes, p_now, p_expires);
+    update checkpoint.threads
+    set updated_at = greatest(updated_at, p_now), expires_at = p_expires,
+      checkpoint_count = checkpoint_count + inserted::int, content_bytes = content_bytes + bytes
+    where tenant = p_tenant and thread_id = p_thread
+    returning checkpoint_count into checkpoints;
+    return checkpoints;
   end $$`,
-  `create function checkpoint.put_contents(
+  `create or replace function checkpoint.put_contents(
     p_tenant text, p_thread text, p_hashes bytea, p_sizes int[], p_contents bytea,
     p_token bigint, p_now timestamptz, p_expires timestamptz, p_sweep_at timestamptz
   ) returns void language plpgsql as $$
@@ -228,16 +228,18 @@ const functions = [
   begin
     perform checkpoint.enter_thread(p_tenant, p_thread, p_token, p_now);
     bytes := checkpoint.add_contents(p_tenant, p_thread, ''::bytea, p_hashes, p_sizes, p_contents, p_now);
-    perform checkpoint.leave_thread(p_tenant, p_thread, 0, bytes, p_now, p_expires);
-    update checkpoint.threads set sweep_at = coalesce(sweep_at, p_sweep_at) where tenant = p_tenant and thread_id = p_thread;
+    update checkpoint.threads
+    set updated_at = greatest(updated_at, p_now), expires_at = p_expires, content_bytes = content_bytes + bytes,
+      sweep_at = coalesce(sweep_at, p_sweep_at)
+    where tenant = p_tenant and thread_id = p_thread;
   end $$`,
   // The references inside packed values, 17 bytes each (packed-value.ts).
-  `create function checkpoint.refs_of(p_values bytea[]) returns bytea language sql immutable as $$
+  `create or replace function checkpoint.refs_of(p_values bytea[]) returns bytea language sql immutable as $$
     select coalesce(string_agg(substring(v from 2 for 17 * get_byte(v, 0)), ''::bytea), ''::bytea)
     from unnest(p_values) as v where v is not null
   $$`,
   // All that references name, and what is below: hash and level of segments and nodes.
-  `create function checkpoint.reachable(p_tenant text, p_thread text, p_refs bytea)
+  `create or replace function checkpoint.reachable(p_tenant text, p_thread text, p_refs bytea)
   returns table (level int, hash bytea) language sql stable rows 200 as $$
     with recursive tree (level, hash) as (
       select get_byte(p_refs, 17 * i), substring(p_refs from 17 * i + 2 for 16)
@@ -252,7 +254,7 @@ const functions = [
     select level, hash from tree
   $$`,
   // Each content as its hash, its size in four bytes and its bytes, one after the other.
-  `create function checkpoint.read_contents(p_tenant text, p_thread text, p_refs bytea)
+  `create or replace function checkpoint.read_contents(p_tenant text, p_thread text, p_refs bytea)
   returns bytea language plpgsql stable as $$
   declare
     hashes bytea[];
@@ -264,7 +266,7 @@ const functions = [
       where c.tenant = p_tenant and c.thread_id = p_thread and c.hash = any (hashes)
     );
   end $$`,
-  `create function checkpoint.get_checkpoint(
+  `create or replace function checkpoint.get_checkpoint(
     p_tenant text, p_thread text, p_ns text, p_id text, p_now timestamptz, p_expires timestamptz, p_refresh_before timestamptz,
     out id text, out parent text, out data bytea, out names text[], out states text[], out vals bytea[], out created timestamptz,
     out write_tasks text[], out write_paths text[], out write_channels text[], out write_values bytea[]
@@ -301,7 +303,7 @@ const functions = [
     where w.tenant = p_tenant and w.thread_id = p_thread and w.checkpoint_ns = p_ns and w.checkpoint_id = id;
   end $$`,
   // Deletes what nothing names. It holds the thread, so that no put can name it meanwhile.
-  `create function checkpoint.sweep_contents(p_tenant text, p_thread text, p_before timestamptz, p_again timestamptz)
+  `create or replace function checkpoint.sweep_contents(p_tenant text, p_thread text, p_before timestamptz, p_again timestamptz)
   returns int language plpgsql as $$
   declare
     refs bytea;
@@ -339,5 +341,11 @@ const functions = [
   end $$`,
 ];
 
-/** The history of the schema "checkpoint". Released steps never change; what follows is appended. */
-export const MIGRATIONS: readonly Migration[] = [{ version: 1, statements: [...tables, ...functions] }];
+/**
+ * The history of the schema "checkpoint". Tables change by steps that are appended and never edited; functions are all
+ * replaced by the newest step, with the parameters that they had, so that replicas of both releases can call them.
+ */
+export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, statements: tables },
+  { version: 2, statements: functions },
+];

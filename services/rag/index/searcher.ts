@@ -21,6 +21,11 @@ import { VectorIndex, type VectorPart } from "./vectors.js";
 /** Candidates of each arm in hybrid mode, at least: what is far down in both rankings could not reach the top. */
 const MIN_CANDIDATES = 100;
 
+/** How many candidates each arm gives for the k best. */
+export function candidatesFor(mode: Mode, k: number): number {
+  return mode === "hybrid" ? Math.max(2 * k, MIN_CANDIDATES) : k;
+}
+
 export interface SearcherParts {
   lexical: readonly LexicalPart[];
   /** Of one embedding model. */
@@ -64,7 +69,7 @@ export class Searcher {
    * @throws RangeError when the vector does not have the index's dimension.
    */
   search({ terms, vector, mode, k, allow }: SearchRequest): Hit[] {
-    const depth = mode === "hybrid" ? Math.max(2 * k, MIN_CANDIDATES) : k;
+    const depth = candidatesFor(mode, k);
     const words = mode === "semantic" ? undefined : this.#lexical.score(terms);
     const meaning = mode === "keyword" || vector === undefined ? undefined : this.#vectors.score(vector);
     const byWords = words?.top(depth, allow) ?? [];

@@ -37,15 +37,18 @@ export function mergeHere(blobs: readonly MergeBlob[]): MergedBlob {
 }
 
 function mergeInThread(blobs: readonly MergeBlob[]): Promise<MergedBlob> {
-  // Run from its sources, the program needs the loader in its threads too.
-  const fromSources = import.meta.url.endsWith(".ts");
-  const worker = new Worker(new URL(fromSources ? "./merge-thread.ts" : "./merge-thread.js", import.meta.url), {
-    workerData: blobs,
-    ...(fromSources && { execArgv: ["--import", "tsx"] }),
-  });
+  const worker = startThread(blobs);
   return new Promise((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
     worker.once("exit", (code) => reject(new Error(`the merging thread ended with code ${code}`)));
   });
+}
+
+function startThread(blobs: readonly MergeBlob[]): Worker {
+  const here = import.meta.url;
+  if (!here.endsWith(".ts")) return new Worker(new URL("./merge-thread.js", here), { workerData: blobs });
+  // Run from its sources the program has a loader, which threads do not inherit.
+  const load = `import("tsx/esm/api").then(({ tsImport }) => tsImport("./merge-thread.ts", ${JSON.stringify(here)}))`;
+  return new Worker(load, { eval: true, workerData: blobs });
 }

@@ -14,7 +14,7 @@ import { withDefaults } from "../settings.js";
 import { openSqlStore } from "../store/sql-store.js";
 import { Arranger } from "../ranking/arranger.js";
 import type { CollectionRecord, IndexStore, RagStore } from "../store/store.js";
-import { LoadedIndexes } from "./loaded-indexes.js";
+import { SearchIndexes } from "./search-indexes.js";
 import { Retriever } from "./retriever.js";
 
 let db: SqlDatabase;
@@ -56,10 +56,10 @@ async function ingest(collection: CollectionRecord, documents: Record<string, { 
   return (await store.getCollection(collection))!;
 }
 
-async function replica(options: { store?: IndexStore; budgetBytes?: number } = {}): Promise<{ retriever: Retriever; indexes: LoadedIndexes }> {
+async function replica(options: { store?: IndexStore; budgetBytes?: number } = {}): Promise<{ retriever: Retriever; indexes: SearchIndexes }> {
   const embedder = await loadStaticEmbedder();
   const own = options.store ?? store;
-  const indexes = new LoadedIndexes(own, { budgetBytes: options.budgetBytes ?? 1e9, dimensionOf: () => 256 });
+  const indexes = new SearchIndexes(own, { budgetBytes: options.budgetBytes ?? 1e9, dimensionOf: () => 256 });
   const arranger = new Arranger({ store: own, rerankers: new Map(), onRerankFailed: () => {} });
   return { indexes, retriever: new Retriever({ store: own, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => new Analyzer("english") }) };
 }
@@ -124,6 +124,18 @@ describe("a replica", () => {
     expect(small.indexes.byteLength).toBeLessThanOrEqual(each * 2.5);
     expect(small.indexes.byteLength).toBeGreaterThan(each);
   });
+});
+
+test("a collection larger than the memory answers as one that is loaded", async () => {
+  const collection = await collectionOf(Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`d${i}`, { text: `apple number ${i} `.repeat(i + 1) }])));
+  const [loaded, unloaded] = [await replica(), await replica({ budgetBytes: 0 })];
+  for (const mode of ["hybrid", "keyword", "semantic"] as const) {
+    const question = { query: "apple number 7", topK: 8, mode, filters: undefined };
+    const answer = await unloaded.retriever.retrieve(collection, undefined, question);
+    expect(answer.chunks).toHaveLength(8);
+    expect(answer).toEqual(await loaded.retriever.retrieve(collection, undefined, question));
+  }
+  expect(unloaded.indexes.byteLength).toBeLessThan(loaded.indexes.byteLength / 10);
 });
 
 describe("an access list", () => {

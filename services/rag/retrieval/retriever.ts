@@ -13,7 +13,7 @@ import type { Arranger } from "../ranking/arranger.js";
 import { depthOf, PLAIN_RANKING, type Ranking, rankingOf } from "../ranking/ranking.js";
 import { chunkIds } from "../store/chunk-runs.js";
 import type { CollectionRecord, DocumentCondition, IndexStore, StoredChunk } from "../store/store.js";
-import type { LoadedIndexes } from "./loaded-indexes.js";
+import type { SearchIndexes } from "./search-indexes.js";
 
 export interface Question {
   readonly query: string;
@@ -46,7 +46,7 @@ export interface Retrieval {
 export interface RetrieverDependencies {
   readonly store: IndexStore;
   readonly arranger: Arranger;
-  readonly indexes: LoadedIndexes;
+  readonly indexes: SearchIndexes;
   readonly embedderFor: (model: string) => Embedder;
   readonly analyzerFor: (language: CollectionRecord["settings"]["language"]) => Analyzer;
 }
@@ -83,17 +83,18 @@ export class Retriever {
     const terms = question.mode === "semantic" ? [] : this.#deps.analyzerFor(collection.settings.language).terms(question.query);
     const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query, signal);
     for (let attempt = 1; ; attempt += 1) {
-      const index = await this.#deps.indexes.open(collection);
-      const { epoch } = index;
       // A document may have become restricted since the collection was read: readChunks withholds it, and the next try leaves it out.
       const mayHide = viewer !== undefined && (collection.restrictedCount > 0 || attempt > 1);
-      const allow = mayHide || filter ? await this.#allowedTo(viewer, collection, filter ?? EVERYTHING, epoch) : undefined;
-      // Reading the filter took a turn of the event loop: the index may have moved on.
-      if (index.epoch !== epoch) continue;
-      const hits = index.searcher.search({ terms, vector, mode: question.mode, k: depth, allow });
+      const { hits, epoch } = await this.#deps.indexes.search(collection, {
+        terms,
+        vector,
+        mode: question.mode,
+        k: depth,
+        allowAt: async (at) => (mayHide || filter ? this.#allowedTo(viewer, collection, filter ?? EVERYTHING, at) : undefined),
+      });
       const chunks = await this.#deps.store.readChunks(collection.uid, viewer, hits.map(({ chunkId }) => chunkId));
       if (chunks.length < hits.length && attempt < MAX_TRIES) {
-        await index.refresh();
+        await this.#deps.indexes.refresh(collection);
         continue;
       }
       const byId = new Map(chunks.map((chunk) => [chunk.id, chunk]));

@@ -3,7 +3,7 @@ import { countChunks } from "./chunk-runs.js";
 import type { ChunkRun, NewChunk, NewSegment, WindowedDocument } from "./store.js";
 
 /** Blobs are cut into parts of this size: node-pg needs 0.8 s for 40 MB in one value. */
-const PART_BYTES = 2 * 1024 * 1024;
+export const PART_BYTES = 2 * 1024 * 1024;
 
 /** Adds documents without their contents; `created` names those that are older. */
 export async function insertDocuments(

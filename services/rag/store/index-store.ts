@@ -1,10 +1,10 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { idsOfSetBits, toRuns } from "./chunk-runs.js";
-import { insertSegment } from "./contents.js";
+import { insertSegment, PART_BYTES } from "./contents.js";
 import { mayRead } from "./readers.js";
 import { bury, dropSegments, runsOf } from "./removal.js";
-import type { IndexStore, SegmentMerge } from "./store.js";
+import type { IndexStore, SegmentMerge, SegmentRange, VectorRow } from "./store.js";
 
 interface SegmentRow {
   id: number | null;
@@ -16,6 +16,12 @@ interface SegmentRow {
   bytes: number;
   tombstone_version: number;
   epoch: number;
+}
+
+interface VectorRowColumns {
+  first_chunk: number;
+  chunk_count: number;
+  data: Buffer;
 }
 
 interface ChunkRow {
@@ -79,6 +85,7 @@ export function indexStore(db: SqlDatabase): IndexStore {
         parts.push(row.data);
       }
     },
+    readSegmentRanges: (collection, ranges) => readSegmentRanges(db, collection, ranges),
     async readTombstones(collection, segments) {
       const rows = await db.query<{ id: number; tombstone_version: number; tombstones: Buffer }>(
         `select id, tombstone_version, tombstones from rag.segments where collection = $1 and id = any($2::bigint[])`,
@@ -87,12 +94,35 @@ export function indexStore(db: SqlDatabase): IndexStore {
       return new Map(rows.map((row) => [row.id, { version: row.tombstone_version, bits: row.tombstones }]));
     },
     async readVectors(collection, model, first, last) {
-      const rows = await db.query<{ first_chunk: number; chunk_count: number; data: Buffer }>(
+      const rows = await db.query<VectorRowColumns>(
         `select first_chunk, chunk_count, data from rag.vectors
          where collection = $1 and model = $2 and first_chunk between $3 and $4 order by first_chunk`,
         [collection, model, first, last],
       );
-      return rows.map((row) => ({ firstChunk: row.first_chunk, count: row.chunk_count, bytes: row.data }));
+      return rows.map(toVectorRow);
+    },
+    async readVectorBlock(collection, model, after, chunks) {
+      // The sum runs over rows without their vectors: those are only fetched of the rows that are returned.
+      const rows = await db.query<VectorRowColumns>(
+        `select first_chunk, chunk_count, data from (
+           select first_chunk, chunk_count, data, sum(chunk_count) over (order by first_chunk) as total from (
+             select first_chunk, chunk_count, data from rag.vectors
+             where collection = $1 and model = $2 and first_chunk > $3 order by first_chunk limit $4) as next) as counted
+         where total - chunk_count < $4 order by first_chunk`,
+        [collection, model, after, chunks],
+      );
+      return rows.map(toVectorRow);
+    },
+    async readVectorsOf(collection, model, chunkIds) {
+      const rows = await db.query<VectorRowColumns>(
+        `select distinct on (v.first_chunk) v.first_chunk, v.chunk_count, v.data
+         from unnest($3::bigint[]) as wanted(id), lateral (
+           select first_chunk, chunk_count, data from rag.vectors
+           where collection = $1 and model = $2 and first_chunk <= wanted.id order by first_chunk desc limit 1) as v
+         where wanted.id < v.first_chunk + v.chunk_count`,
+        [collection, model, chunkIds],
+      );
+      return rows.map(toVectorRow);
     },
     async readChunks(collection, viewer, ids) {
       const rows = await db.query<ChunkRow>(
@@ -123,6 +153,36 @@ export function indexStore(db: SqlDatabase): IndexStore {
     },
     commitMerge: (collection, merge) => db.transaction((tx) => commitMerge(tx, collection, merge)),
   };
+}
+
+function toVectorRow(row: VectorRowColumns): VectorRow {
+  return { firstChunk: row.first_chunk, count: row.chunk_count, bytes: row.data };
+}
+
+/** Bytes out of the parts that hold them: the database reads no more of a part than is asked for. */
+async function readSegmentRanges(db: SqlSession, collection: number, ranges: readonly SegmentRange[]): Promise<(Uint8Array | undefined)[]> {
+  const pieces = ranges.flatMap(({ segment, start, end }, range) => {
+    const parts = [];
+    for (let part = Math.floor(start / PART_BYTES); part * PART_BYTES < end; part += 1) {
+      const from = Math.max(start - part * PART_BYTES, 0);
+      parts.push({ range, segment, part, from, length: Math.min(end - part * PART_BYTES, PART_BYTES) - from });
+    }
+    return parts;
+  });
+  const rows = await db.query<{ range: number; data: Buffer }>(
+    `select x.range, substring(p.data from x."from" + 1 for x.length) as data
+     from json_to_recordset($2::json) as x(range int, segment bigint, part int, "from" int, length int)
+     join rag.segment_parts p on p.collection = $1 and p.segment = x.segment and p.part = x.part
+     order by x.range, x.part`,
+    [collection, JSON.stringify(pieces)],
+  );
+  const read = new Map<number, Buffer[]>();
+  for (const { range, data } of rows) read.set(range, [...(read.get(range) ?? []), data]);
+  return ranges.map(({ start, end }, range) => {
+    if (start === end) return new Uint8Array();
+    const parts = read.get(range);
+    return parts && new Uint8Array(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+  });
 }
 
 async function commitMerge(tx: SqlSession, collection: number, { inputs, output }: SegmentMerge): Promise<boolean> {

@@ -331,6 +331,40 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
       expect(await store.finishJob(lease, "SUCCEEDED", at(13))).toMatchObject({ removedDocuments: 2 });
     });
 
+    describe("an index that is read in pieces", () => {
+      test("gives the bytes asked for, across the parts that they are stored in", async () => {
+        const collection = await newCollection();
+        const { lease } = await claim(await queueJob(collection, ["a"]));
+        const bytes = new Uint8Array(5_000_000).map((_, i) => (i * 31) % 251);
+        const document = await newDocument(collection, 0, "a", ["one"]);
+        const segment = { level: 0, runs: [{ first: document.firstChunkId, count: 1 }], bytes };
+        await store.commitBatch(lease, { ...none, documents: [document], segment }, at(11));
+        const { id } = (await other.manifest(collection.uid))!.segments[0]!;
+        const ranges = [[0, 32], [2_097_151, 2_097_153], [2_000_000, 4_500_000], [7, 7], [4_999_990, 5_000_000]] as const;
+        const read = await other.readSegmentRanges(collection.uid, ranges.map(([from, to]) => ({ segment: id, start: from, end: to })));
+        read.forEach((part, i) => expect(Buffer.compare(part!, bytes.subarray(...ranges[i]!))).toBe(0));
+        expect(await other.readSegmentRanges(collection.uid, [{ segment: id + 1, start: 0, end: 9 }])).toEqual([undefined]);
+        expect(Buffer.compare((await other.readSegment(collection.uid, id))!, bytes)).toBe(0);
+      });
+
+      test("gives vectors block by block, and those of single chunks", async () => {
+        const collection = await newCollection();
+        const made = await ingest(collection, { a: ["1", "2", "3"], b: ["4"], c: ["5", "6"], d: ["7", "8", "9", "10"] });
+        const blocks: number[][] = [];
+        for (let after = -1; ; ) {
+          const rows = await other.readVectorBlock(collection.uid, "static-256", after, 4);
+          if (rows.length === 0) break;
+          blocks.push(rows.map(({ count }) => count));
+          after = rows.at(-1)!.firstChunk;
+        }
+        expect(blocks).toEqual([[3, 1], [2, 4]]);
+        const [a, , c] = made as [NewDocument, NewDocument, NewDocument];
+        const rows = await other.readVectorsOf(collection.uid, "static-256", [a.firstChunkId + 2, c.firstChunkId, c.firstChunkId + 1, c.firstChunkId + 100, 0]);
+        expect(rows.map(({ firstChunk }) => firstChunk)).toEqual([a.firstChunkId, c.firstChunkId]);
+        expect(await other.readVectorsOf(collection.uid, "another-model", [a.firstChunkId])).toEqual([]);
+      });
+    });
+
     describe("windows of a large document", () => {
       async function newWindow(collection: CollectionRecord, number: number, texts: readonly string[], key?: number): Promise<NewWindow> {
         const { chunks, firstChunkId, vectors } = await newDocument(collection, 0, "large", texts);

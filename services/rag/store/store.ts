@@ -302,6 +302,13 @@ export interface VectorRow {
   readonly bytes: Uint8Array;
 }
 
+/** Bytes of a segment from `start` to `end`, exclusive. */
+export interface SegmentRange {
+  readonly segment: number;
+  readonly start: number;
+  readonly end: number;
+}
+
 /** What replaces several segments: the same chunks without those that were known to be deleted. */
 export interface SegmentMerge {
   readonly inputs: readonly { readonly id: number; readonly deleted: Uint8Array }[];
@@ -418,9 +425,15 @@ export interface IndexStore {
   manifest(collection: number): Promise<Manifest | undefined>;
   /** A segment's bytes; undefined when it was merged away. */
   readSegment(collection: number, segment: number): Promise<Uint8Array | undefined>;
+  /** Parts of segments' bytes, in the order asked for; undefined of a segment that was merged away. */
+  readSegmentRanges(collection: number, ranges: readonly SegmentRange[]): Promise<(Uint8Array | undefined)[]>;
   readTombstones(collection: number, segments: readonly number[]): Promise<Map<number, Tombstones>>;
   /** Vectors of chunks from `first` to `last`, by id. */
   readVectors(collection: number, model: string, first: number, last: number): Promise<VectorRow[]>;
+  /** The vectors of the next chunks behind `after`, of about `chunks` chunks; none behind the last. */
+  readVectorBlock(collection: number, model: string, after: number, chunks: number): Promise<VectorRow[]>;
+  /** The rows that hold the vectors of the given chunks. */
+  readVectorsOf(collection: number, model: string, chunkIds: readonly number[]): Promise<VectorRow[]>;
   /** Chunks that exist and that the viewer may read, in no order. */
   readChunks(collection: number, viewer: Viewer, ids: readonly number[]): Promise<StoredChunk[]>;
   /** Runs of consecutive chunk ids whose documents the viewer may read and that meet the condition. */

@@ -19,7 +19,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAki7gQKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQESLwoHcmFua2luZxgUIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zEoIBChByZXdyaXRlX3N0cmF0ZWd5GBUgASgJQmO6SGByXlIKY29udGV4dHVhbFIEaHlkZVINZGVjb21wb3NpdGlvblIIZmV3X3Nob3RSEGNoYWluX29mX3Rob3VnaHRSEGNoYWluX29mX2RlbnNpdHlSB3BlcnNvbmFSBG5vbmVIB4gBAUINCgtfY29sbGVjdGlvbkIICgZfbW9kZWxCDgoMX3RlbXBlcmF0dXJlQg0KC19tYXhfdG9rZW5zQggKBl90b3Bfa0IHCgVfbW9kZUIPCg1fYnlwYXNzX2NhY2hlQhMKEV9yZXdyaXRlX3N0cmF0ZWd5IqwBCg1RdWVyeU1ldGFkYXRhEg4KBmNhY2hlZBgBIAEoCBINCgVtb2RlbBgCIAEoCRISCgpjb2xsZWN0aW9uGAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEikKBXVzYWdlGAUgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZRIQCgh0cmFjZV9pZBgGIAEoCSKNAQoGVGhyZWFkEgoKAmlkGAEgASgJEhUKDW1lc3NhZ2VfY291bnQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKXAQoNVGhyZWFkU3VtbWFyeRIKCgJpZBgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGNoZWNrcG9pbnRfY291bnQYBCABKAMipwEKEFRocmVhZENoZWNrcG9pbnQSCgoCaWQYASABKAkSEQoJcGFyZW50X2lkGAIgASgJEg4KBnNvdXJjZRgDIAEoCRIMCgRuZXh0GAQgAygJEg4KBnJ1bl9pZBgFIAEoCRIVCg1tZXNzYWdlX2NvdW50GAYgASgFEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLjAQoLVGhyZWFkU3RhdGUSNgoKY2hlY2twb2ludBgBIAEoCzIiLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkQ2hlY2twb2ludBISCgphZ2VudF90eXBlGAIgASgJEisKCG1lc3NhZ2VzGAMgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEicKBnZhbHVlcxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMgoKaW50ZXJydXB0cxgFIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuUnVuSW50ZXJydXB0ImgKDFN0YXRlTWVzc2FnZRIUCgJpZBgBIAEoCUIIukgFcgMYgAESJAoEcm9sZRgCIAEoCUIWukgTchFSBHVzZXJSCWFzc2lzdGFudBIcCgdjb250ZW50GAMgASgJQgu6SAhyBhABGICAAiIvCgpSdW5TdGFydGVkEhEKCXRocmVhZF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkiQgoMUnVuSW50ZXJydXB0EgoKAmlkGAEgASgJEiYKBXZhbHVlGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiChFJbnRlcnJ1cHREZWNpc2lvbhIgCgxpbnRlcnJ1cHRfaWQYASABKAlCCrpIB3IFEAEYgAESEAoIYXBwcm92ZWQYAiABKAgSGQoHY29tbWVudBgDIAEoCUIIukgFcgMY0A8ikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIhEKD0Fuc3dlclJlc3RhcnRlZCJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiRwoKVG9vbFJlc3VsdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmZhaWxlZBgDIAEoCBIPCgdzdW1tYXJ5GAQgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIkEKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDwoHdmVyc2lvbhgDIAEoCSKkBQoPQ29uZmlnT3ZlcnJpZGVzEiIKCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYP0gAiAEBEh4KBW1vZGVsGAIgASgJQgq6SAdyBRABGIABSAGIAQESMQoLdGVtcGVyYXR1cmUYAyABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASAKIAQESJAoKbWF4X3Rva2VucxgEIAEoBUILukgIGgYYgIACKAFIA4gBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSASIAQESKAoHZmlsdGVycxgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMwoEbW9kZRgHIAEoCUIgukgdchtSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRIBYgBARIZCgxieXBhc3NfY2FjaGUYCCABKAhIBogBARIjCgxpbnN0cnVjdGlvbnMYDyABKAlCCLpIBXIDGIBASAeIAQESLwoHcmFua2luZxgUIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zEoIBChByZXdyaXRlX3N0cmF0ZWd5GBUgASgJQmO6SGByXlIKY29udGV4dHVhbFIEaHlkZVINZGVjb21wb3NpdGlvblIIZmV3X3Nob3RSEGNoYWluX29mX3Rob3VnaHRSEGNoYWluX29mX2RlbnNpdHlSB3BlcnNvbmFSBG5vbmVICIgBAUINCgtfY29sbGVjdGlvbkIICgZfbW9kZWxCDgoMX3RlbXBlcmF0dXJlQg0KC19tYXhfdG9rZW5zQggKBl90b3Bfa0IHCgVfbW9kZUIPCg1fYnlwYXNzX2NhY2hlQg8KDV9pbnN0cnVjdGlvbnNCEwoRX3Jld3JpdGVfc3RyYXRlZ3kirAEKDVF1ZXJ5TWV0YWRhdGESDgoGY2FjaGVkGAEgASgIEg0KBW1vZGVsGAIgASgJEhIKCmNvbGxlY3Rpb24YAyABKAkSKwoJY2l0YXRpb25zGAQgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SKQoFdXNhZ2UYBSABKAsyGi5yYWdlbnRzLnJhZy52MS5Ub2tlblVzYWdlEhAKCHRyYWNlX2lkGAYgASgJIo0BCgZUaHJlYWQSCgoCaWQYASABKAkSFQoNbWVzc2FnZV9jb3VudBgCIAEoBRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpcBCg1UaHJlYWRTdW1tYXJ5EgoKAmlkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2hlY2twb2ludF9jb3VudBgEIAEoAyKnAQoQVGhyZWFkQ2hlY2twb2ludBIKCgJpZBgBIAEoCRIRCglwYXJlbnRfaWQYAiABKAkSDgoGc291cmNlGAMgASgJEgwKBG5leHQYBCADKAkSDgoGcnVuX2lkGAUgASgJEhUKDW1lc3NhZ2VfY291bnQYBiABKAUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuMBCgtUaHJlYWRTdGF0ZRI2CgpjaGVja3BvaW50GAEgASgLMiIucmFnZW50cy5hZ2VudC52MS5UaHJlYWRDaGVja3BvaW50EhIKCmFnZW50X3R5cGUYAiABKAkSKwoIbWVzc2FnZXMYAyADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USJwoGdmFsdWVzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIyCgppbnRlcnJ1cHRzGAUgAygLMh4ucmFnZW50cy5hZ2VudC52MS5SdW5JbnRlcnJ1cHQiaAoMU3RhdGVNZXNzYWdlEhQKAmlkGAEgASgJQgi6SAVyAxiAARIkCgRyb2xlGAIgASgJQha6SBNyEVIEdXNlclIJYXNzaXN0YW50EhwKB2NvbnRlbnQYAyABKAlCC7pICHIGEAEYgIACIi8KClJ1blN0YXJ0ZWQSEQoJdGhyZWFkX2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCSJCCgxSdW5JbnRlcnJ1cHQSCgoCaWQYASABKAkSJgoFdmFsdWUYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImIKEUludGVycnVwdERlY2lzaW9uEiAKDGludGVycnVwdF9pZBgBIAEoCUIKukgHcgUQARiAARIQCghhcHByb3ZlZBgCIAEoCBIZCgdjb21tZW50GAMgASgJQgi6SAVyAxjQDyKSAQoHTWVzc2FnZRIKCgJpZBgBIAEoCRIMCgRyb2xlGAIgASgJEg8KB2NvbnRlbnQYAyABKAkSKwoJY2l0YXRpb25zGAQgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIigKB1J1blN0ZXASDAoEbmFtZRgBIAEoCRIPCgdzdW1tYXJ5GAIgASgJIhkKCVRleHREZWx0YRIMCgR0ZXh0GAEgASgJIvEBCg9Mb2dpY2FsQW5hbHlzaXMSDgoGZG9tYWluGAEgASgJEg8KB3BhdHRlcm4YAiABKAkSEgoKY29uZmlkZW5jZRgDIAEoARIXCg90b2tlbl9yZWR1Y3Rpb24YBCABKAESFwoPb3B0aW1pemVkX3F1ZXJ5GAUgASgJEjgKC2NvbnN0cmFpbnRzGAYgAygLMiMucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ29uc3RyYWludBI9Cg1jbGFyaWZpY2F0aW9uGAcgASgLMiYucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ2xhcmlmaWNhdGlvbiJaChFMb2dpY2FsQ29uc3RyYWludBIMCgRuYW1lGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSEAoIcHJpb3JpdHkYAyABKAkSEQoJc2F0aXNmaWVkGAQgASgIIjkKFExvZ2ljYWxDbGFyaWZpY2F0aW9uEhAKCHF1ZXN0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiEQoPQW5zd2VyUmVzdGFydGVkIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAkiVAoOSGlzdG9yeU1lc3NhZ2USJAoEcm9sZRgBIAEoCUIWukgTchFSBHVzZXJSCWFzc2lzdGFudBIcCgdjb250ZW50GAIgASgJQgu6SAhyBhABGICABCKHAQoKQ2FsbGVyVG9vbBItCgRuYW1lGAEgASgJQh+6SBzIAQFyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh0KC2Rlc2NyaXB0aW9uGAIgASgJQgi6SAVyAxiAIBIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLMAgoPQ2FsbGVyVG9vbFJvdW5kEjUKBWNhbGxzGAEgAygLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbEIKukgHkgEECAEQIBI9CgdyZXN1bHRzGAIgAygLMiIucmFnZW50cy5hZ2VudC52MS5DYWxsZXJUb29sUmVzdWx0Qgi6SAWSAQIQIDrCAbpIvgEauwEKI2NhbGxlcl90b29sX3JvdW5kLm9uZV9yZXN1bHRfYV9jYWxsEh1naXZlIG9uZSByZXN1bHQgZm9yIGVhY2ggY2FsbBp1c2l6ZSh0aGlzLmNhbGxzKSA9PSBzaXplKHRoaXMucmVzdWx0cykgJiYgdGhpcy5jYWxscy5hbGwoY2FsbCwgdGhpcy5yZXN1bHRzLmV4aXN0c19vbmUocmVzdWx0LCByZXN1bHQuaWQgPT0gY2FsbC5pZCkpIkYKEENhbGxlclRvb2xSZXN1bHQSFgoCaWQYASABKAlCCrpIB3IFEAEYgAISGgoHY29udGVudBgCIAEoCUIJukgGcgQYgIAEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * A kind of agent that can be asked.
@@ -40,6 +40,14 @@ export type Agent = Message$1<"ragents.agent.v1.Agent"> & {
    * @generated from field: string description = 2;
    */
   description: string;
+
+  /**
+   * Changes when it would answer the same question otherwise; "TYPE@VERSION" as
+   * agent_type asks for this version and no other.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
 };
 
 /**
@@ -110,6 +118,14 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
    * @generated from field: optional bool bypass_cache = 8;
    */
   bypassCache?: boolean | undefined;
+
+  /**
+   * How to answer, such as in which language or form; the rules on passages and
+   * citations stand above it. The built-in extractive model does not read it.
+   *
+   * @generated from field: optional string instructions = 15;
+   */
+  instructions?: string | undefined;
 
   /**
    * How the passages are put in order and chosen.
@@ -843,4 +859,123 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 19);
+
+/**
+ * A message of a conversation that the caller keeps itself.
+ *
+ * @generated from message ragents.agent.v1.HistoryMessage
+ */
+export type HistoryMessage = Message$1<"ragents.agent.v1.HistoryMessage"> & {
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 1;
+   */
+  role: string;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.HistoryMessage.
+ * Use `create(HistoryMessageSchema)` to create a new message.
+ */
+export const HistoryMessageSchema: GenMessage<HistoryMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 20);
+
+/**
+ * A tool that the caller runs itself when the model calls it.
+ *
+ * @generated from message ragents.agent.v1.CallerTool
+ */
+export type CallerTool = Message$1<"ragents.agent.v1.CallerTool"> & {
+  /**
+   * Its name: letters, digits, '_' and '-', at most 64.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it does and when to call it, for the model to read.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON schema of its arguments, an object's; without it the tool has none.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 3;
+   */
+  parameters?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerTool.
+ * Use `create(CallerToolSchema)` to create a new message.
+ */
+export const CallerToolSchema: GenMessage<CallerTool> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 21);
+
+/**
+ * Calls that an answer asked of its caller, and what came of them.
+ *
+ * @generated from message ragents.agent.v1.CallerToolRound
+ */
+export type CallerToolRound = Message$1<"ragents.agent.v1.CallerToolRound"> & {
+  /**
+   * The calls, as the answer's tool_calls gave them.
+   *
+   * @generated from field: repeated ragents.agent.v1.ToolCall calls = 1;
+   */
+  calls: ToolCall[];
+
+  /**
+   * One result a call.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolResult results = 2;
+   */
+  results: CallerToolResult[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolRound.
+ * Use `create(CallerToolRoundSchema)` to create a new message.
+ */
+export const CallerToolRoundSchema: GenMessage<CallerToolRound> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 22);
+
+/**
+ * What came of a call.
+ *
+ * @generated from message ragents.agent.v1.CallerToolResult
+ */
+export type CallerToolResult = Message$1<"ragents.agent.v1.CallerToolResult"> & {
+  /**
+   * The call's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What the tool returned, for the model to read.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolResult.
+ * Use `create(CallerToolResultSchema)` to create a new message.
+ */
+export const CallerToolResultSchema: GenMessage<CallerToolResult> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 23);
 

@@ -1,8 +1,10 @@
 import { Command } from "@langchain/langgraph";
+import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import { checkAgentConfig } from "./agents/agent-config.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
@@ -10,7 +12,7 @@ import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled,
 import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
-import { NewThreadSaver } from "./new-thread-saver.js";
+import { NewThreadSaver, ThreadStoreGone } from "./new-thread-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
@@ -21,7 +23,7 @@ import type { ThreadLocks } from "./thread-locks.js";
 import type { Threads } from "./threads.js";
 
 export interface RunsOptions {
-  deps: AgentDeps;
+  deps: AgentDeps & { readonly checkpointer: BaseCheckpointSaver };
   kinds: readonly AgentKind[];
   threads: Threads;
   locks: ThreadLocks;
@@ -36,6 +38,8 @@ interface Agent {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
   readonly newThreadGraph: AgentGraph;
+  /** Remembers nothing. */
+  readonly unstoredGraph: AgentGraph;
 }
 
 type Work = (signal: AbortSignal) => AsyncIterable<RunEvent>;
@@ -60,7 +64,15 @@ export class Runs {
     this.#stored = new StoredRuns(threads, (type) => this.graphOf(type));
     const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
     this.#agents = new Map(
-      kinds.map((kind) => [kind.type, { kind, graph: kind.build(deps), newThreadGraph: kind.build(newThreadDeps) }]),
+      kinds.map((kind) => [
+        kind.type,
+        {
+          kind,
+          graph: kind.build(deps),
+          newThreadGraph: kind.build(newThreadDeps),
+          unstoredGraph: kind.build({ ...deps, checkpointer: undefined }),
+        },
+      ]),
     );
   }
 
@@ -81,6 +93,7 @@ export class Runs {
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
     const agent = this.#agentOf(request.settings.agent);
     this.#checkCallerTools(request, agent.kind);
+    checkAgentConfig(agent.kind, request.settings);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
     if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
@@ -218,10 +231,10 @@ export class Runs {
   }
 
   /** Nobody else knows the thread: it needs no lease, and has no history. */
-  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
-      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history };
+      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
       return mayBeCached(run) ? this.#cached.answer(run, false) : this.#firstOf(run);
     });
   }
@@ -254,7 +267,17 @@ export class Runs {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-    yield* runGraph(run, beginning(run, messages));
+    const input = beginning(run, messages);
+    let steps = 0;
+    try {
+      for await (const event of runGraph(run, input)) {
+        if ("step" in event) steps += 1;
+        yield event;
+      }
+    } catch (error) {
+      if (!(error instanceof ThreadStoreGone) || run.unstoredGraph === undefined) throw error;
+      yield* withoutThread(runGraph({ ...run, graph: run.unstoredGraph }, input), steps);
+    }
   }
 
   /** Within the time that a run may take, and until this replica stops. */
@@ -266,6 +289,7 @@ export class Runs {
     } catch (error) {
       timeout.signal.throwIfAborted();
       // Another run took the thread: the checkpoint service refuses what this one would store.
+      if (error instanceof ThreadStoreGone) throw error.cause;
       if (LOST.has(reasonOf(error) ?? "")) throw runCancelled();
       throw error;
     } finally {
@@ -286,6 +310,15 @@ export class Runs {
 /** Time for runs to end where they are when they are handed over, in milliseconds. */
 const HANDOVER_MS = 2_000;
 const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
+
+/** The events of a run that is not remembered, without those of its first steps that were told before. */
+async function* withoutThread(events: AsyncIterable<RunEvent>, told: number): AsyncGenerator<RunEvent> {
+  let steps = 0;
+  for await (const event of events) {
+    if ("step" in event && (steps += 1) <= told) continue;
+    yield "result" in event ? { result: { ...event.result, threadId: "" } } : event;
+  }
+}
 
 function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
   return { threadId: threadId === "" ? newThreadId : threadId, runId };

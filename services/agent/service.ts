@@ -9,6 +9,7 @@ import { type Models, openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
+import { loadAgents } from "./agents/load-agents.js";
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -16,6 +17,7 @@ import { RunSlots } from "./run-slots.js";
 import { Runs } from "./runs.js";
 import { ThreadLocks } from "./thread-locks.js";
 import { loadTools } from "./tools/load-tools.js";
+import { connectMcpTools } from "./tools/mcp-tools.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
 
@@ -33,7 +35,10 @@ export async function startAgentService(
 ): Promise<RunningService> {
   const config = loadAgentConfig(env);
   const { logger } = host;
-  const tools = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
+  const kinds = [...AGENT_KINDS, ...(await loadAgents(config.agentFiles, AGENT_KINDS))];
+  const own = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
+  const mcp = config.mcpFile === undefined ? undefined : await connectMcpTools(config.mcpFile);
+  const tools = [...own, ...(mcp?.tools ?? [])];
   const security = host.security?.channel;
   const rag = createRagClient({ address: config.ragAddress, security });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
@@ -47,7 +52,7 @@ export async function startAgentService(
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
     deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
-    kinds: AGENT_KINDS,
+    kinds,
     threads,
     locks,
     slots,
@@ -63,6 +68,7 @@ export async function startAgentService(
     rag.close();
     checkpointer.close();
     cache.close();
+    await mcp?.close();
   };
   const server = await startGrpcServer({
     host: config.host,

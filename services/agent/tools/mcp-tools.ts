@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { MultiServerMCPClient } from "@langchain/mcp-adapters";
 import { z } from "zod";
 import { ConfigError } from "../../../runtime/config.js";
+import { McpServer, type McpTool } from "./mcp-server.js";
 import type { Tool } from "./tool.js";
 
 /** Tools of MCP servers, and the end of the connections to them. */
@@ -14,9 +14,10 @@ export interface McpTools {
 const approval = { needs_approval: z.union([z.boolean(), z.array(z.string().min(1))]).default(false) };
 
 const fileShape = z.strictObject({
-  mcpServers: z.record(
-    z.string().regex(/^[a-zA-Z0-9-]{1,30}$/, "name servers by letters, digits and '-', at most 30"),
-    z.union(
+  mcpServers: z
+    .record(
+      z.string(),
+      z.union(
       [
         z.strictObject({
           command: z.string().min(1),
@@ -29,13 +30,11 @@ const fileShape = z.strictObject({
       ],
       "give command (and args, env, cwd) or url (and headers), and needs_approval if you like",
     ),
-  ),
+  ).refine((servers) => Object.keys(servers).every((name) => /^[a-zA-Z0-9-]{1,30}$/.test(name)), "name servers by letters, digits and '-', at most 30"),
 });
 
 /** Longest name that providers of models take. */
 const MAX_NAME = 64;
-/** Times that the process of a server is started anew when it ends, and the pause before, in milliseconds. */
-const RESTART = { enabled: true, maxAttempts: 5, delayMs: 1_000 };
 
 /**
  * The tools of the MCP servers that a file names, as the "mcpServers" of other programs do; each is called SERVER__TOOL.
@@ -43,25 +42,20 @@ const RESTART = { enabled: true, maxAttempts: 5, delayMs: 1_000 };
  */
 export async function connectMcpTools(path: string): Promise<McpTools> {
   const { mcpServers } = await readServers(path);
-  const client = new MultiServerMCPClient({
-    mcpServers: Object.fromEntries(
-      Object.entries(mcpServers).map(([name, { needs_approval: _, ...server }]) => [
-        name,
-        "command" in server ? { ...server, transport: "stdio" as const, restart: RESTART } : { ...server, transport: "http" as const },
-      ]),
-    ),
-    prefixToolNameWithServerName: true,
-    additionalToolNamePrefix: "",
-    throwOnLoadError: true,
-  });
+  const servers: McpServer[] = [];
+  const close = async () => void (await Promise.all(servers.map((server) => server.close())));
   try {
-    const byServer = await client.initializeConnections();
-    const tools = Object.entries(byServer).flatMap(([server, found]) => found.map((tool) => toTool(tool, server, mcpServers[server]!.needs_approval)));
+    const tools: Tool[] = [];
+    for (const [name, { needs_approval, ...options }] of Object.entries(mcpServers)) {
+      const server = new McpServer(name, options);
+      servers.push(server);
+      tools.push(...(await server.tools()).map((tool) => toTool(server, tool, needs_approval)));
+    }
     const long = tools.find(({ name }) => name.length > MAX_NAME);
     if (long !== undefined) throw new Error(`the tool ${long.name} has a name of more than ${MAX_NAME} characters; give its server a shorter one`);
-    return { tools, close: () => client.close() };
+    return { tools, close };
   } catch (cause) {
-    await client.close().catch(() => {});
+    await close();
     throw new ConfigError(`RAGENTS_AGENT_MCP: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
 }
@@ -78,17 +72,13 @@ async function readServers(path: string): Promise<z.infer<typeof fileShape>> {
   return parsed.data;
 }
 
-type McpTool = Awaited<ReturnType<MultiServerMCPClient["getTools"]>>[number];
-
-function toTool(tool: McpTool, server: string, approvalOf: boolean | string[]): Tool {
-  const { name, description, schema } = tool;
-  const own = name.slice(server.length + 2);
+function toTool(server: McpServer, { name, description, schema }: McpTool, approvalOf: boolean | string[]): Tool {
   return {
-    name,
-    description: description === "" ? own : description,
+    name: `${server.name}__${name}`,
+    description: description === "" ? name : description,
     parameters: { type: "object", ...(schema as Record<string, unknown>) },
-    needsApproval: Array.isArray(approvalOf) ? approvalOf.includes(own) : approvalOf,
-    run: async (args, { signal }) => textOf(await tool.invoke(args, { signal })),
+    needsApproval: Array.isArray(approvalOf) ? approvalOf.includes(name) : approvalOf,
+    run: async (args, { signal }) => textOf(await server.call(name, args, signal)),
   };
 }
 

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, Code } from "@connectrpc/connect";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { AnswerRestartedSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import type { AgentService, StreamQueryRequestSchema, StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
-import { hasCode, retryAfterMsOf } from "../../runtime/errors.js";
+import { hasCode, reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 
 export interface FollowOptions {
   /** Ends the reading. */
@@ -26,6 +27,8 @@ export async function* followQuery(
 ): AsyncGenerator<Pick<StreamQueryResponse, "eventId" | "event">> {
   const options = signal === undefined ? {} : { signal };
   let eventId = "";
+  let hasStarted = false;
+  let hasText = false;
   for (let failures = 0; ; ) {
     try {
       const asked = { resumable: true, ...request };
@@ -33,6 +36,11 @@ export async function* followQuery(
       for await (const { eventId: id, event } of stream) {
         eventId = id;
         failures = 0;
+        if (event.case === "started") {
+          if (hasStarted) continue;
+          hasStarted = true;
+        }
+        hasText ||= event.case === "token";
         yield { eventId, event };
         if (event.case === "result") return;
       }
@@ -41,7 +49,16 @@ export async function* followQuery(
       if (failures > retries) throw new Error("the stream ends without a result");
     } catch (error) {
       signal?.throwIfAborted();
-      const mayAskAgain = eventId !== "" || (request.idempotencyKey ?? "") !== "";
+      const hasKey = (request.idempotencyKey ?? "") !== "";
+      if (hasKey && reasonOf(error) === "RUN_NOT_FOUND" && failures < retries) {
+        // Its replica died before it had stored anything.
+        if (hasText) yield { eventId, event: { case: "restarted", value: create(AnswerRestartedSchema) } };
+        hasText = false;
+        eventId = "";
+        failures += 1;
+        continue;
+      }
+      const mayAskAgain = eventId !== "" || hasKey;
       if (!hasCode(error, Code.Unavailable) || !mayAskAgain || failures >= retries) throw error;
       failures += 1;
       await delay(retryAfterMsOf(error) ?? PAUSE_MS, undefined, options);

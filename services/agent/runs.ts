@@ -17,7 +17,7 @@ import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, StoredRuns, toldSoFar } from "./stored-runs.js";
+import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { Threads } from "./threads.js";
@@ -215,7 +215,7 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(run.signal, () => runGraph(run, null));
+        yield* slots.hold(run.signal, () => untold(runGraph(run, null), toldBeyond(stored, after)));
       }.bind(this));
     for (;;) {
       try {
@@ -276,7 +276,7 @@ export class Runs {
       }
     } catch (error) {
       if (!(error instanceof ThreadStoreGone) || run.unstoredGraph === undefined) throw error;
-      yield* withoutThread(runGraph({ ...run, graph: run.unstoredGraph }, input), steps);
+      yield* withoutThread(untold(runGraph({ ...run, graph: run.unstoredGraph }, input), { steps, tools: 0 }));
     }
   }
 
@@ -311,11 +311,9 @@ export class Runs {
 const HANDOVER_MS = 2_000;
 const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
 
-/** The events of a run that is not remembered, without those of its first steps that were told before. */
-async function* withoutThread(events: AsyncIterable<RunEvent>, told: number): AsyncGenerator<RunEvent> {
-  let steps = 0;
+/** The events of a run that is not remembered. */
+async function* withoutThread(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent> {
   for await (const event of events) {
-    if ("step" in event && (steps += 1) <= told) continue;
     yield "result" in event ? { result: { ...event.result, threadId: "" } } : event;
   }
 }

@@ -6,10 +6,12 @@ import { PriorityQueue, RateLimiter } from "../../clients/ratelimit/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
+import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
 import { loadAgents } from "./agents/load-agents.js";
+import { BatchedRetrieval } from "./batched-rag.js";
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -45,13 +47,14 @@ export async function startAgentService(
   const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
   const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
+  const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
   const { maxRuns: limit, priorities, runTimeoutMs: maxWaitMs } = config;
   const slots = new RunSlots({ limit, queue, priorities, maxWaitMs, clock: host.clock });
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
-    deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
+    deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, clock: host.clock, checkpointer, tools },
     kinds,
     threads,
     locks,

@@ -37,7 +37,7 @@ describe("a model that", () => {
     double.script = () => reply;
     const error = await failureOf(mesh.agent.query(request));
     expect([error.code, reasonOf(error)]).toEqual([code, "MODEL_UNAVAILABLE"]);
-    if (code === Code.FailedPrecondition) expect(error.message).toContain("longer than the model takes");
+    if (code === Code.FailedPrecondition) expect(error.message).toContain("longer than the model");
     double.script = () => ({ text: "Above 3 bar [1]." });
     const answer = await mesh.agent.query(request);
     expect([answer.response, answer.metadata?.cached]).toEqual(["Above 3 bar [1].", false]);

@@ -59,9 +59,8 @@ describe("without the rate limit service", () => {
 describe("without the rag service", () => {
   test("questions are UNAVAILABLE; greetings are answered, and conversations can be read", async () => {
     const { threadId } = await losing("rag");
-    for (const call of [mesh.agent.query({ query: "Which pump?" }), mesh.agent.query({ query: "Which pump?", threadId })]) {
-      expect((await failureOf(call)).code).toBe(Code.Unavailable);
-    }
+    const asking = [mesh.agent.query({ query: "Which pump?" }), mesh.agent.query({ query: "Which pump?", threadId })];
+    for (const error of await Promise.all(asking.map(failureOf))) expect(error.code).toBe(Code.Unavailable);
     expect((await mesh.agent.query({ query: "Hello!" })).response).not.toBe("");
     expect((await mesh.agent.listThreadMessages({ thread: threadId })).messages.length).toBeGreaterThanOrEqual(2);
   }, 30_000);
@@ -76,14 +75,13 @@ describe("without the checkpoint service", () => {
     }
     const fresh = await readStream(mesh.agent.streamQuery({ query: "Which one?", configOverrides: { bypassCache: true } }));
     expect(fresh.steps.map(({ name }) => name)).toEqual(["rewrite", "retrieve", "answer"]);
-    for (const call of [
+    const asking = [
       mesh.agent.query({ query: "And why?", threadId }),
       mesh.agent.query({ query: "Which pump?", idempotencyKey: "key" }),
       mesh.agent.getThread({ thread: threadId }),
       mesh.agent.listThreads({}),
       mesh.agent.cancelRun({ thread: threadId }),
-    ]) {
-      expect((await failureOf(call)).code).toBe(Code.Unavailable);
-    }
+    ];
+    for (const error of await Promise.all(asking.map(failureOf))) expect(error.code).toBe(Code.Unavailable);
   }, 60_000);
 });

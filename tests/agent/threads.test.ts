@@ -78,11 +78,11 @@ describe("threads", () => {
 
   test.each(["checkpoint", "1f1e5a98-dead-beef-8003-7ac25c2dc993", "ä"])("have no checkpoint %j, neither to show nor to fork from", async (checkpointId) => {
     await mesh.agent.query({ query: "When does the pump stop?", threadId: "unknown-checkpoint" });
-    for (const call of [
+    const asking = [
       mesh.agent.getThreadState({ thread: "unknown-checkpoint", checkpointId }),
       mesh.agent.forkThread({ thread: "unknown-checkpoint", checkpointId }),
-    ]) {
-      const error = await failureOf(call);
+    ];
+    for (const error of await Promise.all(asking.map(failureOf))) {
       expect([error.code, reasonOf(error)]).toEqual([Code.NotFound, "CHECKPOINT_NOT_FOUND"]);
     }
   });
@@ -150,9 +150,8 @@ describe("threads", () => {
     const thread = result?.threadId ?? "";
     expect((await other.query({ query })).metadata?.cached).toBe(true);
     await mesh.agent.deleteThread({ thread });
-    for (const call of [mesh.agent.getThread({ thread }), mesh.agent.listCheckpoints({ thread }), mesh.agent.getThreadState({ thread })]) {
-      expect(reasonOf(await failureOf(call))).toBe("THREAD_NOT_FOUND");
-    }
+    const asking = [mesh.agent.getThread({ thread }), mesh.agent.listCheckpoints({ thread }), mesh.agent.getThreadState({ thread })];
+    for (const error of await Promise.all(asking.map(failureOf))) expect(reasonOf(error)).toBe("THREAD_NOT_FOUND");
     for (const agent of [mesh.agent, other]) {
       expect(reasonOf(await failureOf(readStream(agent.resumeStream({ eventId: events[1]?.eventId ?? "" }))))).toBe("RUN_NOT_FOUND");
     }

@@ -984,7 +984,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.ratelimit.v1.QueuePriorityStats.depth": "Items that wait for a worker, delayed ones not counted.",
   "ragents.ratelimit.v1.QueuePriorityStats.oldest_age": "How long the oldest of them has waited.",
   "ragents.ratelimit.v1.EnqueueRequest": "A new item.",
-  "ragents.ratelimit.v1.EnqueueRequest.queue": "The queue; \"default\", or one that is configured.",
+  "ragents.ratelimit.v1.EnqueueRequest.queue": "The queue; \"default\", or one that is configured. NAME--ANYTHING is a queue\nof its own with the settings of NAME.",
   "ragents.ratelimit.v1.EnqueueRequest.priority": "Its priority. Default NORMAL.",
   "ragents.ratelimit.v1.EnqueueRequest.payload": "What the worker needs to know, at most 64 KiB.",
   "ragents.ratelimit.v1.EnqueueRequest.ttl": "The item is dropped when no worker has taken it by then, 1 second to 7\ndays. Default 1 hour.",

@@ -52,6 +52,11 @@ export class BatchedRetrieval {
   }
 
   async #run(batch: readonly Retrieval[]): Promise<(() => RetrieveResponse)[]> {
+    const [only] = batch;
+    if (batch.length === 1 && only !== undefined) {
+      const response = await this.#rag.retrieve(only);
+      return [() => response];
+    }
     const keys = batch.map((request) => JSON.stringify(request));
     const distinct = [...new Set(keys)];
     const requests = distinct.map((key) => batch[keys.indexOf(key)] as Retrieval);

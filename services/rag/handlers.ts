@@ -6,6 +6,7 @@ import type { Clock } from "../../runtime/clock.js";
 import { invalidField, toMeshError } from "../../runtime/errors.js";
 import { toStatus } from "../../runtime/grpc-status.js";
 import { currentViewer } from "../../runtime/identity/viewer.js";
+import { inSpan } from "../../runtime/tracing/tracer.js";
 import type { Answers } from "./answers.js";
 import type { Embedders } from "./embedders.js";
 import {
@@ -160,7 +161,7 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
         requests.map(async (request) => {
           const collection = found[names.indexOf(request.collection)];
           if (collection?.status !== "fulfilled") throw collection?.reason;
-          return retrieveFrom(collection.value, request, signal);
+          return inSpan("Retrieve", () => retrieveFrom(collection.value, request, signal));
         }),
       );
       return { outcomes: outcomes.map(toOutcome) };

@@ -3,11 +3,9 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import { type BaseCheckpointSaver, type CheckpointMetadata, uuid6 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import pg from "pg";
-import { GrpcCheckpointSaver } from "../clients/checkpoint/index.js";
-import { CheckpointService } from "../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
-import { createGrpcTransport } from "../runtime/grpc-transport.js";
 import { startPostgres } from "../tests/servers/postgres.js";
 import { startServiceProcess } from "../tests/servers/service-process.js";
+import { built } from "./built.js";
 import { type Bench, type Figure, figure, inTurns, median } from "./figure.js";
 
 const STEPS = 200;
@@ -92,16 +90,22 @@ async function schemaBytes(pool: pg.Pool, schema: string): Promise<number> {
 }
 
 async function run(): Promise<Figure[]> {
+  const { GrpcCheckpointSaver } = await built<typeof import("../clients/checkpoint/index.js")>("clients/checkpoint/index.js");
+  const { createGrpcTransport } = await built<typeof import("../runtime/grpc-transport.js")>("runtime/grpc-transport.js");
+  const { CheckpointService } = await built<typeof import("../gen/ragents/checkpoint/v1/checkpoint_service_pb.js")>(
+    "gen/ragents/checkpoint/v1/checkpoint_service_pb.js",
+  );
   // As a server is that must not lose what it acknowledged.
   const server = await startPostgres({ settings: { fsync: "on", full_page_writes: "on" } });
   const pool = new pg.Pool({ connectionString: server.url });
   pool.on("error", () => {});
   postgresVersion = String((await pool.query<{ version: string }>("select current_setting('server_version') as version")).rows[0]?.version);
   // Both keep all of a thread's checkpoints.
-  const service = await startServiceProcess("checkpoint", {
-    RAGENTS_CHECKPOINT_URL: server.url,
-    RAGENTS_CHECKPOINT_MAX_PER_THREAD: "0",
-  });
+  const service = await startServiceProcess(
+    "checkpoint",
+    { RAGENTS_CHECKPOINT_URL: server.url, RAGENTS_CHECKPOINT_MAX_PER_THREAD: "0" },
+    { built: true },
+  );
   const transport = createGrpcTransport({ address: service.address, services: [CheckpointService] });
   const ours = new GrpcCheckpointSaver({ transport });
   const peerPool = new pg.Pool({ connectionString: server.url });

@@ -48,10 +48,14 @@ function inOrder({ name, ours, peer, ratio, unit, aim }: Figure): Figure {
   return { name, ours: rounded(ours), peer: rounded(peer), ratio: rounded(ratio), unit, aim };
 }
 
+function meets({ ratio, aim, atMost }: Figure): boolean {
+  return atMost === true ? ratio <= aim : ratio >= aim;
+}
+
 function markdown({ name, figures, versions }: Result): string {
   const rows = figures.map((one) => {
     const { ours, peer, ratio, unit, aim } = inOrder(one);
-    const met = (one.atMost === true ? ratio <= aim : ratio >= aim) ? "yes" : "no";
+    const met = meets(one) ? "yes" : "no";
     const bound = one.atMost === true ? "at most " : "";
     return `| ${one.name} | ${ours.toLocaleString("en")} | ${peer.toLocaleString("en")} | ${unit} | ${ratio}x | ${bound}${aim}x | ${met} |`;
   });
@@ -62,6 +66,7 @@ function markdown({ name, figures, versions }: Result): string {
     "|---|---:|---:|---|---:|---:|---|",
     ...rows,
     "",
+    ...figures.flatMap((one) => (meets(one) || one.missed === undefined ? [] : [`Missed, ${one.name}: ${one.missed}`, ""])),
     Object.entries(versions)
       .map(([what, version]) => `${what} ${version}`)
       .join(", "),

@@ -151,7 +151,8 @@ function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: G
   // Every call that the handler makes listens too; Node would warn of a leak at eleven.
   setMaxListeners(0, context.signal);
   call.on("cancelled", () => {
-    context.abort(cancelledByCaller());
+    // Also said of every call that was answered; an error is not made for those, with its stack.
+    if (!context.signal.aborted) context.abort(cancelledByCaller());
   });
   return { context, end: (error?: ConnectError) => context.abort(error ?? ENDED) };
 }

@@ -43,7 +43,7 @@ export interface LookupBatcherOptions {
   leaseCameLate: (key: ServiceKey, lease: Lease) => void;
 }
 
-/** Lookups of one request. Smaller ones would overlap better, larger ones cost less each; measured: this is the best. */
+/** Lookups of one request: larger ones cost less each, smaller ones let this process and the service work at the same time. */
 const MAX_LOOKUPS = 32;
 /** A stream whose answer is so late is given up, in milliseconds. */
 const GIVE_UP_MS = 2_000;

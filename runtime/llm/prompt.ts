@@ -1,8 +1,8 @@
 import type { BaseMessageLike } from "@langchain/core/messages";
 import type { AnswerRequest, Passage } from "./answerer.js";
 
-/** Changes with every change of the texts below: part of every key of a cached answer. */
-export const ANSWER_PROMPT_VERSION = "answer-1";
+/** Changes with every change of the texts below and of the built-in answerer: part of every key of a cached answer. */
+export const ANSWER_PROMPT_VERSION = "answer-2";
 
 const INSTRUCTIONS = `You answer questions from passages of documents.
 

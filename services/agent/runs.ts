@@ -1,6 +1,7 @@
 import { Command } from "@langchain/langgraph";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import { currentTenant } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
@@ -14,13 +15,15 @@ import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
 import { NewThreadSaver, ThreadStoreGone } from "./new-thread-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
-import { runGraph } from "./run-graph.js";
+import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
 import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
+import type { RunStateUpdate } from "./state.js";
 import type { Threads } from "./threads.js";
+import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
   deps: AgentDeps & { readonly checkpointer: BaseCheckpointSaver };
@@ -31,6 +34,8 @@ export interface RunsOptions {
   limiter: Pick<RateLimiter, "check">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
+  /** Counts what runs use. */
+  usage: UsageMetrics;
 }
 
 /** An agent's graph, for threads that exist and for those that do not. */
@@ -122,7 +127,11 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
+<<<<<<< HEAD
         yield* this.#options.slots.hold(run.signal, () => runGraph(run, command));
+=======
+        yield* this.#options.slots.hold(() => this.#graphEvents(run, command));
+>>>>>>> main
       }.bind(this)),
     );
   }
@@ -215,7 +224,11 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
+<<<<<<< HEAD
         yield* slots.hold(run.signal, () => untold(runGraph(run, null), toldBeyond(stored, after)));
+=======
+        yield* slots.hold(() => this.#graphEvents(run, null));
+>>>>>>> main
       }.bind(this));
     for (;;) {
       try {
@@ -267,6 +280,7 @@ export class Runs {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
+<<<<<<< HEAD
     const input = beginning(run, messages);
     let steps = 0;
     try {
@@ -277,6 +291,16 @@ export class Runs {
     } catch (error) {
       if (!(error instanceof ThreadStoreGone) || run.unstoredGraph === undefined) throw error;
       yield* withoutThread(untold(runGraph({ ...run, graph: run.unstoredGraph }, input), { steps, tools: 0 }));
+=======
+    yield* this.#graphEvents(run, beginning(run, messages));
+  }
+
+  /** Runs a graph, and counts what that used. */
+  async *#graphEvents(run: GraphRun, input: RunStateUpdate | Command | null): AsyncGenerator<RunEvent> {
+    for await (const event of runGraph(run, input)) {
+      if ("result" in event) this.#options.usage.count({ tenant: currentTenant(), agent: run.settings.agent, model: event.result.model }, event.result.usage);
+      yield event;
+>>>>>>> main
     }
   }
 

@@ -10,8 +10,12 @@ import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
+<<<<<<< HEAD
 import { loadAgents } from "./agents/load-agents.js";
 import { BatchedRetrieval } from "./batched-rag.js";
+=======
+import { budgetedModel } from "./budgeted-model.js";
+>>>>>>> main
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -22,6 +26,7 @@ import { loadTools } from "./tools/load-tools.js";
 import { connectMcpTools } from "./tools/mcp-tools.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
+import { usageMetrics } from "./usage-metrics.js";
 
 /** Most of the grace in which runs may end; what is left is for handing the others over. */
 const PART_TO_END = 0.8;
@@ -46,8 +51,16 @@ export async function startAgentService(
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
   const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
+<<<<<<< HEAD
   const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
   const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
+=======
+  const models = shared.models ?? openModels(config.models, {
+    registry: host.metrics.registry,
+    clock: host.clock,
+    around: (model, price) => budgetedModel(model, limiter, price),
+  });
+>>>>>>> main
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
   const { maxRuns: limit, priorities, runTimeoutMs: maxWaitMs } = config;
@@ -61,6 +74,7 @@ export async function startAgentService(
     slots,
     limiter,
     timeoutMs: config.runTimeoutMs,
+    usage: usageMetrics(host.metrics.registry),
   });
   const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
   registerRunMetrics(host.metrics.registry, slots);
@@ -78,7 +92,7 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock }))],
+    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock, score: host.score }))],
     interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {

@@ -20,6 +20,8 @@ export const RunState = Annotation.Root({
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,
+  /** What is searched for, the question first. */
+  queries: Annotation<string[]>,
   /** What a model asked of tools for the last question, and what they answered; null clears it. */
   work: Annotation<BaseMessage[], BaseMessage[] | null>({
     reducer: (left, right) => (right === null ? [] : [...left, ...right]),

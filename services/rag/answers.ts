@@ -3,6 +3,7 @@ import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_
 import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
+import { toTokenUsage } from "../../runtime/llm/token-usage.js";
 import { chunkIdOf } from "./messages.js";
 import { headingsOf } from "./ranking/headings.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
@@ -48,11 +49,7 @@ export class Answers {
         return { ...citation, ...(page !== undefined && { page }) };
       }),
       model,
-      usage: {
-        inputTokens: BigInt(usage.inputTokens),
-        outputTokens: BigInt(usage.outputTokens),
-        totalTokens: BigInt(usage.inputTokens + usage.outputTokens),
-      },
+      usage: toTokenUsage(usage),
     };
   }
 }

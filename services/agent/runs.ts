@@ -127,11 +127,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
-<<<<<<< HEAD
-        yield* this.#options.slots.hold(run.signal, () => runGraph(run, command));
-=======
-        yield* this.#options.slots.hold(() => this.#graphEvents(run, command));
->>>>>>> main
+        yield* this.#options.slots.hold(run.signal, () => this.#graphEvents(run, command));
       }.bind(this)),
     );
   }
@@ -224,11 +220,7 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-<<<<<<< HEAD
-        yield* slots.hold(run.signal, () => untold(runGraph(run, null), toldBeyond(stored, after)));
-=======
-        yield* slots.hold(() => this.#graphEvents(run, null));
->>>>>>> main
+        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
       }.bind(this));
     for (;;) {
       try {
@@ -280,19 +272,17 @@ export class Runs {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-<<<<<<< HEAD
     const input = beginning(run, messages);
     let steps = 0;
     try {
-      for await (const event of runGraph(run, input)) {
+      for await (const event of this.#graphEvents(run, input)) {
         if ("step" in event) steps += 1;
         yield event;
       }
     } catch (error) {
       if (!(error instanceof ThreadStoreGone) || run.unstoredGraph === undefined) throw error;
-      yield* withoutThread(untold(runGraph({ ...run, graph: run.unstoredGraph }, input), { steps, tools: 0 }));
-=======
-    yield* this.#graphEvents(run, beginning(run, messages));
+      yield* withoutThread(untold(this.#graphEvents({ ...run, graph: run.unstoredGraph }, input), { steps, tools: 0 }));
+    }
   }
 
   /** Runs a graph, and counts what that used. */
@@ -300,7 +290,6 @@ export class Runs {
     for await (const event of runGraph(run, input)) {
       if ("result" in event) this.#options.usage.count({ tenant: currentTenant(), agent: run.settings.agent, model: event.result.model }, event.result.usage);
       yield event;
->>>>>>> main
     }
   }
 

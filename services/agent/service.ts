@@ -10,12 +10,9 @@ import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
-<<<<<<< HEAD
 import { loadAgents } from "./agents/load-agents.js";
 import { BatchedRetrieval } from "./batched-rag.js";
-=======
 import { budgetedModel } from "./budgeted-model.js";
->>>>>>> main
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -51,16 +48,12 @@ export async function startAgentService(
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
   const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
-<<<<<<< HEAD
-  const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
-  const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
-=======
   const models = shared.models ?? openModels(config.models, {
     registry: host.metrics.registry,
     clock: host.clock,
     around: (model, price) => budgetedModel(model, limiter, price),
   });
->>>>>>> main
+  const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
   const { maxRuns: limit, priorities, runTimeoutMs: maxWaitMs } = config;

@@ -17,13 +17,10 @@ export interface AgentMesh {
   readonly agent: AgentClient;
   readonly rag: RagClient;
   readonly metrics: Metrics;
-<<<<<<< HEAD
   /** Variables that a replica in a process of its own needs. */
   readonly env: Record<string, string>;
-=======
   /** Where the rate limit service is. */
   readonly rateLimitAddress: string;
->>>>>>> main
   /** Another replica of the agent service, with other variables. */
   replica(env?: NodeJS.ProcessEnv, clock?: Clock): Promise<AgentClient>;
   /** Ends a service for good. */
@@ -71,17 +68,13 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
     agent,
     rag,
     metrics: agentHost.metrics,
-<<<<<<< HEAD
     env: Object.fromEntries(Object.entries({ ...base, ...env }).filter(([name]) => !name.endsWith("_PORT"))) as Record<string, string>,
     replica: (extra = {}, clock = systemClock) => open(extra, createMetrics(), clock),
     async end(name) {
       const at = services.findIndex((service) => service.name === name);
       await services.splice(at, 1)[0]?.stop(0);
     },
-=======
     rateLimitAddress: base["RAGENTS_RATELIMIT_ADDRESS"],
-    replica: (extra = {}) => open(extra, createMetrics()),
->>>>>>> main
     async ingest(texts, collection = "default") {
       const documents = Object.entries(texts).map(([id, text]) => ({ id, text, mimeType: "text/markdown" }));
       const { job } = await rag.ingestDocuments({ collection, documents });

@@ -76,6 +76,8 @@ async function scoreOf(pipeline: LangChainPipeline): Promise<number> {
 async function latencies(): Promise<Figure[]> {
   const server = await startPostgres({ settings: SERVER_SETTINGS });
   const pool = new pg.Pool({ connectionString: server.url, max: 4 });
+  // The server's end may reach a connection before the pool's.
+  pool.on("error", () => {});
   try {
     const hasPgvector = await pool.query("create extension vector").then(
       () => true,

@@ -53,13 +53,13 @@ export class PgvectorTable {
     const [vector] = await (await loadStaticEmbedder()).embed([question]);
     const { rows } = await this.#pool.query<{ text: string }>({
       name: `search-${this.#name}`,
-      text: `with meaning as (
+      text: `with asked as (select replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery as query),
+        meaning as (
           select id, row_number() over () as rank from (
             select id from ${this.#name} order by embedding <=> $1::halfvec limit ${CANDIDATES}) as near),
         words as (
           select id, row_number() over () as rank from (
-            select id from ${this.#name}, replace(plainto_tsquery('english', $2)::text, '&', '|')::tsquery as query
-            where terms @@ query order by ts_rank_cd(terms, query) desc limit ${CANDIDATES}) as said)
+            select id from ${this.#name}, asked where terms @@ query order by ts_rank_cd(terms, query) desc limit ${CANDIDATES}) as said)
         select t.text from meaning full join words using (id) join ${this.#name} t using (id)
         order by coalesce(1.0 / (60 + meaning.rank), 0) + coalesce(1.0 / (60 + words.rank), 0) desc limit $3`,
       values: [`[${[...vector!].join(",")}]`, question, k],

@@ -35,7 +35,9 @@ COPY --from=dependencies /app/package.json /app/sbom.spdx.json ./
 COPY --from=dependencies /app/node_modules node_modules
 COPY models models
 COPY cli/ragents.mjs cli/
-COPY --from=build /app/dist dist
+# The code belongs to root, and the process cannot change it; skaffold's file synchronisation needs it otherwise.
+ARG DIST_OWNER=0
+COPY --from=build --chown=${DIST_OWNER} /app/dist dist
 # The only folder that is written to, and only by the launcher's embedded stores.
 RUN mkdir -p /data && chown 10001:10001 /data
 VOLUME /data

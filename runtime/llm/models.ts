@@ -12,7 +12,7 @@ import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
 import { DEFAULT_CONTEXT_TOKENS, modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
-import { DEFAULT_PRICES, parsePrices, pricedModel } from "./prices.js";
+import { DEFAULT_PRICES, parsePrices, type Price, pricedModel } from "./prices.js";
 import { reliableModel } from "./reliable-model.js";
 import { tracedModel } from "./traced-model.js";
 
@@ -52,8 +52,15 @@ export interface Models {
   countInvented(model: string, count: number): void;
 }
 
+export interface OpenModelsOptions {
+  registry?: Registry;
+  clock?: Clock;
+  /** Puts something around each model and all of its tries. Default nothing. */
+  around?: (model: LanguageModel, price: Price | undefined) => LanguageModel;
+}
+
 /** The configured models: an OpenAI-compatible server's when one is set, Anthropic's when its key is set, the built-in one always. */
-export function openModels(config: ModelsConfig, options: { registry?: Registry; clock?: Clock } = {}): Models {
+export function openModels(config: ModelsConfig, options: OpenModelsOptions = {}): Models {
   const models: LanguageModel[] = [];
   if (config.OPENAI_API_KEY !== undefined || config.OPENAI_BASE_URL !== undefined) {
     const model = config.OPENAI_MODEL;
@@ -69,12 +76,12 @@ export function openModels(config: ModelsConfig, options: { registry?: Registry;
     firstTokenMs: config.RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S * 1000,
     totalMs: config.RAGENTS_LLM_TIMEOUT_S * 1000,
   };
-  const { registry } = options;
+  const { registry, around = (model) => model } = options;
   const reliable = models.map((model) => {
     const priced = pricedModel(model, config.RAGENTS_LLM_PRICES);
     // Each try is measured and traced, not what they come to together.
     const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
-    return reliableModel(tracedModel(measured), reliability);
+    return around(reliableModel(tracedModel(measured), reliability), config.RAGENTS_LLM_PRICES.get(model.name));
   });
   return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, contextTokens: config.RAGENTS_LLM_CONTEXT_TOKENS, ...(registry && { registry }) });
 }

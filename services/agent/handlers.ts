@@ -2,7 +2,9 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, QueryRequest, StreamQueryRequest } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import type { Tracing } from "../../runtime/tracing/tracing.js";
 import { behind, eventId, parseEventId, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import { feedbackHandler } from "./feedback-handler.js";
 import { agentTypeOf, shortVersion } from "./agent-version.js";
 import { toCallerTool, toWork } from "./caller-messages.js";
 import { toldMessage } from "./conversation.js";
@@ -18,6 +20,8 @@ export interface AgentHandlerDeps extends ThreadHandlerDeps {
   runs: Runs;
   defaultModel: string;
   clock: Clock;
+  /** Sends what somebody thinks of an answer; undefined where nothing takes it. */
+  score: Tracing["score"];
 }
 
 const DEFAULT_AGENT = "simple";
@@ -47,6 +51,7 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
   }
   return {
     ...threadHandlers(deps),
+    ...feedbackHandler(deps.score),
     query: (request, context) => responseOf(runs.ask(runRequest(request, false, deps, context), context.signal)),
     streamQuery: (request, context) => streamOf(runs.ask(runRequest(request, request.resumable, deps, context), context.signal)),
     resumeStream(request, context) {

@@ -1,5 +1,6 @@
 import { Command } from "@langchain/langgraph";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import { currentTenant } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
@@ -12,13 +13,15 @@ import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
 import { NewThreadSaver } from "./new-thread-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
-import { runGraph } from "./run-graph.js";
+import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
 import { retold, StoredRuns, toldSoFar } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
+import type { RunStateUpdate } from "./state.js";
 import type { Threads } from "./threads.js";
+import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
   deps: AgentDeps;
@@ -26,9 +29,11 @@ export interface RunsOptions {
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
-  limiter: Pick<RateLimiter, "check">;
+  limiter: Pick<RateLimiter, "check" | "windows">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
+  /** Counts what runs use. */
+  usage: UsageMetrics;
 }
 
 /** An agent's graph, for threads that exist and for those that do not. */
@@ -109,7 +114,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
-        yield* this.#options.slots.hold(() => runGraph(run, command));
+        yield* this.#options.slots.hold(() => this.#graphEvents(run, command));
       }.bind(this)),
     );
   }
@@ -202,7 +207,7 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(() => runGraph(run, null));
+        yield* slots.hold(() => this.#graphEvents(run, null));
       }.bind(this));
     for (;;) {
       try {
@@ -254,7 +259,15 @@ export class Runs {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-    yield* runGraph(run, beginning(run, messages));
+    yield* this.#graphEvents(run, beginning(run, messages));
+  }
+
+  /** Runs a graph, and counts what that used. */
+  async *#graphEvents(run: GraphRun, input: RunStateUpdate | Command | null): AsyncGenerator<RunEvent> {
+    for await (const event of runGraph(run, input)) {
+      if ("result" in event) this.#options.usage.count({ tenant: currentTenant(), agent: run.settings.agent, model: event.result.model }, event.result.usage);
+      yield event;
+    }
   }
 
   /** Within the time that a run may take, and until this replica stops. */

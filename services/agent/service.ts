@@ -8,6 +8,7 @@ import { type Models, openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
+import { budgetedModel } from "./budgeted-model.js";
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -17,6 +18,7 @@ import { ThreadLocks } from "./thread-locks.js";
 import { loadTools } from "./tools/load-tools.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
+import { usageMetrics } from "./usage-metrics.js";
 
 /** Part of the grace in which runs may end; what is left is for handing the others over. */
 const PART_TO_END = 0.8;
@@ -38,7 +40,11 @@ export async function startAgentService(
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
   const cache = createCacheClient({ address: config.cacheAddress, clock: host.clock, metrics: host.metrics, security });
   const limiter = new RateLimiter({ address: config.rateLimitAddress, clock: host.clock, security });
-  const models = shared.models ?? openModels(config.models, { registry: host.metrics.registry, clock: host.clock });
+  const models = shared.models ?? openModels(config.models, {
+    registry: host.metrics.registry,
+    clock: host.clock,
+    around: (model, price) => budgetedModel(model, limiter, price),
+  });
   const threads = new Threads(checkpointer, logger);
   const slots = new RunSlots(config.maxRuns);
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
@@ -50,6 +56,7 @@ export async function startAgentService(
     slots,
     limiter,
     timeoutMs: config.runTimeoutMs,
+    usage: usageMetrics(host.metrics.registry),
   });
   const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
   registerRunMetrics(host.metrics.registry, slots);
@@ -64,7 +71,7 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock }))],
+    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock, score: host.score }))],
     interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {

@@ -4,6 +4,7 @@ import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
 import { EXTRACTIVE_MODEL, NOT_ANSWERED } from "../../runtime/llm/extractive/extractive-answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
+import { toTokenUsage } from "../../runtime/llm/token-usage.js";
 import { chunkIdOf } from "./messages.js";
 import { headingsOf } from "./ranking/headings.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
@@ -47,11 +48,7 @@ export class Answers {
       answer: text,
       citations: [...citations],
       model,
-      usage: {
-        inputTokens: BigInt(usage.inputTokens),
-        outputTokens: BigInt(usage.outputTokens),
-        totalTokens: BigInt(usage.inputTokens + usage.outputTokens),
-      },
+      usage: toTokenUsage(usage),
     };
   }
 }

@@ -17,6 +17,8 @@ export interface AgentMesh {
   readonly agent: AgentClient;
   readonly rag: RagClient;
   readonly metrics: Metrics;
+  /** Where the rate limit service is. */
+  readonly rateLimitAddress: string;
   /** Another replica of the agent service, with other variables. */
   replica(env?: NodeJS.ProcessEnv): Promise<AgentClient>;
   /** Ingests texts by id and resolves when they can be found. */
@@ -62,6 +64,7 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
     agent,
     rag,
     metrics: agentHost.metrics,
+    rateLimitAddress: base["RAGENTS_RATELIMIT_ADDRESS"],
     replica: (extra = {}) => open(extra, createMetrics()),
     async ingest(texts, collection = "default") {
       const documents = Object.entries(texts).map(([id, text]) => ({ id, text, mimeType: "text/markdown" }));

@@ -68,7 +68,9 @@ test("each policy selects the pods it is about, and no pod is left to the defaul
 });
 
 test("the production overlay is accepted by the API server, strictly", async () => {
-  const out = await kubectl("apply", "--dry-run=server", "--validate=strict", "--kustomize", join(packageRoot, "k8s", "overlays", "production"));
+  await kubectl("create", "namespace", "ragents-check");
+  const apply = ["apply", "--dry-run=server", "--validate=strict", "--namespace", "ragents-check", "--kustomize", join(packageRoot, "tests", "cluster", "production")];
+  const out = await kubectl(...apply).finally(() => kubectl("delete", "namespace", "ragents-check", "--wait=false"));
   expect(out.split("\n").filter((line) => line.includes("server dry run")).length).toBeGreaterThan(60);
 });
 

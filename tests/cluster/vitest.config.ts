@@ -7,8 +7,6 @@ export default defineConfig({
     root: join(import.meta.dirname, "..", ".."),
     include: ["tests/cluster/*.cluster.ts"],
     fileParallelism: false,
-    // Each step stands on the one before.
-    bail: 1,
     testTimeout: 600_000,
     hookTimeout: 600_000,
     reporters: ["verbose"],

@@ -31,7 +31,7 @@ export interface RunsOptions {
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
-  limiter: Pick<RateLimiter, "check">;
+  limiter: Pick<RateLimiter, "check" | "windows">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
   /** Counts what runs use. */

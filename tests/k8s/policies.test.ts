@@ -15,7 +15,12 @@ const COMBINATIONS = ["minikube", "production"].flatMap((overlay) =>
   [[], ...COMPONENTS.map((name) => [name]), ["prometheus-adapter", "monitoring", "istio-mtls", "gateway-api", "external-secrets", "cloudnative-pg", "redis-cluster", "backup"]].map(
     (components) => ({ overlay, components }),
   ),
-);
+  // It is a part of production.
+).filter(({ overlay, components }) => overlay !== "production" || !components.includes("identity"));
+/** What each gateway opens for API keys. */
+const GATEWAY_CONNECTIONS = 4;
+/** Secrets that the administrator makes, and minikube's overlay under other names. */
+const ADMINISTRATORS = ["ragents-stores", "ragents-identity"];
 /** Stores that a component puts in the place of ours. */
 const REPLACED: Record<string, string[]> = { "managed-stores": ["postgres", "redis-cache", "redis-state"], "cloudnative-pg": ["postgres"], "redis-cluster": ["redis-cache"] };
 
@@ -107,14 +112,13 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
 
   test("find every ConfigMap and Secret that they name; a name with a hash restarts pods when its content changes", () => {
     const names = new Set([...of("ConfigMap"), ...of("Secret")].map(({ metadata }) => metadata.name));
-    // In production the administrator makes the Secret.
-    if (overlay === "production") names.add("ragents-stores");
+    for (const name of ADMINISTRATORS) names.add(name);
     for (const { metadata, spec } of podMakers()) {
       const text = JSON.stringify(spec.template.spec);
       for (const [, name, rest] of text.matchAll(/"(?:configMapRef|configMap|secretRef|secretKeyRef)":\{[^{}]*"name":"([^"]+)"([^{}]*)/g)) {
         if (name === "ragents-models" && /"optional":true/.test(text + rest)) continue;
         expect(names.has(name!), `${metadata.name} names ${name}`).toBe(true);
-        if (overlay === "minikube" || name !== "ragents-stores") expect(name).toMatch(/-[a-z0-9]{10}$/);
+        if (!ADMINISTRATORS.includes(name!)) expect(name).toMatch(/-[a-z0-9]{10}$/);
       }
     }
   });
@@ -146,7 +150,7 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
     const limit = Number(args.find((arg) => arg.startsWith("max_connections="))!.split("=")[1]);
     const mesh = of("ConfigMap").find(({ metadata }) => metadata.name.startsWith("mesh-"))!.data!;
     const most = (name: string) => (named("HorizontalPodAutoscaler", name)?.spec.maxReplicas ?? named("ScaledObject", name)!.spec.maxReplicaCount) as number;
-    const used = (most("rag") + most("rag-ingest")) * Number(mesh["RAGENTS_RAG_MAX_CONNECTIONS"]) + most("checkpoint") * Number(mesh["RAGENTS_CHECKPOINT_MAX_CONNECTIONS"]);
+    const used = (most("rag") + most("rag-ingest")) * Number(mesh["RAGENTS_RAG_MAX_CONNECTIONS"]) + most("checkpoint") * Number(mesh["RAGENTS_CHECKPOINT_MAX_CONNECTIONS"]) + most("gateway") * GATEWAY_CONNECTIONS;
     expect(used).toBeLessThan(limit);
   });
 
@@ -159,6 +163,7 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
       ...(["gateway", "agent", "rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["envoy", to, portOf(to)]),
       ...(["agent", "rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["gateway", to, portOf(to)]),
       ...(["rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["agent", to, portOf(to)]),
+      ...(overlay === "production" || components.includes("identity") ? [["gateway", "postgres", 5432] as [string, string, number]] : []),
       ["rag", "postgres", 5432],
       ["rag-ingest", "postgres", 5432],
       ["checkpoint", "postgres", 5432],

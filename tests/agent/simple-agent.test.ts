@@ -276,7 +276,7 @@ describe("with a language model", () => {
     const runs = ["busy:1", "busy:2"].map((threadId) =>
       failureOf(agent.query({ query: `Where is ${threadId}?`, threadId }, { signal: gone.signal })),
     );
-    await expect.poll(() => double.requests.length - calls).toBe(2);
+    await expect.poll(() => double.requests.length - calls, { timeout: 10_000 }).toBe(2);
     const busy = await failureOf(mesh.agent.query({ query: "And now?", threadId: "busy:1" }));
     expect([busy.code, reasonOf(busy)]).toEqual([Code.Aborted, "THREAD_BUSY"]);
     // One of both waits for its turn, and the other one is refused.
@@ -289,8 +289,8 @@ describe("with a language model", () => {
     expect(answers).toEqual(["Here [1]."]);
     for (const error of await Promise.all(runs)) expect(error.code).toBe(Code.Canceled);
     // The model's calls end with the runs, and both thread and room are free again.
-    await expect.poll(() => double.requests.slice(calls, calls + 2).every(({ aborted }) => aborted)).toBe(true);
+    await expect.poll(() => double.requests.slice(calls, calls + 2).every(({ aborted }) => aborted), { timeout: 10_000 }).toBe(true);
     double.script = () => ({ text: "Here [1]." });
-    await expect.poll(() => agent.query({ query: "And now?", threadId: "busy:1" }).then(() => true, () => false)).toBe(true);
+    await expect.poll(() => agent.query({ query: "And now?", threadId: "busy:1" }).then(() => true, () => false), { timeout: 10_000 }).toBe(true);
   });
 });

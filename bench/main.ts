@@ -13,7 +13,10 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   cache: () => import("./cache.js"),
   ratelimit: () => import("./ratelimit.js"),
   checkpoint: () => import("./checkpoint.js"),
+  ingest: () => import("./ingest.js"),
+  retrieval: () => import("./retrieval.js"),
   mesh: () => import("./mesh.js"),
+  gateway: () => import("./gateway.js"),
   identity: () => import("./identity.js"),
 };
 

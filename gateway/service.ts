@@ -18,8 +18,10 @@ import { PortInUseError } from "../runtime/grpc-server.js";
 import { createGrpcTransport } from "../runtime/grpc-transport.js";
 import { serverInterceptors } from "../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
+import { TRACE_PARENT_HEADER, traceParentBelow } from "../runtime/tracing/trace-parent.js";
 import { VERSION } from "../runtime/version.js";
 import { type GatewayConfig, isLoopback, loadGatewayConfig, refuseStrangers } from "./config.js";
+import { answerConnectCors, CONNECT_EXPOSED_HEADERS } from "./connect-cors.js";
 import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
@@ -30,6 +32,8 @@ import { apiDocument } from "./api-document.js";
 import { createOpenAiApi } from "./openai/openai-api.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
 import { requestTraces } from "./request-traces.js";
+import { RATE_LIMIT_HEADERS, rateLimitHeaders } from "./rate-limit-headers.js";
+import { requestLimit } from "./request-limit.js";
 import { upstreamHeaders } from "./upstream-headers.js";
 
 /** Services whose RPCs REST, Connect and gRPC-Web clients reach. The others are for gRPC inside the mesh. */
@@ -42,6 +46,12 @@ const CALL_TIMEOUT_MS = 30_000;
 
 /** RPCs whose requests are traced: those that do the mesh's work. */
 const TRACED = [AgentService.method.query, AgentService.method.streamQuery, RagService.method.retrieve, RagService.method.answer];
+
+/** Time in which a whole request must arrive, uploads included, in milliseconds; JSON has less (see the transcoder). */
+const UPLOAD_TIMEOUT_MS = 3_600_000;
+
+/** What pages of other origins may read of an answer's headers. */
+const EXPOSED_HEADERS = [REQUEST_ID_HEADER, TRACE_PARENT_HEADER, "retry-after", ...RATE_LIMIT_HEADERS];
 
 /** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
 const MULTIPART = {
@@ -122,7 +132,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   const traces = requestTraces(host.tracer, TRACED);
   const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, traces, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
-  const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] };
+  const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: EXPOSED_HEADERS };
   const requestHeaders = (request: IncomingMessage, method: DescMethod) => {
     http.name(request, rpcName(method));
     return upstream((name) => request.headers[name]?.toString(), method);
@@ -138,6 +148,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
     cors,
     multipart: MULTIPART,
+    errorHeaders: rateLimitHeaders,
     onError: (err, { method, status }) => {
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
     },
@@ -154,6 +165,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
     cors,
     clock: host.clock,
+    errorHeaders: rateLimitHeaders,
     onError: (err, status) => host.logger.error("request_failed", { api: "openai", status, err }),
   });
   const rest = async (request: IncomingMessage, response: ServerResponse) => {
@@ -171,17 +183,24 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   });
   /** RPCs by the paths that Connect and gRPC-Web call them at. */
   const rpcs = new Map(services.flatMap(({ methods }) => methods.map((method) => [`/${rpcName(method)}`, rpcName(method)])));
+  const requests = requestLimit(config.RAGENTS_MAX_REQUESTS);
+  const connectCors = { ...cors, exposedHeaders: [...EXPOSED_HEADERS, ...CONNECT_EXPOSED_HEADERS] };
   // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
-  const limits = { maxHeaderSize: 16 * 1024, requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
+  const limits = { maxHeaderSize: 16 * 1024, requestTimeout: UPLOAD_TIMEOUT_MS, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
   const server = createServer(limits, (request, response) => {
     const id = requestId(request);
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);
     http.observe(request, response);
     traces.observe(request, response);
+    const traceParent = traceParentBelow(request.headers[TRACE_PARENT_HEADER]?.toString());
+    request.headers[TRACE_PARENT_HEADER] = traceParent;
+    response.setHeader(TRACE_PARENT_HEADER, traceParent);
     if (config.loopback && !authentication.required() && !isLoopback(hostName(request))) return refuseForeignHost(response);
     const called = rpcs.get((request.url ?? "").split("?")[0]!);
     if (called !== undefined) http.name(request, called);
+    if (!requests.admit(request, response)) return;
+    if (called !== undefined && answerConnectCors(connectCors, request, response)) return;
     connect(request, response);
   });
   const port = await listen(server, config);

@@ -29,6 +29,8 @@ export interface OpenAiApiOptions {
   readonly clock: Clock;
   /** Time between heartbeats of an idle stream, in milliseconds. Default 15,000. */
   readonly heartbeatMs?: number;
+  /** Headers of an error's answer, beside those that errors have by themselves. */
+  readonly errorHeaders?: (error: unknown) => Readonly<Record<string, string>>;
   /** Told of every failure that is not the client's, for logs. */
   readonly onError?: (error: unknown, status: number) => void;
 }
@@ -173,11 +175,11 @@ function overridesOf(json: JsonObject) {
   }
 }
 
-async function answerError(request: IncomingMessage, response: ServerResponse, error: unknown, { onError, maxBodyBytes }: OpenAiApiOptions) {
+async function answerError(request: IncomingMessage, response: ServerResponse, error: unknown, { onError, errorHeaders, maxBodyBytes }: OpenAiApiOptions) {
   if (response.destroyed || response.headersSent) return;
   const { status, headers, body } = toOpenAiError(error, registry);
   if (status >= 500) onError?.(error, status);
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  for (const [name, value] of Object.entries({ ...errorHeaders?.(error), ...headers })) response.setHeader(name, value);
   // A body that nobody reads blocks the connection.
   if (!request.complete) {
     if (Number(request.headers["content-length"] ?? Infinity) <= maxBodyBytes) request.resume();

@@ -12,6 +12,8 @@ export interface Passage {
   /** Where `text` starts in the document's text, in UTF-16 code units. */
   readonly start: number;
   readonly text: string;
+  /** The page that `text` starts on, from 1; absent where there are no pages. */
+  readonly page?: number;
   /** How well it fits the question; comparable among the passages of one request. */
   readonly score: number;
 }
@@ -26,6 +28,8 @@ export interface Citation {
   readonly start: number;
   readonly end: number;
   readonly quote: string;
+  /** The page that the passage starts on, from 1; absent where there are no pages. */
+  readonly page?: number;
 }
 
 export interface AnswerRequest {

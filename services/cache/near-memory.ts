@@ -2,9 +2,9 @@ import { LRUCache } from "lru-cache";
 import type { CacheSelector } from "../../gen/ragents/cache/v1/cache_pb.js";
 import { runDetached } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import { toBuffer } from "../../runtime/grpc-metadata.js";
 import { overriding } from "../../runtime/overriding.js";
 import { selects } from "./entry-scope.js";
-import { hashName } from "./redis/keys.js";
 import type { CacheChange, CacheStore, EntryScope, GetGroup, PutGroup, PutOutcome, StoredValue, StoreLookup } from "./store.js";
 
 export interface NearMemoryOptions {
@@ -182,7 +182,7 @@ export function withNearMemory(store: CacheStore, { maxBytes, clock }: NearMemor
 }
 
 function keyOf(scope: EntryScope, hash: Uint8Array): string {
-  return scope.id + hashName(hash);
+  return scope.id + toBuffer(hash).toString("latin1");
 }
 
 /** The group with some of its items. */

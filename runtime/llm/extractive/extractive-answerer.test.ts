@@ -99,6 +99,12 @@ SHOW ALL;
     expect(text).toContain("The pump P-7 moves water from the tank to the boiler. It stops by itself");
   });
 
+  test("cites the page that the passage starts on, where there are pages", async () => {
+    const { citations } = await ask("When does the pump stop?", [passage(manual, { page: 7 })]);
+    expect(citations.map(({ page }) => page)).toEqual(citations.map(() => 7));
+    expect((await ask("When does the pump stop?", [passage(manual)])).citations[0]).not.toHaveProperty("page");
+  });
+
   test("says so when nothing was found", async () => {
     expect((await ask("When does the pump stop?", [])).text).toBe(NOT_ANSWERED);
   });

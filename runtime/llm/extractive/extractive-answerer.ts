@@ -168,5 +168,6 @@ function cite(span: readonly Candidate[], index: number): Citation {
     start: passage.start + start,
     end: passage.start + end,
     quote: passage.text.slice(start, end),
+    ...(passage.page !== undefined && { page: passage.page }),
   };
 }

@@ -45,6 +45,7 @@ function toPassage(hit: Hit): Passage {
     headings: hit.title === "" || hit.headingPath[0] === hit.title ? hit.headingPath : [hit.title, ...hit.headingPath],
     start: hit.start,
     text: hit.text,
+    ...(hit.page !== undefined && { page: hit.page }),
     score: hit.score,
   };
 }

@@ -82,7 +82,7 @@ describe.skipIf(process.platform !== "linux" || !(await envoyFound()))("Envoy in
     const worker = async () => {
       while (!over && calls < count) {
         calls += 1;
-        await client.getStats({}, { timeoutMs: 10_000 }).catch((error: unknown) => failed.push(error));
+        await client.getStats({}, { timeoutMs: 5_000 }).catch((error: unknown) => failed.push(error));
       }
     };
     await Promise.all(Array.from({ length: 16 }, worker));
@@ -131,13 +131,14 @@ describe.skipIf(process.platform !== "linux" || !(await envoyFound()))("Envoy in
 
   test("leaves out one that hangs, and takes it back when it goes on", async () => {
     const hangs = ADDRESSES[0];
-    const stateOf = async () => (await hosts()).find(({ address }) => address === hangs)!.healthy;
+    /** Its share of a hundred calls; undefined when one of them failed. */
+    const share = async () => (await shares(100).catch(() => undefined))?.[hangs];
+    await expect.poll(share, { timeout: 20_000, interval: 100 }).toBeGreaterThan(0.15);
     await replicas.get(hangs)!.signal("SIGSTOP");
-    await expect.poll(stateOf, { timeout: 15_000, interval: 100 }).toBe(false);
-    expect((await shares(500))[hangs]).toBe(0);
+    await expect.poll(share, { timeout: 40_000, interval: 100 }).toBe(0);
     await replicas.get(hangs)!.signal("SIGCONT");
-    await expect.poll(async () => (await shares(200))[hangs], { timeout: 20_000, interval: 100 }).toBeGreaterThan(0.15);
-  }, 60_000);
+    await expect.poll(share, { timeout: 40_000, interval: 100 }).toBeGreaterThan(0.15);
+  }, 120_000);
 });
 
 function resolver(port: number) {

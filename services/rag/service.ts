@@ -13,6 +13,7 @@ import { untilReachable } from "../../runtime/store-patience.js";
 import { Analyzer } from "../../runtime/terms/terms.js";
 import { Answers } from "./answers.js";
 import { loadRagConfig, type RagConfig } from "./config.js";
+import { ThreadedCutter } from "./cutting/cutter.js";
 import { embedderFor, openEmbedders } from "./embedders.js";
 import { ragHandlers } from "./handlers.js";
 import { openAllowedFolders } from "./ingestion/allowed-folders.js";
@@ -46,8 +47,10 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
     const changes = new JobChanges();
     const merger = new Merger(store, logger);
+    const cutter = new ThreadedCutter();
     const worker = new IngestionWorker({
       store,
+      cutter,
       clock,
       logger,
       tracer: host.tracer,
@@ -127,6 +130,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       async stop(graceMs) {
         // Together: whoever watches a job is told of its last change, and no new call waits for the worker.
         await Promise.all([server.drain(graceMs), worker.stop(), merger.stop()]);
+        await cutter.close();
         await db.close();
       },
     };

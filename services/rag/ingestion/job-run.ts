@@ -16,6 +16,7 @@ import {
   type RagStore,
   type WindowedDocument,
 } from "../store/store.js";
+import type { Cutter } from "../cutting/cutter.js";
 import { detectType } from "../extraction/extract.js";
 import { type FoundFile, findFiles } from "./allowed-folders.js";
 import { inParallel } from "./concurrency.js";
@@ -45,6 +46,7 @@ export interface JobRunDependencies {
   readonly logger: Logger;
   /** Traces jobs. Default: they are not traced. */
   readonly tracer?: Tracer | undefined;
+  readonly cutter: Cutter;
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
   /** Called after every change of the job's row. */
   readonly onChange: (jobId: string) => void;
@@ -151,6 +153,7 @@ export class JobRun {
       settings: collection.settings,
       version,
       ofAll: { metadata, readers },
+      cutter: this.#deps.cutter,
       signal: this.#signal,
       onPhase: (phase) => this.#enter(phase),
     };

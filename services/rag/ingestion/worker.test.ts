@@ -14,6 +14,7 @@ import { JobChanges } from "./job-changes.js";
 import { JobStarter } from "./start-job.js";
 import { watchJob } from "./watch-job.js";
 import { IngestionWorker } from "./worker.js";
+import { ThreadedCutter } from "../cutting/cutter.js";
 
 const tenant = "tenant";
 let db: SqlDatabase;
@@ -55,6 +56,7 @@ function embedder(before: (signal?: AbortSignal) => Promise<void> | void): Embed
 function startWorker(used: Embedder = embedder(() => {})): { worker: IngestionWorker; changes: JobChanges } {
   const changes = new JobChanges();
   const worker = new IngestionWorker({
+    cutter: new ThreadedCutter(),
     store,
     clock,
     logger: silentLogger,

@@ -4,11 +4,15 @@ export interface Embedder {
   readonly model: string;
   /** Components of every vector. */
   readonly dimension: number;
+  /** Whether embedding takes longer than looking a vector up: milliseconds a text. Default: no. */
+  readonly isCostly?: boolean;
   /**
    * One L2-normalised vector a text, in the order of the texts. A text without anything to embed has the zero vector.
    * Rejects with the signal's reason when it is aborted.
    */
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+  /** Ends what it has running. */
+  close?(): Promise<void>;
 }
 
 export type EmbeddingErrorKind = "MODEL_FILES_MISSING" | "WRONG_COUNT" | "WRONG_DIMENSION" | "NOT_FINITE";

@@ -15,7 +15,7 @@ export interface Embedder {
   close?(): Promise<void>;
 }
 
-export type EmbeddingErrorKind = "MODEL_FILES_MISSING" | "WRONG_COUNT" | "WRONG_DIMENSION" | "NOT_FINITE";
+export type EmbeddingErrorKind = "MODEL_FILES_MISSING" | "REFUSED" | "WRONG_COUNT" | "WRONG_DIMENSION" | "NOT_FINITE";
 
 /** An embedder that cannot be loaded, or that answered with something that is not what it promised. */
 export class EmbeddingError extends Error {

@@ -85,8 +85,8 @@ export class OpenAiEmbedder implements Embedder {
     });
     if (!response.ok) {
       await response.body?.cancel();
-      const message = `the embedding server of ${model} answered with status ${response.status}`;
-      throw response.status === 429 || response.status >= 500 ? new TransientError(message, retryAfterMs(response)) : new Error(message);
+      const message = `The embedding server of ${model} answered with status ${response.status}`;
+      throw response.status === 429 || response.status >= 500 ? new TransientError(message, retryAfterMs(response)) : new EmbeddingError("REFUSED", `${message}; check its address, its key and the model's name.`);
     }
     return toVectors(model, await readJson(response), input.length);
   }
@@ -141,7 +141,7 @@ async function readJson(response: Response): Promise<unknown> {
 
 function toVectors(model: string, body: unknown, count: number): Float32Array[] {
   const parsed = responseSchema.safeParse(body);
-  if (!parsed.success) throw new Error(`the embedding server of ${model} answered with something else than embeddings`);
+  if (!parsed.success) throw new EmbeddingError("WRONG_COUNT", `The embedding server of ${model} answered with something else than embeddings.`);
   const vectors: Float32Array[] = [];
   for (const { index, embedding } of parsed.data.data) vectors[index] = Float32Array.from(embedding, (component) => component ?? NaN);
   for (let i = 0; i < count; i += 1) {

@@ -1,20 +1,7 @@
 import { expect, test } from "vitest";
-import type { CacheClient, CacheScope } from "../../clients/cache/index.js";
 import type { Embedder } from "../../runtime/embedding/embedder.js";
+import { memoryCache } from "../../tests/support/memory-cache.js";
 import { cachedEmbedder, pack, unpack } from "./cached-embedder.js";
-
-/** What the cache service promises, in this process. */
-function memoryCache(): CacheClient & { readonly entries: Map<string, Uint8Array> } {
-  const entries = new Map<string, Uint8Array>();
-  const key = (kind: string, scope: CacheScope, text: string) => JSON.stringify([kind, { ...scope, epoch: String(scope.epoch) }, text]);
-  return {
-    entries,
-    get: async (kind, scope, text) => entries.get(key(kind, scope, text)),
-    put: async (kind, scope, text, value) => void entries.set(key(kind, scope, text), value),
-    getOrCompute: async (_, __, ___, compute) => ({ value: await compute(), cached: false }),
-    close: () => {},
-  };
-}
 
 function countingEmbedder(model: string, msPerText: number) {
   const batches: string[][] = [];

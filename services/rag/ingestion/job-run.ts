@@ -1,5 +1,6 @@
 import type { Clock } from "../../../runtime/clock.js";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
+import { EmbeddingError } from "../../../runtime/embedding/embedder.js";
 import { reasonName } from "../../../runtime/errors.js";
 import type { Logger } from "../../../runtime/logger.js";
 import { inSpan, type Tracer } from "../../../runtime/tracing/tracer.js";
@@ -61,6 +62,11 @@ class JobInterruptedError extends Error {
 
 function isInterruption(error: unknown): boolean {
   return error instanceof LeaseLostError || error instanceof JobInterruptedError;
+}
+
+/** No repetition changes it: an interruption, or a model that answers what it must not. */
+function isDecided(error: unknown): boolean {
+  return isInterruption(error) || error instanceof EmbeddingError;
 }
 
 /** The outcome of one document, on its way into a batch. */
@@ -187,9 +193,9 @@ export class JobRun {
   /** Runs what needs store or model, again when it fails. Rejects with an interruption of the job when it keeps failing. */
   async #retry<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isInterruption });
+      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isDecided });
     } catch (cause) {
-      if (isInterruption(cause) || this.#signal.aborted) throw cause;
+      if (isDecided(cause) || this.#signal.aborted) throw cause;
       throw new JobInterruptedError("store or embedding model keep failing", { cause });
     }
   }
@@ -204,7 +210,13 @@ export class JobRun {
       const count = cut.reduce((sum, { chunks }) => sum + chunks.length, 0);
       this.#enter("EMBEDDING");
       const firstChunkId = await this.#retry(() => store.reserveChunkIds(lease.collection, count));
-      contents = await this.#retry(() => indexDocuments(cut, firstChunkId, this.#tools, this.#signal));
+      try {
+        contents = await this.#retry(() => indexDocuments(cut, firstChunkId, this.#tools, this.#signal));
+      } catch (error) {
+        if (!(error instanceof EmbeddingError)) throw error;
+        // No chunk of the batch can be told from the one that the model refused.
+        done.failed.push(...cut.map(({ ordinal, id }) => ({ ordinal, failure: failureOf(id, error)! })));
+      }
       this.#enter("INDEXING");
     }
     await this.#retry(() => store.commitBatch(lease, { ...done, ...contents }, new Date(clock.now())));

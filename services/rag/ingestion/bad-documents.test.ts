@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { backgroundCall, runInCall } from "../../../runtime/call-context.js";
 import { systemClock } from "../../../runtime/clock.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { loadStaticEmbedder } from "../../../runtime/embedding/static-embedder.js";
@@ -56,7 +57,9 @@ async function ingest(files: Record<string, string | Uint8Array>, used?: Embedde
     onIndexed: () => {},
   });
   const starter = new JobStarter({ store, clock: systemClock, folders: [{ path: root, idPrefix: "" }], pathTenants: [tenant], onQueued: () => worker.wake() });
-  const { id } = await starter.ingestPath({ collection, metadata: {}, readers: [], idempotencyKey: "" }, root, false);
+  const { id } = await runInCall(backgroundCall({ tenant }, "test", new AbortController().signal), () =>
+    starter.ingestPath({ collection, metadata: {}, readers: [], idempotencyKey: "" }, root, false),
+  );
   worker.start();
   try {
     await expect.poll(async () => (await store.getJob(tenant, id))!.endTime, { timeout: 20_000 }).toBeDefined();

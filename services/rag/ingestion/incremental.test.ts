@@ -2,6 +2,7 @@ import { mkdtemp, realpath, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { backgroundCall, runInCall } from "../../../runtime/call-context.js";
 import { systemClock } from "../../../runtime/clock.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { silentLogger } from "../../../runtime/logger.js";
@@ -66,7 +67,9 @@ afterAll(async () => {
 async function sync(metadata = {}): Promise<{ job: JobRecord; embedded: string[]; epochs: number }> {
   const before = (await store.getCollection(collection))!.epoch;
   embedded.length = 0;
-  const { id } = await starter.ingestPath({ collection, metadata, readers: [], idempotencyKey: "" }, root, true);
+  const { id } = await runInCall(backgroundCall({ tenant }, "test", new AbortController().signal), () =>
+    starter.ingestPath({ collection, metadata, readers: [], idempotencyKey: "" }, root, true),
+  );
   await expect.poll(async () => (await store.getJob(tenant, id))!.endTime, { timeout: 10_000 }).toBeDefined();
   const job = (await store.getJob(tenant, id))!;
   expect(job.state).toBe("SUCCEEDED");

@@ -132,6 +132,8 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
       ...(["rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["agent", to, portOf(to)]),
       ["rag", "postgres", 5432],
       ["rag-ingest", "postgres", 5432],
+      ["rag", "cache", portOf("cache")],
+      ["rag-ingest", "cache", portOf("cache")],
       ["checkpoint", "postgres", 5432],
       ["cache", "redis-cache", 6379],
       ["ratelimit", "redis-state", 6379],

@@ -35,7 +35,9 @@ COPY --from=dependencies /app/package.json /app/sbom.spdx.json ./
 COPY --from=dependencies /app/node_modules node_modules
 COPY models models
 COPY cli/ragents.mjs cli/
-COPY --from=build /app/dist dist
+# The code belongs to root, and the process cannot change it; skaffold's file synchronisation needs it otherwise.
+ARG DIST_OWNER=0
+COPY --from=build --chown=${DIST_OWNER} /app/dist dist
 # The only folder that is written to, and only by the launcher's embedded stores.
 RUN mkdir -p /data && chown 10001:10001 /data
 VOLUME /data
@@ -44,11 +46,13 @@ EXPOSE 8080 9090
 # Node is process 1: it handles SIGTERM itself, and needs no shell.
 ENTRYPOINT ["node"]
 CMD ["dist/launcher/main.js"]
+ARG BASE
 # Last, so that another revision of the same files is the same layers.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="RAGents Mesh" \
       org.opencontainers.image.description="A mesh of gRPC services that serves RAG agents, behind a REST gateway." \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

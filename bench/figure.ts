@@ -11,6 +11,8 @@ export interface Figure {
   aim: number;
   /** The aim is the largest ratio instead. */
   atMost?: boolean;
+  /** Why, where the aim is missed; shown only then. */
+  missed?: string;
 }
 
 /** A benchmark: bench/<name>.ts exports one as `bench`. */

@@ -18,16 +18,22 @@ import { PortInUseError } from "../runtime/grpc-server.js";
 import { createGrpcTransport } from "../runtime/grpc-transport.js";
 import { serverInterceptors } from "../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
+import { TRACE_PARENT_HEADER, traceParentBelow } from "../runtime/tracing/trace-parent.js";
 import { VERSION } from "../runtime/version.js";
 import { type GatewayConfig, isLoopback, loadGatewayConfig, refuseStrangers } from "./config.js";
+import { answerConnectCors, CONNECT_EXPOSED_HEADERS } from "./connect-cors.js";
 import { proxyService } from "./connect-proxy.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
 import { type Authentication, openAuthentication } from "./identity/authentication.js";
-import { comments } from "../gen/comments.js";
-import { toOpenApi } from "./openapi/document.js";
+import { createDocsPage } from "./docs/docs-page.js";
+import { createDocumentRoute } from "./docs/document-route.js";
+import { apiDocument } from "./api-document.js";
+import { createOpenAiApi } from "./openai/openai-api.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
 import { requestTraces } from "./request-traces.js";
+import { RATE_LIMIT_HEADERS, rateLimitHeaders } from "./rate-limit-headers.js";
+import { requestLimit } from "./request-limit.js";
 import { upstreamHeaders } from "./upstream-headers.js";
 
 /** Services whose RPCs REST, Connect and gRPC-Web clients reach. The others are for gRPC inside the mesh. */
@@ -40,6 +46,12 @@ const CALL_TIMEOUT_MS = 30_000;
 
 /** RPCs whose requests are traced: those that do the mesh's work. */
 const TRACED = [AgentService.method.query, AgentService.method.streamQuery, RagService.method.retrieve, RagService.method.answer];
+
+/** Time in which a whole request must arrive, uploads included, in milliseconds; JSON has less (see the transcoder). */
+const UPLOAD_TIMEOUT_MS = 3_600_000;
+
+/** What pages of other origins may read of an answer's headers. */
+const EXPOSED_HEADERS = [REQUEST_ID_HEADER, TRACE_PARENT_HEADER, "retry-after", ...RATE_LIMIT_HEADERS];
 
 /** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
 const MULTIPART = {
@@ -120,20 +132,23 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   const traces = requestTraces(host.tracer, TRACED);
   const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, traces, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
+  const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: EXPOSED_HEADERS };
+  const requestHeaders = (request: IncomingMessage, method: DescMethod) => {
+    http.name(request, rpcName(method));
+    return upstream((name) => request.headers[name]?.toString(), method);
+  };
   const transcoder = createTranscoder({
     services,
     transport: (service) => transportOf(service.typeName),
     errorDomain: ERROR_DOMAIN,
     // Document ids hold slashes, which generated clients escape.
     decodeSlashes: true,
-    requestHeaders: (request, method) => {
-      http.name(request, rpcName(method));
-      return upstream((name) => request.headers[name]?.toString(), method);
-    },
+    requestHeaders,
     timeoutMs,
     maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
-    cors: { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: [REQUEST_ID_HEADER, "retry-after"] },
+    cors,
     multipart: MULTIPART,
+    errorHeaders: rateLimitHeaders,
     onError: (err, { method, status }) => {
       if (status >= 500) host.logger.error("request_failed", { rpc: method?.name, status, err });
     },
@@ -141,22 +156,21 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   for (const { method, httpMethod } of transcoder.routes) http.expect(rpcName(method), httpMethod);
   for (const { methods } of services) for (const method of methods) http.expect(rpcName(method), "POST");
   host.metrics.expectRpcs(GatewayService);
-  const document = JSON.stringify(
-    toOpenApi(transcoder.routes, {
-      title: "RAGents Mesh",
-      version: VERSION,
-      description: "Ingest documents, ask agents, and get answers that cite the passages they rely on.",
-      license: { name: "MIT", identifier: "MIT" },
-      comments,
-      multipart: MULTIPART,
-    }),
-  );
-  const rest = (request: IncomingMessage, response: ServerResponse) => {
-    if (request.method === "GET" && request.url === "/openapi.json") {
-      response.writeHead(200, { "content-type": "application/json" }).end(document);
-    } else {
-      void transcoder.handle(request, response);
-    }
+  const document = createDocumentRoute(apiDocument(transcoder.routes, MULTIPART));
+  const docs = createDocsPage();
+  const openAi = createOpenAiApi({
+    transport: (service) => transportOf(service.typeName),
+    requestHeaders,
+    timeoutMs,
+    maxBodyBytes: config.RAGENTS_MAX_BODY_BYTES,
+    cors,
+    clock: host.clock,
+    errorHeaders: rateLimitHeaders,
+    onError: (err, status) => host.logger.error("request_failed", { api: "openai", status, err }),
+  });
+  const rest = async (request: IncomingMessage, response: ServerResponse) => {
+    for (const part of [document, docs, openAi]) if (await part.handle(request, response)) return;
+    await transcoder.handle(request, response);
   };
   const connect = connectNodeAdapter({
     routes: (router) => {
@@ -169,17 +183,24 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   });
   /** RPCs by the paths that Connect and gRPC-Web call them at. */
   const rpcs = new Map(services.flatMap(({ methods }) => methods.map((method) => [`/${rpcName(method)}`, rpcName(method)])));
+  const requests = requestLimit(config.RAGENTS_MAX_REQUESTS);
+  const connectCors = { ...cors, exposedHeaders: [...EXPOSED_HEADERS, ...CONNECT_EXPOSED_HEADERS] };
   // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
-  const limits = { maxHeaderSize: 16 * 1024, requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
+  const limits = { maxHeaderSize: 16 * 1024, requestTimeout: UPLOAD_TIMEOUT_MS, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
   const server = createServer(limits, (request, response) => {
     const id = requestId(request);
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);
     http.observe(request, response);
     traces.observe(request, response);
+    const traceParent = traceParentBelow(request.headers[TRACE_PARENT_HEADER]?.toString());
+    request.headers[TRACE_PARENT_HEADER] = traceParent;
+    response.setHeader(TRACE_PARENT_HEADER, traceParent);
     if (config.loopback && !authentication.required() && !isLoopback(hostName(request))) return refuseForeignHost(response);
     const called = rpcs.get((request.url ?? "").split("?")[0]!);
     if (called !== undefined) http.name(request, called);
+    if (!requests.admit(request, response)) return;
+    if (called !== undefined && answerConnectCors(connectCors, request, response)) return;
     connect(request, response);
   });
   const port = await listen(server, config);

@@ -1,10 +1,11 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Counter, type Registry } from "prom-client";
 import { Access } from "../gen/ragents/auth/v1/access_pb.js";
-import { reasonOf } from "../runtime/errors.js";
+import { invalidField, reasonOf } from "../runtime/errors.js";
 import { accessOf } from "../runtime/identity/access.js";
 import type { MeshSecurity } from "../runtime/mesh-security.js";
 import { TRACE_HEADER } from "../runtime/tracing/trace-header.js";
+import { TRACE_PARENT_HEADER } from "../runtime/tracing/trace-parent.js";
 import type { Authenticator } from "./identity/authenticator.js";
 import type { RequestTraces } from "./request-traces.js";
 
@@ -15,7 +16,7 @@ export type HeaderOf = (name: string) => string | null | undefined;
 export type UpstreamHeaders = (headerOf: HeaderOf, method: DescMethod) => Promise<Headers>;
 
 /** Of a client's headers only these reach the services: identity is never the client's to say. */
-const FORWARDED = ["x-request-id", "last-event-id", "idempotency-key"];
+const FORWARDED = ["x-request-id", "last-event-id", "idempotency-key", TRACE_PARENT_HEADER];
 
 /** Makes the headers of calls for clients: a few of their own, and the identity that their key or token gives them. */
 export function upstreamHeaders(options: {
@@ -35,7 +36,10 @@ export function upstreamHeaders(options: {
     const headers = new Headers();
     for (const name of FORWARDED) {
       const value = headerOf(name);
-      if (value !== null && value !== undefined) headers.set(name, value);
+      if (value === null || value === undefined) continue;
+      // gRPC's metadata takes no other characters, and fails as if the server were at fault.
+      if (!/^[\x20-\x7e]*$/.test(value)) throw invalidField(name, "the header must be printable ASCII");
+      headers.set(name, value);
     }
     if (accessOf(method) === Access.PUBLIC) return headers;
     try {

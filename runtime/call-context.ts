@@ -28,6 +28,8 @@ export interface CallContext {
   readonly deadline: number;
   /** Aborts when the caller goes away, the deadline passes, or the call ends. */
   readonly signal: AbortSignal;
+  /** The trace of the caller's own tracer, as W3C Trace Context; goes along with every call. */
+  readonly traceParent?: string | undefined;
   /** The span that the work is a part of. Absent when the call is not traced. */
   readonly span?: OpenSpan | undefined;
 }

@@ -59,15 +59,31 @@ export function mountService(
 function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
   const serialize = (schema: DescMethod["input"]) => (message: Message) => toBuffer(toBinary(schema, message));
   const deserialize = (schema: DescMethod["input"]) => (bytes: Buffer) => fromBinary(schema, bytes);
+  const deserializeRequest = (bytes: Buffer) => {
+    try {
+      return fromBinary(method.input, bytes);
+    } catch (cause) {
+      return new MalformedRequest(method, cause) as never;
+    }
+  };
   return {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind !== "unary",
     responseStream: method.methodKind !== "unary",
     requestSerialize: serialize(method.input),
-    requestDeserialize: deserialize(method.input),
+    requestDeserialize: deserializeRequest,
     responseSerialize: serialize(method.output),
     responseDeserialize: deserialize(method.output),
   };
+}
+
+/** In the place of a message whose bytes cannot be read: what grpc-js makes of a thrown error blames the server. */
+class MalformedRequest {
+  readonly error: ConnectError;
+  constructor({ input }: DescMethod, cause: unknown) {
+    const message = `The request's bytes are no ${input.typeName}.`;
+    this.error = meshError(Code.InvalidArgument, ErrorReason.MALFORMED_MESSAGE, message, { cause });
+  }
 }
 
 /** Without streams in between a unary call costs half. */
@@ -90,6 +106,7 @@ function unaryHandler(
     };
     const excess = excessMetadata(call.metadata, limits);
     if (excess !== undefined) return fail(excess);
+    if (call.request instanceof MalformedRequest) return fail(call.request.error);
     // A handler that does not listen to the signal cannot hold the call.
     context.signal.addEventListener("abort", () => fail(abortReason(context.signal)), { once: true });
     invokeUnaryImplementation(spec, context, call.request, interceptors).then((response) => {
@@ -151,7 +168,8 @@ function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: G
   // Every call that the handler makes listens too; Node would warn of a leak at eleven.
   setMaxListeners(0, context.signal);
   call.on("cancelled", () => {
-    context.abort(cancelledByCaller());
+    // Also said of every call that was answered; an error is not made for those, with its stack.
+    if (!context.signal.aborted) context.abort(cancelledByCaller());
   });
   return { context, end: (error?: ConnectError) => context.abort(error ?? ENDED) };
 }
@@ -167,7 +185,10 @@ function cancelledByCaller(): ConnectError {
 async function* requests(call: StreamCall, context: HandlerContext): AsyncGenerator<Message> {
   try {
     // Iterating plainly would destroy the stream at its end, and with it the way back.
-    for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Message;
+    for await (const message of call.iterator({ destroyOnReturn: false })) {
+      if (message instanceof MalformedRequest) throw message.error;
+      yield message as Message;
+    }
     if (!streamsRequest(context.method)) return;
     // Node's HTTP/2 ends the messages of a stream that is reset as if they were complete, and mostly tells of the reset
     // in the same turn. A client may still send the two apart: where half a stream does harm, it needs a last message.

@@ -25,6 +25,7 @@ import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
 import type { ChannelSecurity } from "./channel-security.js";
 import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
+import { TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
 import { TRACE_HEADER, traceHeader } from "./tracing/trace-header.js";
 
 export interface GrpcTransportOptions {
@@ -165,6 +166,7 @@ function callScope(
   const deadline = Math.min(own ?? (Number.isFinite(inherited) ? inherited : now + defaultTimeoutMs), inherited);
   const header = new Headers(headers);
   if (call !== undefined && !header.has(REQUEST_ID_HEADER)) header.set(REQUEST_ID_HEADER, call.requestId);
+  if (call?.traceParent !== undefined && !header.has(TRACE_PARENT_HEADER)) header.set(TRACE_PARENT_HEADER, call.traceParent);
   if (call?.span !== undefined) header.set(TRACE_HEADER, traceHeader(call.span));
   for (const [name, value] of security?.callHeaders?.(method) ?? []) if (!header.has(name)) header.set(name, value);
   const signals = [signal, call?.signal].filter((one) => one !== undefined);

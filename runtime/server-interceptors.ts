@@ -20,6 +20,7 @@ import type { MeshSecurity } from "./mesh-security.js";
 import { type Metrics, rpcLabels } from "./metrics.js";
 import { parseTraceHeader, TRACE_HEADER } from "./tracing/trace-header.js";
 import type { OpenSpan, Tracer } from "./tracing/tracer.js";
+import { parseTraceParent, TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
 import { validationInterceptor } from "./validation.js";
 
 export interface ServerInterceptorOptions {
@@ -82,6 +83,7 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
     const call: CallContext = {
       identity,
       requestId,
+      traceParent: parseTraceParent(request.header.get(TRACE_PARENT_HEADER)),
       span: spanOf(request, identity, requestId),
       deadline: request.contextValues.get(deadlineKey),
       signal: request.signal,

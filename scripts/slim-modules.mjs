@@ -12,10 +12,16 @@ const UNLOADED_OF_PACKAGE = ["js-tiktoken/dist/ranks"];
 const root = process.argv[2];
 if (root === undefined) throw new Error("usage: node scripts/slim-modules.mjs node_modules");
 
-for (const path of UNLOADED_OF_PACKAGE) rmSync(join(root, path), { recursive: true, force: true });
 const before = bytesOf(root);
+for (const path of [...UNLOADED_OF_PACKAGE, ...otherPlatforms("onnxruntime-node/bin/napi-v6")]) rmSync(join(root, path), { recursive: true, force: true });
 slim(root, 0);
 process.stdout.write(`node_modules: ${megabytes(before)} before, ${megabytes(bytesOf(root))} after\n`);
+
+/** Folders of native code for other systems than this one, in a folder with one for each system and, in it, processor. */
+function otherPlatforms(folder) {
+  const list = (path) => (statSync(join(root, path), { throwIfNoEntry: false }) === undefined ? [] : readdirSync(join(root, path)).map((name) => `${path}/${name}`));
+  return list(folder).flatMap((system) => (system.endsWith(process.platform) ? list(system).filter((path) => !path.endsWith(process.arch)) : [system]));
+}
 
 /** A folder named "docs" directly in node_modules is a package; one inside of a package is documentation. */
 function slim(folder, depth) {

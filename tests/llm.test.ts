@@ -123,7 +123,7 @@ describe("an answer of a model", () => {
   test("is bound to the passages that the model was shown", async () => {
     const { model } = await serve(() => ({ text: "At 3 bar [1]. Surely [5]." }));
     let invented = 0;
-    const answer = await wholeAnswer(modelAnswerer(model, (count) => (invented += count)).answer(request));
+    const answer = await wholeAnswer(modelAnswerer(model, { onInvented: (count) => (invented += count) }).answer(request));
     expect(answer).toMatchObject({
       text: "At 3 bar [1]. Surely.",
       citations: [{ index: 1, documentId: "d0", start: 10, end: 31, quote: "Valves open at 3 bar." }],

@@ -46,5 +46,5 @@ describe("the protos", () => {
     const committed = contents(join(packageRoot, "gen"));
     expect([...committed.keys()].sort()).toEqual([...fresh.keys()].sort());
     for (const [file, text] of committed) expect(text === fresh.get(file), `gen/${file} is not what \`npm run gen\` makes`).toBe(true);
-  });
+  }, 120_000);
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startOpikDouble, type OpikDouble, type OpikRecord } from "./servers/opik-double.js";
+import { newSpanId, newTraceId } from "../runtime/tracing/trace-ids.js";
 import { jobEnd, startTestMesh, type TestMesh } from "./support/mesh.js";
 import { startOpenAiDouble, type OpenAiDouble } from "./servers/openai-double.js";
 
@@ -53,7 +54,7 @@ describe("a traced mesh", () => {
     expect(query["parent_span_id"]).toBe(gateway.id);
     const ids = new Set(spans.map(({ id }) => id));
     for (const span of spans) if (span !== gateway) expect(ids).toContain(span["parent_span_id"]);
-    expect(new Set(spans.map(({ metadata }) => (metadata as { service: string }).service))).toEqual(new Set(["gateway", "agent", "rag", "checkpoint"]));
+    expect(new Set(spans.map(({ metadata }) => (metadata as { service: string }).service))).toEqual(new Set(["gateway", "agent", "rag", "checkpoint", "ratelimit"]));
     expect(named(spans, "llm")).toMatchObject({ type: "llm", model: "gpt-4.1-mini", usage: { total_tokens: expect.any(Number) }, output: { text: "At ninety bar [1]." } });
     expect(named(spans, "Retrieve")).toMatchObject({ input: { query: expect.any(String) }, metadata: { collection: "default", hits: 1 } });
     expect(named(spans, "cache.fill")).toMatchObject({ metadata: { kind: "ANSWER", hit: false } });
@@ -76,4 +77,29 @@ describe("a traced mesh", () => {
     await expect.poll(() => named(spansOf(body.metadata.trace_id), "gateway"), POLL).toBeDefined();
     expect(spansOf(strange)).toEqual([]);
   });
+
+  test("takes what somebody thinks of an answer, of their own traces only", async () => {
+    const { body } = await mesh.rest("POST", "/query", { query: SECRET_QUESTION });
+    const trace = body.metadata.trace_id;
+    expect((await mesh.rest("POST", `/v1/traces/${trace}/scores`, { name: "helpful", value: 1, reason: "right" })).status).toBe(200);
+    await expect.poll(() => opik.scores, POLL).toMatchObject([{ id: trace, name: "helpful", value: 1, reason: "right" }]);
+    for (const other of [newTraceId("acme"), "x", newSpanId()]) {
+      const refused = await mesh.rest("POST", `/v1/traces/${other}/scores`, { name: "helpful", value: 1 });
+      expect([refused.status, refused.body.details[0].reason]).toEqual([404, "TRACE_NOT_FOUND"]);
+    }
+    const wrong = await mesh.rest("POST", `/v1/traces/${trace}/scores`, { name: "", value: 1e9 });
+    expect(wrong.status).toBe(400);
+    expect(JSON.stringify(wrong.body.details)).toMatch(/"name".*"value"/);
+  });
+});
+
+test("a mesh that sends its traces nowhere says so to who has feedback", async () => {
+  const plain = await startTestMesh();
+  try {
+    const refused = await plain.rest("POST", `/v1/traces/${newTraceId("local")}/scores`, { name: "helpful", value: 1 });
+    expect([refused.status, refused.body.details[0].reason]).toEqual([400, "TRACING_NOT_CONFIGURED"]);
+    expect(refused.body.message).toContain("OPIK_URL_OVERRIDE");
+  } finally {
+    await plain.stop();
+  }
 });

@@ -43,7 +43,7 @@ export interface LookupBatcherOptions {
   leaseCameLate: (key: ServiceKey, lease: Lease) => void;
 }
 
-/** Lookups of one request. Smaller ones would overlap better, larger ones cost less each; measured: this is the best. */
+/** Lookups of one request: larger ones cost less each, smaller ones let this process and the service work at the same time. */
 const MAX_LOOKUPS = 32;
 /** A stream whose answer is so late is given up, in milliseconds. */
 const GIVE_UP_MS = 2_000;
@@ -121,26 +121,34 @@ export class LookupBatcher {
   }
 }
 
+/** Lookups of one scope and kind, which either all take leases or none. */
+interface Group {
+  readonly message: LookupGroup;
+  readonly lookups: PendingLookup[];
+}
+
 /** The groups of a request, and the lookups in the order of their results. */
 function grouped(lookups: PendingLookup[]): { groups: LookupGroup[]; order: PendingLookup[] } {
-  const members: { message: LookupGroup; lookups: PendingLookup[] }[] = [];
-  let latest: (typeof members)[number] | undefined;
+  const groups: Group[] = [];
+  let latest: Group | undefined;
   for (const lookup of lookups) {
-    const belongs = ({ message }: { message: LookupGroup }) =>
-      message.scope === lookup.scope.message && message.kind === lookup.scope.kind && message.takeLeases === lookup.takeLease;
-    if (latest === undefined || !belongs(latest)) {
-      latest = members.find(belongs);
+    if (latest === undefined || !belongs(lookup, latest)) {
+      latest = groups.find((group) => belongs(lookup, group));
       if (latest === undefined) {
         const { kind, message: scope } = lookup.scope;
         latest = { message: create(LookupGroupSchema, { kind, scope, takeLeases: lookup.takeLease }), lookups: [] };
-        members.push(latest);
+        groups.push(latest);
       }
     }
     latest.lookups.push(lookup);
     latest.message.textHashes.push(lookup.hash);
     if (lookup.scope.sendsTexts) latest.message.texts.push(textToSend(lookup.text));
   }
-  return { groups: members.map(({ message }) => message), order: members.flatMap((group) => group.lookups) };
+  return { groups: groups.map(({ message }) => message), order: groups.flatMap((group) => group.lookups) };
+}
+
+function belongs({ scope, takeLease }: PendingLookup, { message }: Group): boolean {
+  return message.scope === scope.message && message.kind === scope.kind && message.takeLeases === takeLease;
 }
 
 /** Reads the columns of a response; undefined stands for a lookup that is to be asked again. */

@@ -14,6 +14,15 @@ export interface RateLimitDecision {
   degraded: boolean;
 }
 
+/** One window of a limit. */
+export interface LimitWindow {
+  /** The time in which `limit` tokens come back, in milliseconds. */
+  periodMs: number;
+  limit: number;
+  /** Whole tokens left now. */
+  remaining: number;
+}
+
 /** When to ask again where an error does not say, in milliseconds. */
 const DEFAULT_RETRY_MS = 1_000;
 

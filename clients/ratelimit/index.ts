@@ -1,5 +1,5 @@
 export type { BudgetAmounts, BudgetReservation, ReserveOptions } from "./budget-reservation.js";
-export type { RateLimitDecision } from "./decision.js";
+export type { LimitWindow, RateLimitDecision } from "./decision.js";
 export {
   type Acquired,
   type AcquireOptions,

@@ -2,12 +2,13 @@ import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
+import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { type Clock, systemClock } from "../../runtime/clock.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
 import { QueueWorker, type WorkHandler, type WorkOptions } from "./queue-worker.js";
 import type { RequestPriority } from "./rate-limiter.js";
 
-export interface PriorityQueueOptions {
+export interface PriorityQueueOptions extends ClientSecurityOptions {
   /** Where the service is: host:port, or dns:///name:port for every replica of it. Default 127.0.0.1:9103. */
   address?: string;
   /** Takes the place of the address; its owner closes it. */
@@ -53,7 +54,11 @@ export class PriorityQueue {
 
   constructor(options: PriorityQueueOptions = {}) {
     if (options.transport === undefined) {
-      this.#transport = createGrpcTransport({ address: options.address ?? DEFAULT_ADDRESS, services: [QueueService] });
+      this.#transport = createGrpcTransport({
+        address: options.address ?? DEFAULT_ADDRESS,
+        services: [QueueService],
+        security: channelSecurity(options),
+      });
     }
     this.#client = createClient(QueueService, (options.transport ?? this.#transport)!);
     this.#queue = options.queue ?? "default";

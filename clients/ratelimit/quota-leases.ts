@@ -40,6 +40,8 @@ const MAX_BATCH = 500;
 /** A share is not used in its last moments: this clock and the store's may run apart by a little, in milliseconds. */
 const MARGIN_MS = 20;
 const MAX_KEYS = 100_000;
+/** Keys that are surely right, without asking the schema's rules. */
+const PLAIN_KEY = /^[\x20-\x7e]{1,256}$/;
 /** Shares that nobody used for so long go back, in milliseconds. */
 const IDLE_MS = 500;
 /** A service that failed is not asked for so long, so that requests do not wait for it one after the other, in milliseconds. */
@@ -68,7 +70,8 @@ export class QuotaLeases {
 
   /** The decision, when it can be made here without asking. */
   decideHere(key: string, cost: number): RateLimitDecision | undefined {
-    const quota = this.#quotas.get(key);
+    // Moving it to the front of those that are kept costs more than the decision: asking for its next share does so.
+    const quota = this.#quotas.peek(key);
     if (quota === undefined || !Number.isInteger(cost) || cost < 1) return undefined;
     const now = this.#options.clock.monotonic();
     const decision = quota.decide(cost, now);
@@ -97,7 +100,7 @@ export class QuotaLeases {
 
   /** Takes the cost from the share held here, without asking for more. */
   takeHeld(key: string, cost: number): boolean {
-    return this.#quotas.get(key)?.spend(cost, this.#options.clock.monotonic()) ?? false;
+    return this.#quotas.peek(key)?.spend(cost, this.#options.clock.monotonic()) ?? false;
   }
 
   /** Gives shares back that were not used for a while or are about to end: what they still hold would count as spent. */
@@ -105,8 +108,7 @@ export class QuotaLeases {
     const now = this.#options.clock.monotonic();
     for (const quota of this.#holding) {
       if (quota.asking !== undefined) continue;
-      if (!quota.holds(now)) this.#holding.delete(quota);
-      else if (now - quota.usedAt >= IDLE_MS || quota.endsAt - now <= IDLE_MS) void this.#giveBack(quota);
+      if (now - quota.usedAt >= IDLE_MS || quota.endsAt - now <= IDLE_MS) void this.#giveBack(quota);
     }
     if (this.#holding.size > 0) return;
     clearInterval(this.#sweeping);
@@ -120,7 +122,7 @@ export class QuotaLeases {
   }
 
   #newQuota(key: string): Quota {
-    checkRequest(key, 1);
+    if (!PLAIN_KEY.test(key)) checkRequest(key, 1);
     const quota = new Quota(key, this.#demand);
     this.#quotas.set(key, quota);
     return quota;
@@ -128,6 +130,7 @@ export class QuotaLeases {
 
   /** Gets the next share of a quota for which nobody is asking. */
   #askForMore(quota: Quota, cost: number): Promise<void> {
+    this.#quotas.get(quota.key);
     quota.asking = this.#ask({ quota, cost })
       .then(({ share, endsAt }) => {
         if (share.error !== undefined) throw fromStatus(share.error);
@@ -145,7 +148,12 @@ export class QuotaLeases {
 
   async #giveBack(quota: Quota): Promise<void> {
     this.#holding.delete(quota);
-    if (quota.asking !== undefined || !quota.holds(this.#options.clock.monotonic())) return;
+    if (quota.asking !== undefined) return;
+    const now = this.#options.clock.monotonic();
+    if (!quota.holds(now)) {
+      quota.giveUp(now);
+      return;
+    }
     // A share that cannot be given back counts as spent.
     const given = this.#ask({ quota, cost: 0 }).then(
       () => undefined,

@@ -21,7 +21,7 @@ export class Demand {
     return Math.round(this.#typical);
   }
 
-  /** A share of a key was worth so many tokens. */
+  /** A key needed so many tokens until it was quiet for a while. */
   learn(tokens: number): void {
     this.#typical += (Math.max(1, tokens) - this.#typical) / 16;
   }
@@ -41,6 +41,8 @@ export class Quota {
   readonly #demand: Demand;
   #tokens = 0;
   #spent = 0;
+  /** Tokens spent of the shares before, as long as each followed the last one soon. */
+  #used = 0;
   #givenAt = 0;
   /** Whether the share was as large as wanted. */
   #full = false;
@@ -105,10 +107,11 @@ export class Quota {
   /** What to ask for when the share does not have `cost`. */
   need(cost: number, now: number): { cost: number; want: number; carry: number } {
     if (this.#spent > 0) {
-      const soon = now - this.#givenAt < SOON_MS;
-      if (!soon) this.#settle();
+      if (now - this.#givenAt >= SOON_MS) this.#rest();
       // A share that the limit made small says nothing about what is needed.
-      else if (this.#full) this.#settle(this.#spent * GROWTH);
+      else if (this.#full) this.#want = this.#spent * GROWTH;
+      this.#used += this.#spent;
+      this.#spent = 0;
     }
     const carry = this.holds(now) ? this.#tokens : 0;
     return { cost, want: Math.min(MAX_WANT, Math.max(this.#want, cost + this.#pending)), carry };
@@ -118,7 +121,7 @@ export class Quota {
   giveUp(now: number): number {
     const returned = this.holds(now) ? this.#tokens : 0;
     this.#tokens = 0;
-    this.#settle();
+    this.#rest();
     return returned;
   }
 
@@ -149,10 +152,11 @@ export class Quota {
     return { allowed: false, waitMs: Math.ceil(waitMs), remaining: this.#left + this.#tokens, degraded: false };
   }
 
-  /** The share is over: the next is of `want` tokens, by default of as many as were spent. */
-  #settle(want = this.#spent): void {
-    this.#want = Math.max(1, want);
-    this.#demand.learn(this.#want);
+  /** The shares that followed each other soon are over: the next is of as many tokens as were spent of the last. */
+  #rest(): void {
+    this.#want = Math.max(1, this.#spent);
+    this.#demand.learn(this.#used + this.#spent);
+    this.#used = 0;
     this.#spent = 0;
   }
 }

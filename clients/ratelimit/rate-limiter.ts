@@ -1,4 +1,4 @@
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { RateLimitService } from "../../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
@@ -10,7 +10,7 @@ import { inSpan, isTraced } from "../../runtime/tracing/tracer.js";
 import { PerIdentity } from "./as-identity.js";
 import { BatchedChecks } from "./batched-checks.js";
 import { type BudgetAmounts, type BudgetReservation, reserveBudget, type ReserveOptions } from "./budget-reservation.js";
-import { fromProto, isUnavailable, type RateLimitDecision, saysClosed, withoutLimiter } from "./decision.js";
+import { fromProto, isUnavailable, type LimitWindow, type RateLimitDecision, saysClosed, withoutLimiter } from "./decision.js";
 import { QuotaLeases } from "./quota-leases.js";
 
 /** Who goes first among those that wait for a key. */
@@ -115,6 +115,16 @@ export class RateLimiter {
     if (leases === undefined) return this.#checkAtService(identity, key, cost);
     const decision = leases.decideHere(key, cost);
     return decision === undefined ? leases.take(key, cost) : Promise.resolve(decision);
+  }
+
+  /** The windows of the limit that holds for a key, shortest period first; none when it is unlimited. Takes nothing. */
+  async windows(key: string): Promise<LimitWindow[]> {
+    const { decision } = await this.#client.getLimit({ key }, { timeoutMs: this.#patienceMs });
+    return (decision?.windows ?? []).map(({ period, limit, remaining }) => ({
+      periodMs: period === undefined ? 0 : durationMs(period),
+      limit: Number(limit),
+      remaining: Number(remaining),
+    }));
   }
 
   /**

@@ -3,6 +3,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_de
 
 /** Why the HTTP layer itself refused a request; the reason of its google.rpc.ErrorInfo. */
 export type HttpErrorReason =
+  | "BODY_TIMEOUT"
   | "BODY_TOO_LARGE"
   | "INVALID_FIELD"
   | "MALFORMED_BODY"
@@ -117,6 +118,13 @@ export function notAcceptable(offered: readonly string[]): HttpError {
 export function bodyTooLarge(maxBytes: number, what = "The body"): HttpError {
   return new HttpError(413, Code.InvalidArgument, "BODY_TOO_LARGE", `${what} is larger than ${maxBytes} bytes.`, {
     metadata: { max_bytes: String(maxBytes) },
+    headers: { connection: "close" },
+  });
+}
+
+/** 408: the body did not arrive in time. The connection closes: the rest of the body is not read. */
+export function bodyTimeout(seconds: number): HttpError {
+  return new HttpError(408, Code.DeadlineExceeded, "BODY_TIMEOUT", `The body did not arrive within ${seconds} s.`, {
     headers: { connection: "close" },
   });
 }

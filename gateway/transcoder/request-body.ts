@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { JsonValue } from "@bufbuild/protobuf";
-import { bodyTooLarge, malformed, unsupportedMediaType } from "./http-error.js";
+import { bodyTimeout, bodyTooLarge, malformed, unsupportedMediaType } from "./http-error.js";
 import { contentType, isJson } from "./negotiation.js";
 
 /** Whether the request announces a body, even an empty chunked one. */
@@ -15,9 +15,14 @@ export function refuseEncoding(request: IncomingMessage): void {
     throw unsupportedMediaType("application/json without a Content-Encoding");
 }
 
-/** Reads a body of at most `maxBytes` bytes. Throws 413 beyond it, at once when Content-Length says so. */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+/** Time in which a whole JSON body must arrive: who sends byte by byte must not hold a request for ever. */
+export const BODY_TIMEOUT_MS = 30_000;
+
+/** Reads a body of at most `maxBytes` bytes. Throws 413 beyond it, at once when Content-Length says so, and 408 after `timeoutMs`. */
+export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs = BODY_TIMEOUT_MS): Promise<Buffer> {
   return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(bodyTimeout(timeoutMs / 1000)), timeoutMs).unref();
+    request.once("close", () => clearTimeout(timer));
     if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw bodyTooLarge(maxBytes);
     const chunks: Buffer[] = [];
     let size = 0;
@@ -26,7 +31,10 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
       if (size <= maxBytes) chunks.push(chunk);
       else reject(bodyTooLarge(maxBytes));
     });
-    request.on("end", () => resolve(Buffer.concat(chunks, size)));
+    request.on("end", () => {
+      clearTimeout(timer);
+      resolve(Buffer.concat(chunks, size));
+    });
     request.on("error", reject);
   });
 }

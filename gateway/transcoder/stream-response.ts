@@ -49,7 +49,7 @@ export async function sendStream(
   try {
     for await (const item of items) {
       start();
-      await write(response, isSse ? toEvent(item) : `${JSON.stringify(item.json)}\n`);
+      await writePaced(response, isSse ? toEvent(item) : `${JSON.stringify(item.json)}\n`);
     }
     start();
     response.end(isSse ? "event: end\ndata: {}\n\n" : undefined);
@@ -67,8 +67,8 @@ function toEvent({ json, id }: StreamItem): string {
   return `${idLine}data: ${JSON.stringify(json)}\n\n`;
 }
 
-/** Resolves when more may be written, or when the client has gone. */
-async function write(response: ServerResponse, text: string): Promise<void> {
+/** Writes to a response; resolves when more may be written, or when the client has gone. */
+export async function writePaced(response: ServerResponse, text: string): Promise<void> {
   if (response.destroyed || response.write(text)) return;
   await new Promise<void>((resolve) => {
     const done = (): void => {

@@ -54,6 +54,8 @@ export interface TranscoderOptions {
   readonly decodeSlashes?: boolean;
   /** What happens without a route: a 404, or nothing and `handle` resolves to false. Default "answer". */
   readonly unknownRoute?: "answer" | "pass";
+  /** Headers of an error's answer, beside those that errors have by themselves (Retry-After, Allow, ...). */
+  readonly errorHeaders?: (error: unknown) => Readonly<Record<string, string>>;
   /** Told of everything that ended in an error answer, with the original error, for logs. */
   readonly onError?: (error: unknown, context: ErrorContext) => void;
 }
@@ -143,7 +145,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     if (response.destroyed || response.headersSent) return;
     const { status, headers, body } = toErrorResponse(error, registry, options.errorDomain);
     options.onError?.(error, { request, method, status });
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    for (const [name, value] of Object.entries({ ...options.errorHeaders?.(error), ...headers })) response.setHeader(name, value);
     leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
     await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
   }

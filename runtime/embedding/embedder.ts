@@ -11,6 +11,8 @@ export interface Embedder {
    * Rejects with the signal's reason when it is aborted.
    */
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+  /** Tokens of a text as the model counts them; absent where they are not known. */
+  countTokens?(text: string): number;
   /** Ends what it has running. */
   close?(): Promise<void>;
 }

@@ -54,6 +54,10 @@ export class StaticEmbedder implements Embedder {
     return vectors;
   }
 
+  countTokens(text: string): number {
+    return this.#tokenizer.encode(text).length;
+  }
+
   /** One text's vector, at once: for callers that hold a few short texts, such as the sentences of a passage. */
   embedText(text: string): Float32Array {
     const counts = this.#counts;

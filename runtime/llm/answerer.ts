@@ -12,6 +12,8 @@ export interface Passage {
   /** Where `text` starts in the document's text, in UTF-16 code units. */
   readonly start: number;
   readonly text: string;
+  /** The page that `text` starts on, from 1; absent where there are no pages. */
+  readonly page?: number;
   /** How well it fits the question; comparable among the passages of one request. */
   readonly score: number;
 }
@@ -26,6 +28,8 @@ export interface Citation {
   readonly start: number;
   readonly end: number;
   readonly quote: string;
+  /** The page that the passage starts on, from 1; absent where there are no pages. */
+  readonly page?: number;
 }
 
 export interface AnswerRequest {
@@ -36,6 +40,8 @@ export interface AnswerRequest {
   readonly passages: readonly Passage[];
   /** What a model worked out about the passages before; empty for nothing. */
   readonly notes?: string;
+  /** How to answer, by the caller's word; the rules on passages stand above it. The built-in answerer does not read it. */
+  readonly instructions?: string;
   /** 0 to 2. */
   readonly temperature: number;
   /** The most tokens that a model may write. */

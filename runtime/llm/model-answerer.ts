@@ -1,16 +1,29 @@
 import type { Answer, AnswerEvent, AnswerRequest, Answerer } from "./answerer.js";
 import { CitationBinder } from "./citation-binder.js";
+import { packPassages } from "./context-packing.js";
 import type { LanguageModel } from "./language-model.js";
 import { answerPrompt } from "./prompt.js";
 
+/** Tokens of passages that a model is shown. */
+export const DEFAULT_CONTEXT_TOKENS = 8_000;
+
+export interface ModelAnswererOptions {
+  /** The most tokens of passages that the model is shown; what does not fit is left out from the end. */
+  readonly contextTokens?: number;
+  /** Told how many citation numbers of an answer no passage has. */
+  readonly onInvented?: (count: number) => void;
+}
+
 /** Answers in a language model's words, bound to the passages that it was given. */
-export function modelAnswerer(model: LanguageModel, onInvented: (count: number) => void = () => {}): Answerer {
+export function modelAnswerer(model: LanguageModel, options: ModelAnswererOptions = {}): Answerer {
+  const { contextTokens = DEFAULT_CONTEXT_TOKENS, onInvented = () => {} } = options;
   return {
     model: model.name,
     async *answer(request: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
-      const { passages, temperature, maxTokens, signal } = request;
+      const { temperature, maxTokens, signal } = request;
+      const passages = packPassages(request.passages, contextTokens);
       const binder = new CitationBinder(passages);
-      const stream = model.stream({ messages: answerPrompt(request), temperature, maxTokens, signal });
+      const stream = model.stream({ messages: answerPrompt({ ...request, passages }), temperature, maxTokens, signal });
       try {
         for (;;) {
           const step = await stream.next();

@@ -10,9 +10,9 @@ import { EXTRACTIVE_MODEL, extractiveAnswerer } from "./extractive/extractive-an
 import { answererWithStandIns, withStandIns } from "./fallback.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
-import { modelAnswerer } from "./model-answerer.js";
+import { DEFAULT_CONTEXT_TOKENS, modelAnswerer } from "./model-answerer.js";
 import { anthropicModel, openAiModel } from "./providers.js";
-import { DEFAULT_PRICES, parsePrices, pricedModel } from "./prices.js";
+import { DEFAULT_PRICES, parsePrices, type Price, pricedModel } from "./prices.js";
 import { reliableModel } from "./reliable-model.js";
 import { tracedModel } from "./traced-model.js";
 
@@ -30,6 +30,7 @@ export const modelsConfigSchema = z.object({
   RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S: integer({ default: 60, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_TIMEOUT_S: integer({ default: 270, min: 1, max: 3_600, unit: "seconds" }),
   RAGENTS_LLM_FALLBACK: commaList([]),
+  RAGENTS_LLM_CONTEXT_TOKENS: integer({ default: DEFAULT_CONTEXT_TOKENS, min: 500, max: 1_000_000, unit: "tokens" }),
   RAGENTS_LLM_PRICES: z
     .string()
     .default(DEFAULT_PRICES)
@@ -51,8 +52,15 @@ export interface Models {
   countInvented(model: string, count: number): void;
 }
 
+export interface OpenModelsOptions {
+  registry?: Registry;
+  clock?: Clock;
+  /** Puts something around each model and all of its tries. Default nothing. */
+  around?: (model: LanguageModel, price: Price | undefined) => LanguageModel;
+}
+
 /** The configured models: an OpenAI-compatible server's when one is set, Anthropic's when its key is set, the built-in one always. */
-export function openModels(config: ModelsConfig, options: { registry?: Registry; clock?: Clock } = {}): Models {
+export function openModels(config: ModelsConfig, options: OpenModelsOptions = {}): Models {
   const models: LanguageModel[] = [];
   if (config.OPENAI_API_KEY !== undefined || config.OPENAI_BASE_URL !== undefined) {
     const model = config.OPENAI_MODEL;
@@ -68,24 +76,26 @@ export function openModels(config: ModelsConfig, options: { registry?: Registry;
     firstTokenMs: config.RAGENTS_LLM_FIRST_TOKEN_TIMEOUT_S * 1000,
     totalMs: config.RAGENTS_LLM_TIMEOUT_S * 1000,
   };
-  const { registry } = options;
+  const { registry, around = (model) => model } = options;
   const reliable = models.map((model) => {
     const priced = pricedModel(model, config.RAGENTS_LLM_PRICES);
     // Each try is measured and traced, not what they come to together.
     const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
-    return reliableModel(tracedModel(measured), reliability);
+    return around(reliableModel(tracedModel(measured), reliability), config.RAGENTS_LLM_PRICES.get(model.name));
   });
-  return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, ...(registry && { registry }) });
+  return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, contextTokens: config.RAGENTS_LLM_CONTEXT_TOKENS, ...(registry && { registry }) });
 }
 
 export interface ModelsOptions {
   registry?: Registry;
   /** Names of the models that stand in for one that cannot be reached, in order. Default none. */
   standIns?: readonly string[];
+  /** Tokens of passages that a model is shown. */
+  contextTokens?: number;
 }
 
 /** Models from a list; the first is the default, the built-in one comes last. Throws ConfigError for an unknown stand-in. */
-export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [] }: ModelsOptions = {}): Models {
+export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [], contextTokens }: ModelsOptions = {}): Models {
   const invented = registry && inventedCounter(registry);
   for (const { name } of list) invented?.inc({ model: name }, 0);
   const names = [...new Set(list.map(({ name }) => name)), EXTRACTIVE_MODEL];
@@ -116,7 +126,7 @@ export function modelsOf(list: readonly LanguageModel[], { registry, standIns = 
       if (model === undefined) return builtIn;
       const alone = (one: string) => {
         const known = plain.get(one);
-        return known === undefined ? builtIn : modelAnswerer(known, (count) => countInvented(one, count));
+        return known === undefined ? builtIn : modelAnswerer(known, { ...(contextTokens !== undefined && { contextTokens }), onInvented: (count) => countInvented(one, count) });
       };
       return answererWithStandIns(alone(model.name), standInsOf(model.name).map(alone));
     },

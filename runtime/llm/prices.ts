@@ -1,4 +1,4 @@
-import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
+import type { LanguageModel, ModelReply, ModelRequest, Usage } from "./language-model.js";
 
 /** What a million tokens cost, in US dollars. */
 export interface Price {
@@ -25,6 +25,11 @@ export function parsePrices(text: string): Prices | undefined {
   return prices;
 }
 
+/** What so many tokens cost, in US dollars. */
+export function costOf({ inputTokens, outputTokens }: Usage, price: Price): number {
+  return (inputTokens * price.input + outputTokens * price.output) / 1_000_000;
+}
+
 /** The model, with what each reply cost in its usage; as it is when it has no price. */
 export function pricedModel(model: LanguageModel, prices: Prices): LanguageModel {
   const price = prices.get(model.name);
@@ -33,8 +38,7 @@ export function pricedModel(model: LanguageModel, prices: Prices): LanguageModel
     name: model.name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
       const reply = yield* model.stream(request);
-      const { inputTokens, outputTokens } = reply.usage;
-      return { ...reply, usage: { ...reply.usage, costUsd: (inputTokens * price.input + outputTokens * price.output) / 1_000_000 } };
+      return { ...reply, usage: { ...reply.usage, costUsd: costOf(reply.usage, price) } };
     },
   };
 }

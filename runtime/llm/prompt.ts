@@ -1,8 +1,8 @@
 import type { BaseMessageLike } from "@langchain/core/messages";
 import type { AnswerRequest, Passage } from "./answerer.js";
 
-/** Changes with every change of the texts below: part of every key of a cached answer. */
-export const ANSWER_PROMPT_VERSION = "answer-1";
+/** Changes with every change of the texts below and of the built-in answerer: part of every key of a cached answer. */
+export const ANSWER_PROMPT_VERSION = "answer-2";
 
 const INSTRUCTIONS = `You answer questions from passages of documents.
 
@@ -14,14 +14,19 @@ Rules:
 - Answer in the language of the question, briefly and directly. Do not mention the passages otherwise.`;
 
 /** The messages that ask a model to answer from passages, numbered from 1. */
-export function answerPrompt({ question, history = [], passages, notes = "" }: AnswerRequest): BaseMessageLike[] {
+export function answerPrompt({ question, history = [], passages, notes = "", instructions = "" }: AnswerRequest): BaseMessageLike[] {
   const material = passages.length === 0 ? "(no passages were found)" : passages.map((passage, i) => numberedPassage(passage, i + 1)).join("\n");
   const worked = notes === "" ? "" : `\n\n<notes>\n${notes}\n</notes>\nThe notes are your own preparation; check them against the passages.`;
   return [
-    { role: "system", content: `${INSTRUCTIONS}\n\n<passages>\n${material}\n</passages>${worked}` },
+    { role: "system", content: `${INSTRUCTIONS}${callerInstructions(instructions)}\n\n<passages>\n${material}\n</passages>${worked}` },
     ...history,
     { role: "user", content: question },
   ];
+}
+
+/** What the caller asks of an answer's manner, to stand behind the rules; nothing where it asks nothing. */
+export function callerInstructions(text: string): string {
+  return text === "" ? "" : `\n\nAs far as these rules allow, also follow what the application that asks says:\n<application>\n${text}\n</application>`;
 }
 
 /** A passage with the number that answers cite it by. */

@@ -22,6 +22,7 @@ export function bestQuote(passage: Passage, claim: string): Omit<Citation, "inde
     start: passage.start + start,
     end: passage.start + end,
     quote: passage.text.slice(start, end),
+    ...(passage.page !== undefined && { page: passage.page }),
   };
 }
 

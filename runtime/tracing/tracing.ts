@@ -4,6 +4,7 @@ import { flag, integer, parseEnv } from "../config.js";
 import type { Logger } from "../logger.js";
 import type { Metrics } from "../metrics.js";
 import { type Feedback, OpikSink } from "./opik.js";
+import { OtlpSink } from "./otlp.js";
 import type { SpanSink } from "./span.js";
 import { logSink, metricsSink } from "./sinks.js";
 import { Tracer } from "./tracer.js";
@@ -16,6 +17,7 @@ const schema = z.object({
   OPIK_PROJECT_NAME: z.string().default("ragents-mesh"),
   OPIK_BATCH_DELAY_MS: integer({ default: 500, min: 0, max: 60_000, unit: "milliseconds" }),
   RAGENTS_TRACE_CONTENT: flag(true),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: "give an http:// or https:// URL" }).optional(),
 });
 
 /** Where a process's spans go. */
@@ -28,10 +30,16 @@ export interface Tracing {
   close(withinMs: number): Promise<void>;
 }
 
+/** Time that a batch for a collector may fill, in milliseconds. */
+const OTLP_DELAY_MS = 500;
+
 /** Time that the last spans get at a process's end, in milliseconds. */
 export const TRACE_FLUSH_MS = 5_000;
 
-/** Opens tracing: to the log and the metrics always, to Opik when its address or key is set. Throws ConfigError. */
+/**
+ * Opens tracing: to the log and the metrics always, to Opik when its address or key is set, to an
+ * OpenTelemetry collector when OTEL_EXPORTER_OTLP_ENDPOINT is. Throws ConfigError.
+ */
 export function openTracing(env: NodeJS.ProcessEnv, { logger, metrics, clock }: { logger: Logger; metrics: Metrics; clock: Clock }): Tracing {
   const config = parseEnv(env, schema);
   const { registry } = metrics;
@@ -49,10 +57,13 @@ export function openTracing(env: NodeJS.ProcessEnv, { logger, metrics, clock }: 
           registry,
           clock,
         });
-  const sinks: SpanSink[] = [logSink(logger), metricsSink(registry), ...(opik === undefined ? [] : [opik])];
+  const endpoint = config.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const otlp = endpoint === undefined ? undefined : new OtlpSink({ endpoint, batchDelayMs: OTLP_DELAY_MS, logger, registry, clock });
+  const receivers = [opik, otlp].filter((sink) => sink !== undefined);
+  const sinks: SpanSink[] = [logSink(logger), metricsSink(registry), ...receivers];
   return {
     tracer: (service) => new Tracer({ service, clock, sinks }),
     score: opik && ((feedback) => opik.score(feedback)),
-    close: async (withinMs) => opik?.close(withinMs),
+    close: async (withinMs) => void (await Promise.all(receivers.map((sink) => sink.close(withinMs)))),
   };
 }

@@ -16,7 +16,7 @@ const FORMAT = 1;
 
 /** What an answer to the current caller's question without history depends on, besides the question and the tenant. */
 export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, restricted }: Knowledge): CacheScope {
-  const { collection, model, topK, mode, filters, ranking, rewriteStrategy, temperature, maxTokens, logicalLlm } = settings;
+  const { collection, model, topK, mode, filters, ranking, rewriteStrategy, temperature, maxTokens, logicalLlm, instructions } = settings;
   const parameters = JSON.stringify({
     format: FORMAT,
     agent: kind.type,
@@ -29,6 +29,8 @@ export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, res
     temperature,
     maxTokens,
     logicalLlm,
+    ...(settings.agentConfig !== null && { agentConfig: canonical(settings.agentConfig) }),
+    ...(instructions !== "" && { instructions }),
     // Documents that one may read must not speak through the answers of another.
     ...(restricted && { viewer: currentViewer() ?? "all" }),
   });

@@ -37,6 +37,12 @@ export function userMessage(content: string, clock: Clock, stamp: Pick<MessageSt
   return new HumanMessage({ id: randomUUID(), content, response_metadata: { ragents: { created: clock.now(), ...stamp } } });
 }
 
+/** What was said in a conversation that was kept elsewhere. */
+export function toldMessage(role: string, content: string, clock: Clock): BaseMessage {
+  if (role === "user") return userMessage(content, clock);
+  return new AIMessage({ id: randomUUID(), content, response_metadata: { ragents: { created: clock.now() } } });
+}
+
 /** An answer as it is remembered. */
 export function answerMessage({ run, settings }: Pick<RunStateValue, "run" | "settings">, { text, ...rest }: RunAnswer, clock: Clock): AIMessage {
   const answer = { ...rest, agent: settings.agent, collection: settings.collection };

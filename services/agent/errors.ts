@@ -1,12 +1,20 @@
 import { Code } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
-import { meshError } from "../../runtime/errors.js";
+import { invalidField, meshError } from "../../runtime/errors.js";
 
 export function unknownAgent(type: string, known: readonly string[]) {
   const names = known.join(", ");
   return meshError(Code.InvalidArgument, ErrorReason.UNKNOWN_AGENT, `There is no agent ${JSON.stringify(type)}; known: ${names}.`, {
     metadata: { known: known.join(",") },
     violations: [{ field: "agent_type", description: `must be one of ${names}` }],
+  });
+}
+
+export function unknownAgentVersion(type: string, version: string, current: string) {
+  const message = `The agent ${type} has no version ${JSON.stringify(version)}; it is at ${current}.`;
+  return meshError(Code.InvalidArgument, ErrorReason.UNKNOWN_AGENT, message, {
+    metadata: { known: `${type}@${current}` },
+    violations: [{ field: "agent_type", description: `must be ${type} or ${type}@${current}` }],
   });
 }
 
@@ -29,6 +37,14 @@ export function overloaded(limit: number) {
     `The replica runs ${limit} requests, as many as it may; retry after the given delay.`,
     { metadata: { limit: String(limit) }, retryAfterMs: 1_000 },
   );
+}
+
+export function callsNoTools(type: string) {
+  return invalidField("caller_tools", `the agent ${type} calls no tools; ask one that does, such as react`);
+}
+
+export function callerToolTaken(name: string) {
+  return invalidField("caller_tools", `there is a tool ${name} here already; give another name`);
 }
 
 export function runTimedOut(seconds: number) {

@@ -2,7 +2,12 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, QueryRequest, StreamQueryRequest } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import type { Tracing } from "../../runtime/tracing/tracing.js";
 import { behind, eventId, parseEventId, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import { feedbackHandler } from "./feedback-handler.js";
+import { agentTypeOf, shortVersion } from "./agent-version.js";
+import { toCallerTool, toWork } from "./caller-messages.js";
+import { toldMessage } from "./conversation.js";
 import { InterruptDecisions } from "./interrupts.js";
 import { toEvent, toResponse } from "./messages.js";
 import type { RunEvent, RunRequest, RunResult, WhenBusy } from "./run.js";
@@ -15,13 +20,15 @@ export interface AgentHandlerDeps extends ThreadHandlerDeps {
   runs: Runs;
   defaultModel: string;
   clock: Clock;
+  /** Sends what somebody thinks of an answer; undefined where nothing takes it. */
+  score: Tracing["score"];
 }
 
 const DEFAULT_AGENT = "simple";
 
 /** The agent service over runs and threads. */
 export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentService> {
-  const { runs, defaultModel, clock } = deps;
+  const { runs, clock } = deps;
   const stopwatch = () => {
     const started = clock.monotonic();
     return () => (clock.monotonic() - started) / 1000;
@@ -44,8 +51,9 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
   }
   return {
     ...threadHandlers(deps),
-    query: (request, context) => responseOf(runs.ask(runRequest(request, false, defaultModel, context), context.signal)),
-    streamQuery: (request, context) => streamOf(runs.ask(runRequest(request, request.resumable, defaultModel, context), context.signal)),
+    ...feedbackHandler(deps.score),
+    query: (request, context) => responseOf(runs.ask(runRequest(request, false, deps, context), context.signal)),
+    streamQuery: (request, context) => streamOf(runs.ask(runRequest(request, request.resumable, deps, context), context.signal)),
     resumeStream(request, context) {
       const { position, ...place } = parseEventId(request.eventId || (context.requestHeader.get("last-event-id") ?? ""));
       return streamOf(runs.resume(place, position), place, position);
@@ -54,7 +62,14 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
     async resumeRun({ thread, decisions }, context) {
       return { response: await responseOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)) };
     },
-    listAgents: () => ({ agents: runs.kinds.map(({ type, description }) => ({ agentType: type, description })) }),
+    listAgents: () => ({
+      agents: runs.kinds.map((kind) => ({
+        agentType: kind.type,
+        description: kind.description,
+        version: shortVersion(kind),
+        ...(kind.configSchema !== undefined && { configSchema: kind.configSchema }),
+      })),
+    }),
   };
 }
 
@@ -75,16 +90,23 @@ function traceResult({ response, threadId, agentType, model, collection, cached,
   });
 }
 
-function runRequest(request: QueryRequest | StreamQueryRequest, resumable: boolean, defaultModel: string, context: HandlerContext): RunRequest {
-  const { query: question, threadId, configOverrides, enableLogicalLlm } = request;
+function runRequest(
+  request: QueryRequest | StreamQueryRequest,
+  resumable: boolean,
+  { runs, defaultModel, clock }: Pick<AgentHandlerDeps, "runs" | "defaultModel" | "clock">,
+  context: HandlerContext,
+): RunRequest {
+  const { query: question, threadId, configOverrides, enableLogicalLlm, history, toolRounds, callerTools } = request;
   currentCall()?.span?.set({ input: { query: question } });
   const key = request.idempotencyKey || (context.requestHeader.get("idempotency-key") ?? "");
-  const agent = request.agentType === "" ? DEFAULT_AGENT : request.agentType;
-  const settings = runSettings(agent, configOverrides, defaultModel, enableLogicalLlm);
+  const agent = agentTypeOf(request.agentType === "" ? DEFAULT_AGENT : request.agentType, runs.kinds);
+  const settings = runSettings(agent, configOverrides, defaultModel, enableLogicalLlm, callerTools.map(toCallerTool));
   return {
-    ...runIdentity(key, { question, threadId, settings }),
+    ...runIdentity(key, { question, threadId, settings, history, toolRounds }),
     question,
     threadId,
+    history: history.map(({ role, content }) => toldMessage(role, content, clock)),
+    work: toolRounds.flatMap(toWork),
     outlivesCall: resumable || key !== "",
     whenBusy: (request.whenBusy || "reject") as WhenBusy,
     settings,

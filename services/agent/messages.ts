@@ -5,7 +5,7 @@ import type { BaseMessage } from "@langchain/core/messages";
 import type { LogicalAnalysisSchema, MessageSchema, RunInterruptSchema, ThreadCheckpointSchema, ThreadSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import { type QueryResponse, QueryResponseSchema, type StreamQueryResponseSchema } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
-import type { Usage } from "../../runtime/llm/language-model.js";
+import { toTokenUsage } from "../../runtime/llm/token-usage.js";
 import { citationsOf, stampOf } from "./conversation.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { Interrupt, RunEvent, RunResult } from "./run.js";
@@ -24,10 +24,11 @@ export function toResponse(result: RunResult, processingTime: number): QueryResp
       model: result.model,
       collection: result.collection,
       citations: [...result.citations],
-      usage: toUsage(result.usage),
+      usage: toTokenUsage(result.usage),
       traceId: currentCall()?.span?.traceId ?? currentCall()?.requestId ?? "",
     },
     interrupts: result.interrupts.map(toInterrupt),
+    toolCalls: result.toolCalls.map((call) => ({ ...call })),
     ...(result.analysis !== null && { logicalAnalysis: toLogicalAnalysis(result.analysis) }),
   });
 }
@@ -44,7 +45,7 @@ export function toEvent(event: RunEvent, processingTime: number): StreamEvent {
   if ("toolResult" in event) return { case: "toolResult", value: event.toolResult };
   if ("restarted" in event) return { case: "restarted", value: {} };
   if ("interrupt" in event) return { case: "interrupt", value: toInterrupt(event.interrupt) };
-  if ("usage" in event) return { case: "usage", value: toUsage(event.usage) };
+  if ("usage" in event) return { case: "usage", value: toTokenUsage(event.usage) };
   return { case: "result", value: toResponse(event.result, processingTime) };
 }
 
@@ -69,10 +70,6 @@ export function toCheckpoint({ created, next, ...rest }: CheckpointView): Messag
 export function toInterrupt({ id, value }: Interrupt): MessageInitShape<typeof RunInterruptSchema> {
   const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
   return { id, value: (isObject ? value : { value }) as JsonObject };
-}
-
-function toUsage({ inputTokens, outputTokens }: Usage) {
-  return { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens), totalTokens: BigInt(inputTokens + outputTokens) };
 }
 
 function toLogicalAnalysis(analysis: Analysis): MessageInitShape<typeof LogicalAnalysisSchema> {

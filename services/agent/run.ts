@@ -6,7 +6,7 @@ import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import type { RunPlace } from "./event-position.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
-import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
+import type { NodeEvent, RunAnswer, RunStateUpdate, ToolCallNotice } from "./state.js";
 
 /** What a request does when its thread has a run already. */
 export type WhenBusy = "reject" | "enqueue" | "interrupt";
@@ -18,6 +18,10 @@ export interface RunRequest {
   readonly threadId: string;
   /** Its id when `threadId` is empty, unless the answer comes from the cache. */
   readonly newThreadId: string;
+  /** What was said before, where the caller keeps the conversation itself; only without a thread. */
+  readonly history: readonly BaseMessage[];
+  /** What has come of the question so far: calls of the caller's tools, and their results. */
+  readonly work: readonly BaseMessage[];
   readonly runId: string;
   /** What was asked, as a hash, when the request has an idempotency key; else empty. */
   readonly fingerprint: string;
@@ -34,6 +38,8 @@ export interface Run extends RunRequest {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
   readonly signal: AbortSignal;
+  /** Answers without remembering, for when a new thread cannot be stored; undefined where that would not do. */
+  readonly unstoredGraph?: AgentGraph;
   /** Messages of the thread that its checkpoints do not hold yet. */
   readonly unstored: readonly BaseMessage[];
   /** Where the cache keeps the answer to the question, when it does. */
@@ -68,10 +74,12 @@ export interface RunResult {
   readonly analysis: Analysis | null;
   /** What the run asks; the response is empty then. */
   readonly interrupts: readonly Interrupt[];
+  /** Calls that the caller has to make before there is an answer; the response is empty then. */
+  readonly toolCalls: readonly ToolCallNotice[];
 }
 
 /** What a run adds to its thread's state: new messages, and nothing of what the last question left. */
-export function beginning(run: Pick<Run, "runId" | "settings">, messages: BaseMessage[]): RunStateUpdate {
+export function beginning(run: Pick<Run, "runId" | "settings" | "work">, messages: BaseMessage[]): RunStateUpdate {
   return {
     messages,
     run: run.runId,
@@ -79,7 +87,7 @@ export function beginning(run: Pick<Run, "runId" | "settings">, messages: BaseMe
     trail: null,
     question: "",
     usage: NO_USAGE,
-    work: null,
+    work: run.work.length === 0 ? null : [...run.work],
     analysis: null,
     parts: [],
     notes: "",
@@ -91,8 +99,8 @@ export function beginning(run: Pick<Run, "runId" | "settings">, messages: BaseMe
 
 type Asked = { readonly threadId: string; readonly settings: Pick<RunSettings, "agent" | "collection"> };
 
-export function resultOf({ threadId, settings }: Asked, { text, citations, model, usage, analysis = null }: RunAnswer, cached: boolean): RunResult {
-  return { response: text, threadId, agentType: settings.agent, cached, model, collection: settings.collection, citations, usage, analysis, interrupts: [] };
+export function resultOf({ threadId, settings }: Asked, { text, citations, model, usage, analysis = null, toolCalls = [] }: RunAnswer, cached: boolean): RunResult {
+  return { response: text, threadId, agentType: settings.agent, cached, model, collection: settings.collection, citations, usage, analysis, interrupts: [], toolCalls };
 }
 
 /** The result of a run that asks something before it goes on. */

@@ -1,33 +1,41 @@
 import { Command } from "@langchain/langgraph";
+import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import { currentTenant } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import { checkAgentConfig } from "./agents/agent-config.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
-import { keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
+import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
 import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
-import { NewThreadSaver } from "./new-thread-saver.js";
+import { NewThreadSaver, ThreadStoreGone } from "./new-thread-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
-import { runGraph } from "./run-graph.js";
+import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, StoredRuns, toldSoFar } from "./stored-runs.js";
+import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
+import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
+import type { RunStateUpdate } from "./state.js";
 import type { Threads } from "./threads.js";
+import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
-  deps: AgentDeps;
+  deps: AgentDeps & { readonly checkpointer: BaseCheckpointSaver };
   kinds: readonly AgentKind[];
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
-  limiter: Pick<RateLimiter, "check">;
+  limiter: Pick<RateLimiter, "check" | "windows">;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
+  /** Counts what runs use. */
+  usage: UsageMetrics;
 }
 
 /** An agent's graph, for threads that exist and for those that do not. */
@@ -35,6 +43,8 @@ interface Agent {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
   readonly newThreadGraph: AgentGraph;
+  /** Remembers nothing. */
+  readonly unstoredGraph: AgentGraph;
 }
 
 type Work = (signal: AbortSignal) => AsyncIterable<RunEvent>;
@@ -59,7 +69,15 @@ export class Runs {
     this.#stored = new StoredRuns(threads, (type) => this.graphOf(type));
     const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
     this.#agents = new Map(
-      kinds.map((kind) => [kind.type, { kind, graph: kind.build(deps), newThreadGraph: kind.build(newThreadDeps) }]),
+      kinds.map((kind) => [
+        kind.type,
+        {
+          kind,
+          graph: kind.build(deps),
+          newThreadGraph: kind.build(newThreadDeps),
+          unstoredGraph: kind.build({ ...deps, checkpointer: undefined }),
+        },
+      ]),
     );
   }
 
@@ -79,6 +97,8 @@ export class Runs {
    */
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
     const agent = this.#agentOf(request.settings.agent);
+    this.#checkCallerTools(request, agent.kind);
+    checkAgentConfig(agent.kind, request.settings);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
     if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
@@ -107,7 +127,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
-        yield* this.#options.slots.hold(() => runGraph(run, command));
+        yield* this.#options.slots.hold(run.signal, () => this.#graphEvents(run, command));
       }.bind(this)),
     );
   }
@@ -153,6 +173,14 @@ export class Runs {
     return agent;
   }
 
+  #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
+    if (callerTools.length === 0) return;
+    if (kind.callsTools !== true) throw callsNoTools(kind.type);
+    const own = new Set([SEARCH_TOOL, ...this.#options.deps.tools.map(({ name }) => name)]);
+    const taken = callerTools.find(({ name }, i) => own.has(name) || callerTools.findIndex((tool) => tool.name === name) < i);
+    if (taken !== undefined) throw callerToolTaken(taken.name);
+  }
+
   /** The run of an idempotency key: the one that there is, or a new one. */
   async *#askOnce(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const place = placeOf(request);
@@ -192,7 +220,7 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(() => runGraph(run, null));
+        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
       }.bind(this));
     for (;;) {
       try {
@@ -208,10 +236,10 @@ export class Runs {
   }
 
   /** Nobody else knows the thread: it needs no lease, and has no history. */
-  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
-      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: [] };
+      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
       return mayBeCached(run) ? this.#cached.answer(run, false) : this.#firstOf(run);
     });
   }
@@ -227,7 +255,7 @@ export class Runs {
         kind: agent.kind,
         graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
         signal: AbortSignal.any([signal, stopped]),
-        unstored: thread === undefined || thread.isStored ? [] : thread.messages,
+        unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,
       };
       const isNamed = request.threadId !== "" || request.fingerprint !== "";
       yield* thread === undefined && mayBeCached(run) ? this.#cached.answer(run, isNamed) : this.#firstOf(run);
@@ -237,14 +265,32 @@ export class Runs {
   /** Runs a graph from its beginning, in a slot. */
   async *#firstOf(run: Run): AsyncGenerator<RunEvent> {
     yield { started: { threadId: run.threadId, runId: run.runId } };
-    yield* this.#options.slots.hold(() => this.#runGraph(run));
+    yield* this.#options.slots.hold(run.signal, () => this.#runGraph(run));
   }
 
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-    yield* runGraph(run, beginning(run, messages));
+    const input = beginning(run, messages);
+    let steps = 0;
+    try {
+      for await (const event of this.#graphEvents(run, input)) {
+        if ("step" in event) steps += 1;
+        yield event;
+      }
+    } catch (error) {
+      if (!(error instanceof ThreadStoreGone) || run.unstoredGraph === undefined) throw error;
+      yield* withoutThread(untold(this.#graphEvents({ ...run, graph: run.unstoredGraph }, input), { steps, tools: 0 }));
+    }
+  }
+
+  /** Runs a graph, and counts what that used. */
+  async *#graphEvents(run: GraphRun, input: RunStateUpdate | Command | null): AsyncGenerator<RunEvent> {
+    for await (const event of runGraph(run, input)) {
+      if ("result" in event) this.#options.usage.count({ tenant: currentTenant(), agent: run.settings.agent, model: event.result.model }, event.result.usage);
+      yield event;
+    }
   }
 
   /** Within the time that a run may take, and until this replica stops. */
@@ -256,6 +302,7 @@ export class Runs {
     } catch (error) {
       timeout.signal.throwIfAborted();
       // Another run took the thread: the checkpoint service refuses what this one would store.
+      if (error instanceof ThreadStoreGone) throw error.cause;
       if (LOST.has(reasonOf(error) ?? "")) throw runCancelled();
       throw error;
     } finally {
@@ -277,11 +324,18 @@ export class Runs {
 const HANDOVER_MS = 2_000;
 const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
 
+/** The events of a run that is not remembered. */
+async function* withoutThread(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent> {
+  for await (const event of events) {
+    yield "result" in event ? { result: { ...event.result, threadId: "" } } : event;
+  }
+}
+
 function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
   return { threadId: threadId === "" ? newThreadId : threadId, runId };
 }
 
 /** Whether an answer depends on the question alone, not on what was said before: for the first of a thread. */
-function mayBeCached({ bypassCache, question }: RunRequest): boolean {
-  return !bypassCache && asksSomething(question);
+function mayBeCached({ bypassCache, question, history, settings }: RunRequest): boolean {
+  return !bypassCache && history.length === 0 && settings.callerTools.length === 0 && asksSomething(question);
 }

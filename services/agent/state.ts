@@ -20,6 +20,8 @@ export const RunState = Annotation.Root({
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,
+  /** What is searched for, the question first. */
+  queries: Annotation<string[]>,
   /** What a model asked of tools for the last question, and what they answered; null clears it. */
   work: Annotation<BaseMessage[], BaseMessage[] | null>({
     reducer: (left, right) => (right === null ? [] : [...left, ...right]),
@@ -58,6 +60,8 @@ export interface RunAnswer {
   usage: Usage;
   /** What the question amounts to, where that was asked. */
   analysis?: Analysis | null;
+  /** What the caller has to do before there is an answer. */
+  toolCalls?: readonly ToolCallNotice[];
 }
 
 /** A step that failed, in a form that a checkpoint can keep. */

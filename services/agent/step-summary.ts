@@ -1,6 +1,6 @@
 import type { AIMessage } from "@langchain/core/messages";
 import type { Analysis } from "./logical/analysis.js";
-import type { RunStateUpdate } from "./state.js";
+import type { RunAnswer, RunStateUpdate } from "./state.js";
 
 /** What came of a step, for people to read. */
 export function summaryOf(name: string, update: RunStateUpdate): string {
@@ -18,6 +18,7 @@ export function summaryOf(name: string, update: RunStateUpdate): string {
     case "search":
       return `Found ${counted((update.passages as unknown[] | undefined)?.length ?? 0, "passage")}.`;
     case "think":
+      if ((update.reply as RunAnswer | undefined)?.toolCalls !== undefined) return "Asks the caller to use its tools.";
       return update.reply === undefined ? `Calls ${callsOf(update).join(", ")}.` : "Wrote the answer.";
     case "analyse": {
       const analysis = update.analysis as Analysis | undefined;

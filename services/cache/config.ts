@@ -9,6 +9,8 @@ export interface CacheConfig {
   url: string;
   /** Bound of the memory store, in bytes. */
   maxBytes: number;
+  /** Bound of what a replica holds in its own memory of what it found in Redis, in bytes; 0 for nothing. */
+  nearBytes: number;
   /** How long values of each kind live unless their writer says otherwise, in milliseconds. */
   ttlMs: Record<Exclude<CacheKind, CacheKind.UNSPECIFIED>, number>;
   /** Values from this size on are deflated where it pays, in bytes. */
@@ -33,6 +35,7 @@ const schema = z.object({
     .regex(/^(memory:$|rediss?(\+cluster)?:\/\/.+)$/, "give memory:, redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT")
     .default("memory:"),
   RAGENTS_CACHE_MAX_BYTES: integer({ default: 1_000_000_000, min: 1_000_000, max: 1e12, unit: "bytes" }),
+  RAGENTS_CACHE_NEAR_BYTES: integer({ default: 64_000_000, min: 0, max: 1e11, unit: "bytes; 0 for none" }),
   RAGENTS_CACHE_EMBEDDING_TTL_S: seconds(24 * HOUR_S),
   RAGENTS_CACHE_RETRIEVAL_TTL_S: seconds(HOUR_S),
   RAGENTS_CACHE_QUERY_REWRITE_TTL_S: seconds(2 * HOUR_S),
@@ -51,6 +54,7 @@ export function loadCacheConfig(env: NodeJS.ProcessEnv): CacheConfig {
     port: values.RAGENTS_CACHE_PORT,
     url: values.RAGENTS_CACHE_URL,
     maxBytes: values.RAGENTS_CACHE_MAX_BYTES,
+    nearBytes: values.RAGENTS_CACHE_NEAR_BYTES,
     ttlMs: {
       [CacheKind.EMBEDDING]: values.RAGENTS_CACHE_EMBEDDING_TTL_S * 1000,
       [CacheKind.RETRIEVAL]: values.RAGENTS_CACHE_RETRIEVAL_TTL_S * 1000,

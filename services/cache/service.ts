@@ -7,6 +7,7 @@ import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { type CacheConfig, loadCacheConfig } from "./config.js";
 import { cacheHandlers } from "./handlers.js";
+import { withNearMemory } from "./near-memory.js";
 import { withSimilarAnswers } from "./similar/similar-answers.js";
 import type { CacheStore } from "./store.js";
 import { openMemoryStore } from "./store-memory.js";
@@ -57,8 +58,13 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
 }
 
 async function openStore(config: CacheConfig, clock: Clock, logger: Logger): Promise<CacheStore> {
-  const { url, maxBytes, similarAnswers, minSimilarity } = config;
-  const store = url === "memory:" ? openMemoryStore({ maxBytes, clock }) : await openRedisStore({ url, clock, logger });
-  if (!similarAnswers) return store;
-  return withSimilarAnswers(store, { embedder: await loadStaticEmbedder(), minSimilarity, logger });
+  const store = await openBackend(config, clock, logger);
+  if (!config.similarAnswers) return store;
+  return withSimilarAnswers(store, { embedder: await loadStaticEmbedder(), minSimilarity: config.minSimilarity, logger });
+}
+
+async function openBackend({ url, maxBytes, nearBytes }: CacheConfig, clock: Clock, logger: Logger): Promise<CacheStore> {
+  if (url === "memory:") return openMemoryStore({ maxBytes, clock });
+  const store = await openRedisStore({ url, clock, logger });
+  return nearBytes === 0 ? store : withNearMemory(store, { maxBytes: nearBytes, clock });
 }

@@ -2,7 +2,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Viewer } from "../../runtime/identity/viewer.js";
 import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
+import { EXTRACTIVE_MODEL, NOT_ANSWERED } from "../../runtime/llm/extractive/extractive-answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
+import { toTokenUsage } from "../../runtime/llm/token-usage.js";
 import { chunkIdOf } from "./messages.js";
 import { headingsOf } from "./ranking/headings.js";
 import type { Question, RetrievedChunk, Retriever } from "./retrieval/retriever.js";
@@ -30,6 +32,8 @@ export class Answers {
     signal: AbortSignal,
   ): Promise<MessageInitShape<typeof AnswerResponseSchema>> {
     const { chunks } = await this.#retriever.retrieve(collection, viewer, question, signal);
+    // Nothing to answer from: no model could do better.
+    if (chunks.length === 0) return { answer: NOT_ANSWERED, model: EXTRACTIVE_MODEL, usage: {} };
     const answerer = this.#models.answerer();
     const { text, citations, usage, model } = await wholeAnswer(
       answerer.answer({
@@ -40,25 +44,17 @@ export class Answers {
         signal,
       }),
     );
-    const pages = new Map(chunks.map((chunk) => [chunkIdOf(chunk), chunk.page]));
     return {
       answer: text,
-      citations: citations.map((citation) => {
-        const page = pages.get(citation.chunkId);
-        return { ...citation, ...(page !== undefined && { page }) };
-      }),
+      citations: [...citations],
       model,
-      usage: {
-        inputTokens: BigInt(usage.inputTokens),
-        outputTokens: BigInt(usage.outputTokens),
-        totalTokens: BigInt(usage.inputTokens + usage.outputTokens),
-      },
+      usage: toTokenUsage(usage),
     };
   }
 }
 
 function toPassage(chunk: RetrievedChunk): Passage {
-  const { document, start, text, score } = chunk;
+  const { document, start, text, page, score } = chunk;
   return {
     documentId: document.id,
     chunkId: chunkIdOf(chunk),
@@ -66,6 +62,7 @@ function toPassage(chunk: RetrievedChunk): Passage {
     headings: headingsOf(chunk),
     start,
     text,
+    ...(page !== undefined && { page }),
     score,
   };
 }

@@ -45,6 +45,7 @@ export function cachedEmbedder(embedder: Embedder, cache: CacheClient, now: () =
       missing.forEach((i, place) => (vectors[i] = made[place]!));
       return vectors as Float32Array[];
     },
+    ...(embedder.countTokens && { countTokens: (text: string) => embedder.countTokens!(text) }),
     close: () => embedder.close?.() ?? Promise.resolve(),
   };
 }

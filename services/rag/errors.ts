@@ -43,10 +43,10 @@ export function duplicateDocument(field: string, id: string): ConnectError {
   return invalidField(field, `the id ${JSON.stringify(id)} is given twice; ids are unique`, ErrorReason.DUPLICATE_DOCUMENT);
 }
 
-export function unknownEmbeddingModel(name: string, known: readonly string[]): ConnectError {
+export function unknownEmbeddingModel(name: string, known: readonly string[], field = "settings.embedding_model"): ConnectError {
   return invalidField(
-    "settings.embedding_model",
-    `there is no model ${JSON.stringify(name)} here; known: ${known.join(", ")}. \`ragents models pull\` and RAGENTS_EMBEDDING_URL add others`,
+    field,
+    `there is no model ${JSON.stringify(name)}; known: ${known.join(", ")}. \`ragents models pull\` and RAGENTS_EMBEDDING_URL add others`,
     ErrorReason.UNKNOWN_EMBEDDING_MODEL,
   );
 }

@@ -30,7 +30,7 @@ async function start(limits: string, env: NodeJS.ProcessEnv = {}, clock: Clock =
     await service.stop(1_000);
     await rm(folder, { recursive: true });
   });
-  return { service, client: createClient(RateLimitService, transport) };
+  return { service, path, client: createClient(RateLimitService, transport) };
 }
 
 /** Ten at once; what comes back within a test is less than one. */
@@ -178,6 +178,15 @@ describe("the rate limit service", () => {
     { env: { RAGENTS_RATELIMIT_CONFIG: "/nowhere/limits.yaml" }, says: "The file /nowhere/limits.yaml cannot be read (ENOENT)." },
   ])("does not start with $env", async ({ env, says }) => {
     await expect(start("", env)).rejects.toThrow(says);
+  });
+
+  test("takes over a changed file while it runs, and keeps what was spent", async () => {
+    const { client, path } = await start(SLOW);
+    const remaining = async () => Number((await client.getLimit({ key: "user" })).decision?.remaining);
+    await client.check({ key: "user", cost: 4 });
+    expect(await remaining()).toBe(6);
+    await writeFile(path, `${SLOW}\nkeys: [{ key: user, limit: { burst: 100, per_hour: 1 } }]`);
+    await expect.poll(remaining, { timeout: 20_000, interval: 200 }).toBe(96);
   });
 
   test("does not start on limits that are wrong", async () => {

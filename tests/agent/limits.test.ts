@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
 import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
@@ -26,5 +27,7 @@ test("a tenant that has asked enough is told when to ask again, and still gets w
   const error = await failureOf(mesh.agent.query({ query: "Is it three?" }));
   expect([error.code, reasonOf(error)]).toEqual([Code.ResourceExhausted, "BUCKET_EMPTY"]);
   expect(retryAfterMsOf(error)).toBeGreaterThan(1_000);
+  const [info] = error.findDetails(ErrorInfoSchema);
+  expect(info?.metadata).toEqual({ key: "agent.runs", limit: "2", window_s: "3600" });
   expect((await mesh.agent.query({ query: "Is it two?" })).metadata?.cached).toBe(true);
 });

@@ -31,6 +31,7 @@ interface Ids {
   document: string;
   job: string;
   thread: string;
+  trace: string;
   saverThread: string;
   checkpoint: string;
   segment: Uint8Array;
@@ -70,6 +71,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.rag.v1.RagService/GetDocument": NOT_FOUND((ids) => ({ collection: ids.collection, document: ids.document })),
   "ragents.rag.v1.RagService/DeleteDocument": NOT_FOUND((ids) => ({ collection: ids.collection, document: ids.document })),
   "ragents.rag.v1.RagService/Retrieve": NOT_FOUND((ids) => ({ collection: ids.collection, query: QUESTION })),
+  "ragents.rag.v1.RagService/BatchRetrieve": AS_NOBODY((ids) => ({ requests: [{ collection: ids.collection, query: QUESTION }] })),
   "ragents.rag.v1.RagService/Answer": NOT_FOUND((ids) => ({ collection: ids.collection, query: QUESTION })),
   "ragents.rag.v1.RagService/IngestDocuments": NOT_FOUND((ids) => ({
     collection: ids.collection,
@@ -79,6 +81,8 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.rag.v1.RagService/GetJob": NOT_FOUND((ids) => ({ job: ids.job })),
   "ragents.rag.v1.RagService/WatchJob": NOT_FOUND((ids) => ({ job: ids.job })),
   "ragents.rag.v1.RagService/CancelJob": NOT_FOUND((ids) => ({ job: ids.job })),
+  "ragents.rag.v1.RagService/EmbedTexts": AS_NOBODY(() => ({ texts: [QUESTION] })),
+  "ragents.rag.v1.RagService/ListEmbeddingModels": AS_NOBODY(() => ({})),
   "ragents.rag.v1.RagService/ListJobs": AS_NOBODY((ids) => ({ collection: ids.collection })),
 
   "ragents.agent.v1.AgentService/ListAgents": AS_NOBODY(() => ({})),
@@ -95,6 +99,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
     decisions: [{ interruptId: "1", approved: true, comment: "" }],
   })),
   "ragents.agent.v1.AgentService/ResumeStream": NOT_FOUND((ids) => ({ eventId: `${ids.thread}/${ids.thread}/0-0-0-0-0-0` })),
+  "ragents.agent.v1.AgentService/ScoreTrace": NOT_FOUND((ids) => ({ trace: ids.trace, name: "helpful", value: 1 })),
   "ragents.agent.v1.AgentService/DeleteThread": NOT_FOUND((ids) => ({ thread: ids.thread })),
 
   "ragents.checkpoint.v1.CheckpointService/GetCheckpoint": NOT_FOUND((ids) => ({ threadId: ids.saverThread })),
@@ -221,7 +226,7 @@ type Tenant = Awaited<ReturnType<typeof openTenant>>;
 const addressOf = (typeName: string) => mesh.addressOf(typeName.split(".")[1]!);
 
 /** Ids that the services give. */
-const GIVEN = ["job", "apiKey", "fencingToken", "segment", "checkpoint", "queueItem"] as const;
+const GIVEN = ["job", "trace", "apiKey", "fencingToken", "segment", "checkpoint", "queueItem"] as const;
 
 /** Gives a tenant one of everything. */
 async function furnish(tenant: Tenant, ids: Omit<Ids, (typeof GIVEN)[number]>): Promise<Ids> {
@@ -231,6 +236,7 @@ async function furnish(tenant: Tenant, ids: Omit<Ids, (typeof GIVEN)[number]>): 
   for await (const update of rag.watchJob({ job: job!.id })) if (update.job?.state === JobState.SUCCEEDED) break;
   const answer = await tenant.client(AgentService).query({ query: QUESTION, threadId: ids.thread, configOverrides: { collection: ids.collection } });
   expect(answer.response).toContain("4711");
+  const trace = answer.metadata!.traceId;
 
   const saver = new GrpcCheckpointSaver({ address: mesh.addressOf("checkpoint"), apiKey: tenant.apiKey });
   const state = { v: 4, id: "1f0-checkpoint", ts: new Date().toISOString(), channel_values: { note: SECRET_TEXT.repeat(100) }, channel_versions: { note: 1 }, versions_seen: {} };
@@ -243,7 +249,7 @@ async function furnish(tenant: Tenant, ids: Omit<Ids, (typeof GIVEN)[number]>): 
   const { lease } = await checkpoints.acquireThreadLease({ threadId: ids.saverThread, owner: "writer", ttl: durationFromMs(600_000) });
 
   const { item } = await tenant.client(QueueService).enqueue({ queue: "default", payload: Buffer.from(SECRET_TEXT), idempotencyKey: "once" });
-  const all = { ...ids, queueItem: item, job: job!.id, apiKey: tenant.keyId, fencingToken: lease!.fencingToken, checkpoint: "1f0-checkpoint", segment: segments!.slice(0, 16) };
+  const all = { ...ids, trace, queueItem: item, job: job!.id, apiKey: tenant.keyId, fencingToken: lease!.fencingToken, checkpoint: "1f0-checkpoint", segment: segments!.slice(0, 16) };
   await tenant.client(CacheService).batchPut({ groups: [{ ...groupOf(all), items: [{ textHash: ids.textHash, value: new TextEncoder().encode("4711") }] }] });
   await tenant.client(RateLimitService).check({ key: ids.limitKey, cost: 3 });
   return all;
@@ -357,6 +363,7 @@ describe("another tenant's ids", () => {
       collection: "none-vault",
       document: "none-document",
       thread: "none-thread",
+      trace: "11111111-2222-7333-8444-555555555555",
       saverThread: "none-graph",
       job: "11111111-2222-4333-8444-555555555555",
       checkpoint: "1f0-nonexistent",
@@ -417,8 +424,9 @@ describe("another tenant's ids", () => {
     expect(heard).toEqual(["globex-own"]);
   });
 
-  test("and names are not in the metrics", async () => {
-    const text = await (await fetch(`http://${mesh.probes}/metrics`)).text();
+  test("and names are not in the metrics, but for what the operator bills tenants by", async () => {
+    const all = await (await fetch(`http://${mesh.probes}/metrics`)).text();
+    const text = all.replaceAll(/^agent_(?:tokens|cost_dollars)_total\{tenant="[^"]*"/gm, "");
     expect(text).toContain("grpc_server_handled_total");
     expect(text).not.toMatch(/acme|globex|alice|ragents_[A-Za-z0-9]{12}\b/);
   });

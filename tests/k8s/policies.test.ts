@@ -1,33 +1,60 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { packageRoot } from "../../runtime/package-root.js";
 import { type Manifest, render, rendererFound } from "./render.js";
+import { validate } from "./schemas.js";
 
 const SERVICES = ["gateway", "agent", "rag", "rag-ingest", "cache", "checkpoint", "ratelimit", "envoy"];
 const STORES = ["postgres", "redis-cache", "redis-state"];
-const COMBINATIONS = ["minikube", "production"].flatMap((overlay) => [[], ["prometheus-adapter"]].map((components) => ({ overlay, components })));
+/** Not "dev": what skaffold dev deploys may be written to. */
+const COMPONENTS = readdirSync(join(packageRoot, "k8s", "components")).filter((name) => name !== "dev");
+/** What fits together: each component alone, and what a large installation would take. */
+const COMBINATIONS = ["minikube", "production"].flatMap((overlay) =>
+  [[], ...COMPONENTS.map((name) => [name]), ["prometheus-adapter", "monitoring", "istio-mtls", "gateway-api", "external-secrets", "cloudnative-pg", "redis-cluster", "backup"]].map(
+    (components) => ({ overlay, components }),
+  ),
+  // It is a part of production.
+).filter(({ overlay, components }) => overlay !== "production" || !components.includes("identity"));
+/** What each gateway opens for API keys. */
+const GATEWAY_CONNECTIONS = 4;
+/** Secrets that the administrator makes, and minikube's overlay under other names. */
+const ADMINISTRATORS = ["ragents-stores", "ragents-identity"];
+/** Stores that a component puts in the place of ours. */
+const REPLACED: Record<string, string[]> = { "managed-stores": ["postgres", "redis-cache", "redis-state"], "cloudnative-pg": ["postgres"], "redis-cluster": ["redis-cache"] };
 
 describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $overlay with $components", ({ overlay, components }) => {
   let all: Manifest[];
   beforeAll(async () => {
     all = await render(overlay, components);
   });
+  const replaced = components.flatMap((name) => REPLACED[name] ?? []);
+  const stores = STORES.filter((name) => !replaced.includes(name));
+  const keda = components.includes("keda");
   const of = (kind: string) => all.filter((manifest) => manifest.kind === kind);
   const named = (kind: string, name: string) => of(kind).find(({ metadata }) => metadata.name === name);
   const workloads = () => [...of("Deployment"), ...of("StatefulSet")];
-  const containers = () => workloads().flatMap(({ metadata, spec }) => spec.template.spec.containers.map((container: any) => ({ of: metadata.name, ...container })));
+  /** All that makes pods: also jobs, in the shape of a Deployment. */
+  const podMakers = () => [...workloads(), ...of("CronJob").map(({ spec, ...job }) => ({ ...job, spec: spec.jobTemplate.spec }))];
+  const containers = () =>
+    podMakers().flatMap(({ metadata, spec }) =>
+      [...(spec.template.spec.initContainers ?? []), ...spec.template.spec.containers].map((container: any) => ({ of: metadata.name, ...container })),
+    );
 
   test("have a Deployment, Service, autoscaler, disruption budget, policy and account for each service", () => {
     for (const kind of ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ServiceAccount"]) {
-      expect(of(kind).map(({ metadata }) => metadata.name), kind).toEqual(expect.arrayContaining(SERVICES));
+      const scaledToNone = keda && ["HorizontalPodAutoscaler", "PodDisruptionBudget"].includes(kind);
+      const wanted = SERVICES.filter((name) => !scaledToNone || name !== "rag-ingest");
+      expect(of(kind).map(({ metadata }) => metadata.name), kind).toEqual(expect.arrayContaining(wanted));
     }
-    expect(of("StatefulSet").map(({ metadata }) => metadata.name).sort()).toEqual(STORES);
+    expect(of("StatefulSet").map(({ metadata }) => metadata.name).sort()).toEqual(stores);
   });
 
   test("run as nobody in particular, without privileges, on a read-only file system", () => {
-    for (const { metadata, spec } of workloads()) {
+    for (const { metadata, spec } of podMakers()) {
+      // Only the adapter talks to the API server.
+      if (metadata.name !== "prometheus-adapter") expect(spec.template.spec.automountServiceAccountToken, metadata.name).toBe(false);
       expect(spec.template.spec.securityContext, metadata.name).toMatchObject({ runAsNonRoot: true, runAsUser: expect.any(Number), seccompProfile: { type: "RuntimeDefault" } });
       expect(spec.template.spec.securityContext.runAsUser, metadata.name).toBeGreaterThan(0);
     }
@@ -71,7 +98,10 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
     const selected = (namespace: string | undefined, labels: Record<string, string>) =>
       pods.filter((pod) => pod.namespace === namespace && Object.entries(labels).every(([key, value]) => pod.labels[key] === value));
     for (const { metadata, spec } of workloads()) expect(selected(metadata.namespace, spec.selector.matchLabels), metadata.name).toHaveLength(1);
-    for (const { metadata, spec } of of("Service")) expect(selected(metadata.namespace, spec.selector), metadata.name).toHaveLength(1);
+    for (const { metadata, spec } of of("Service")) {
+      // An operator's pods are not in the manifests.
+      expect(selected(metadata.namespace, spec.selector), metadata.name).toHaveLength(replaced.includes(metadata.name) ? 0 : 1);
+    }
     for (const { metadata, spec } of of("PodDisruptionBudget")) {
       expect(selected(metadata.namespace, spec.selector.matchLabels), metadata.name).toHaveLength(1);
       // A budget of at least as many as there are would block every drain.
@@ -82,14 +112,13 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
 
   test("find every ConfigMap and Secret that they name; a name with a hash restarts pods when its content changes", () => {
     const names = new Set([...of("ConfigMap"), ...of("Secret")].map(({ metadata }) => metadata.name));
-    // In production the administrator makes the Secret.
-    if (overlay === "production") names.add("ragents-stores");
-    for (const { metadata, spec } of workloads()) {
+    for (const name of ADMINISTRATORS) names.add(name);
+    for (const { metadata, spec } of podMakers()) {
       const text = JSON.stringify(spec.template.spec);
       for (const [, name, rest] of text.matchAll(/"(?:configMapRef|configMap|secretRef|secretKeyRef)":\{[^{}]*"name":"([^"]+)"([^{}]*)/g)) {
         if (name === "ragents-models" && /"optional":true/.test(text + rest)) continue;
         expect(names.has(name!), `${metadata.name} names ${name}`).toBe(true);
-        if (overlay === "minikube" || name !== "ragents-stores") expect(name).toMatch(/-[a-z0-9]{10}$/);
+        if (!ADMINISTRATORS.includes(name!)) expect(name).toMatch(/-[a-z0-9]{10}$/);
       }
     }
   });
@@ -116,13 +145,17 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
     }
   });
 
-  test("never open more connections than PostgreSQL takes, with every autoscaler at its maximum", () => {
+  test.skipIf(replaced.includes("postgres"))("never open more connections than PostgreSQL takes, with every autoscaler at its maximum", () => {
     const args = named("StatefulSet", "postgres")!.spec.template.spec.containers[0].args as string[];
     const limit = Number(args.find((arg) => arg.startsWith("max_connections="))!.split("=")[1]);
     const mesh = of("ConfigMap").find(({ metadata }) => metadata.name.startsWith("mesh-"))!.data!;
-    const most = (name: string) => named("HorizontalPodAutoscaler", name)!.spec.maxReplicas as number;
-    const used = (most("rag") + most("rag-ingest")) * Number(mesh["RAGENTS_RAG_MAX_CONNECTIONS"]) + most("checkpoint") * Number(mesh["RAGENTS_CHECKPOINT_MAX_CONNECTIONS"]);
+    const most = (name: string) => (named("HorizontalPodAutoscaler", name)?.spec.maxReplicas ?? named("ScaledObject", name)!.spec.maxReplicaCount) as number;
+    const used = (most("rag") + most("rag-ingest")) * Number(mesh["RAGENTS_RAG_MAX_CONNECTIONS"]) + most("checkpoint") * Number(mesh["RAGENTS_CHECKPOINT_MAX_CONNECTIONS"]) + most("gateway") * GATEWAY_CONNECTIONS;
     expect(used).toBeLessThan(limit);
+  });
+
+  test("validate strictly against the API's schemas", async () => {
+    await validate(all);
   });
 
   test("let through what services call, and nothing else", () => {
@@ -130,6 +163,7 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
       ...(["gateway", "agent", "rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["envoy", to, portOf(to)]),
       ...(["agent", "rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["gateway", to, portOf(to)]),
       ...(["rag", "cache", "checkpoint", "ratelimit"] as const).map((to): [string, string, number] => ["agent", to, portOf(to)]),
+      ...(overlay === "production" || components.includes("identity") ? [["gateway", "postgres", 5432] as [string, string, number]] : []),
       ["rag", "postgres", 5432],
       ["rag-ingest", "postgres", 5432],
       ["rag", "cache", portOf("cache")],
@@ -147,8 +181,10 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
             (rule[peers!] === undefined || rule[peers!].some((one: any) => one.podSelector?.matchLabels?.["app.kubernetes.io/name"] === peer)))));
     const policiesOf = (name: string) =>
       of("NetworkPolicy").filter(({ spec }) => spec.podSelector.matchLabels?.["app.kubernetes.io/name"] === name);
-    for (const from of [...SERVICES, ...STORES]) {
-      for (const to of [...SERVICES, ...STORES].filter((name) => name !== "envoy")) {
+    // An operator's policies, and those of a provider's stores, are about other pods.
+    const ours = [...SERVICES, ...STORES.filter((name) => !replaced.includes(name) || name === "postgres" && components.includes("cloudnative-pg"))];
+    for (const from of ours) {
+      for (const to of ours.filter((name) => name !== "envoy")) {
         const wanted = edges.some(([a, b]) => a === from && b === to);
         expect(allowed(from, to, portOf(to)), `${from} -> ${to}:${portOf(to)}`).toBe(wanted);
       }
@@ -160,7 +196,8 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
     let cpu = 0;
     let memory = 0;
     for (const { kind, metadata, spec } of workloads().filter((one) => one.metadata.namespace === "ragents")) {
-      const replicas = kind === "Deployment" ? (named("HorizontalPodAutoscaler", metadata.name)!.spec.maxReplicas as number) : 1;
+      const autoscaler = named("HorizontalPodAutoscaler", metadata.name)?.spec.maxReplicas ?? named("ScaledObject", metadata.name)?.spec.maxReplicaCount;
+      const replicas = kind === "Deployment" ? (autoscaler as number) : 1;
       for (const { resources } of spec.template.spec.containers) {
         cpu += replicas * processors(resources.requests.cpu);
         memory += replicas * megabytes(resources.requests.memory);
@@ -168,7 +205,7 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
     }
     expect(cpu).toBeLessThan(4);
     expect(memory).toBeLessThan(6 * 1024);
-    expect(named("Service", "envoy")!.spec).toMatchObject({ type: "NodePort", ports: [{ nodePort: 30080 }] });
+    if (!components.includes("gateway-api")) expect(named("Service", "envoy")!.spec).toMatchObject({ type: "NodePort", ports: [{ nodePort: 30080 }] });
   });
 });
 

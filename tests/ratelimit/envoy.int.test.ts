@@ -16,6 +16,7 @@ const RULES = `
 domain: edge
 descriptors:
   - { key: user, rate_limit: { unit: hour, requests_per_unit: 3 } }
+  - { key: batch, rate_limit: { unit: hour, requests_per_unit: 5 } }
   - { key: user, value: guest, rate_limit: { unit: day, requests_per_unit: 1 } }
 `;
 
@@ -49,9 +50,14 @@ static_resources:
                       domains: ["*"]
                       routes:
                         - match: { prefix: / }
-                          route:
-                            cluster: upstream
-                            rate_limits: [{ actions: [{ request_headers: { header_name: x-user, descriptor_key: user } }] }]
+                          route: { cluster: upstream }
+                          typed_per_filter_config:
+                            envoy.filters.http.ratelimit:
+                              "@type": type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
+                              rate_limits:
+                                - actions: [{ request_headers: { header_name: x-user, descriptor_key: user } }]
+                                - actions: [{ request_headers: { header_name: x-batch, descriptor_key: batch } }]
+                                  hits_addend: { number: 2 }
   clusters:
     - name: upstream
       load_assignment:
@@ -128,6 +134,15 @@ describe.skipIf(!(await envoyFound()))("a real Envoy", () => {
     expect((await get("guest")).status).toBe(200);
     const refused = await get("guest");
     expect([refused.status, refused.headers.get("ratelimit-limit")]).toEqual([429, "1, 1;w=86400"]);
+  });
+
+  test("counts as many hits as the route says", async () => {
+    const remaining = async () => {
+      const response = await fetch(url, { headers: { "x-batch": "a" } });
+      await response.text();
+      return [response.status, response.headers.get("ratelimit-remaining")];
+    };
+    expect([await remaining(), await remaining(), await remaining()]).toEqual([[200, "3"], [200, "1"], [429, "1"]]);
   });
 
   test("does not limit what has no descriptor", async () => {

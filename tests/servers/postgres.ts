@@ -45,6 +45,11 @@ const run = promisify(execFile);
 const source = givenAddress({}) === undefined ? await findSource() : undefined;
 const found = givenAddress({}) !== undefined || source !== undefined || skipSuites("PostgreSQL", REMEDY);
 
+/** The path of one of PostgreSQL's own programs, such as pg_dump; undefined where the server is not installed here. */
+export async function postgresProgram(name: string): Promise<string | undefined> {
+  return source?.kind === "binary" ? findProgram(name, [source.folder]) : findProgram(name);
+}
+
 /** A suite that needs PostgreSQL: started before its tests and stopped after them; skipped where there is none. */
 export function describePostgres(
   name: string,

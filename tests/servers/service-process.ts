@@ -13,12 +13,17 @@ export interface ServiceProcess extends ServerProcess {
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
-/** Starts a service, or the gateway, from its sources; resolves when it is ready. */
-export async function startServiceProcess(name: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
+/** Starts a service, or the gateway, from its sources or as it was built; resolves when it is ready. */
+export async function startServiceProcess(
+  name: string,
+  env: Record<string, string> = {},
+  { built = false }: { built?: boolean } = {},
+): Promise<ServiceProcess> {
   const [port, probePort] = [await freePort(), await freePort()];
   const isGateway = name === "gateway";
-  const main = join(ROOT, isGateway ? "" : "services", name, "main.ts");
-  const server = startServerProcess(process.execPath, ["--import", "tsx", main], {
+  const folder = join(built ? "dist" : "", isGateway ? "" : "services", name);
+  const program = built ? [join(folder, "main.js")] : ["--import", "tsx", join(folder, "main.ts")];
+  const server = startServerProcess(process.execPath, program, {
     cwd: ROOT,
     env: {
       ...process.env,

@@ -4,6 +4,7 @@ import { silentLogger } from "../../runtime/logger.js";
 import { createMetrics } from "../../runtime/metrics.js";
 import { type ProbeServer, startProbes } from "../../runtime/probes.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
+import { openTracing } from "../../runtime/tracing/tracing.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { startAgentService } from "../../services/agent/service.js";
 import { startCacheService } from "../../services/cache/service.js";
@@ -30,7 +31,8 @@ export async function startObservedMesh(variables: NodeJS.ProcessEnv = {}): Prom
   const running: [service: RunningService, probes: ProbeServer][] = [];
   const start = async (name: string, begin: (host: ServiceHost) => Promise<RunningService>) => {
     const metrics = createMetrics({ processMetrics: true });
-    const service = await begin({ logger: silentLogger, metrics, clock: systemClock });
+    const tracing = openTracing(env, { logger: silentLogger, metrics, clock: systemClock });
+    const service = await begin({ logger: silentLogger, metrics, clock: systemClock, tracer: tracing.tracer(name), score: tracing.score });
     const served = await startProbes({ host: "127.0.0.1", port: 0, metrics, notReady: () => service.notReady() });
     running.unshift([service, served]);
     probes.set(name, served.address);

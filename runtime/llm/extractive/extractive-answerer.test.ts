@@ -47,6 +47,64 @@ describe("the built-in answerer", () => {
     },
   );
 
+  const settings = `### Connection Settings
+
+\`max_connections\` (\`integer\`)
+
+Determines the largest number of connections. The default is typically 100 connections. It can only be set at start.
+
+\`superuser_reserved_connections\` (\`integer\`)
+
+Reserves some of max_connections. The default value is three connections.
+
+### Signals
+
+\`SIGTERM\`
+
+This is the smart shutdown mode.
+
+| Item | Upper Limit |
+|---|---|
+| relation size | 32 TB |
+| identifier length | 63 bytes |
+
+To list the settings:
+
+\`\`\`
+SHOW ALL;
+\`\`\``;
+
+  test.each([
+    { question: "What is the default value of max_connections?", says: "100 connections", not: "three" },
+    { question: "What is the default value of superuser_reserved_connections?", says: "three connections", not: "100" },
+    { question: "Which signal makes a smart shutdown?", says: "SIGTERM", not: "connections" },
+    { question: "What is the maximum identifier length?", says: "63 bytes", not: "32 TB" },
+    { question: "How do I list the settings?", says: "SHOW ALL;", not: "bytes" },
+  ])("finds what stands under a term, in a table or below a colon: $question", async ({ question, says, not }) => {
+    const { text, citations } = await ask(question, [passage(settings)]);
+    expect(text).toContain(says);
+    expect(text).not.toContain(not);
+    for (const { start, end, quote } of citations) expect(settings.slice(start, end)).toBe(quote);
+  });
+
+  test.each(["What is the default of innodb_buffer_pool_size?", "How does MySQL limit connections?"])(
+    "does not take one name for another: %s",
+    async (question) => {
+      expect(await ask(question, [passage(settings)])).toMatchObject({ text: NOT_ANSWERED, citations: [] });
+    },
+  );
+
+  test("tells what a sentence refers back to", async () => {
+    const { text } = await ask("When does it stop by itself?", [passage(manual)]);
+    expect(text).toContain("The pump P-7 moves water from the tank to the boiler. It stops by itself");
+  });
+
+  test("cites the page that the passage starts on, where there are pages", async () => {
+    const { citations } = await ask("When does the pump stop?", [passage(manual, { page: 7 })]);
+    expect(citations.map(({ page }) => page)).toEqual(citations.map(() => 7));
+    expect((await ask("When does the pump stop?", [passage(manual)])).citations[0]).not.toHaveProperty("page");
+  });
+
   test("says so when nothing was found", async () => {
     expect((await ask("When does the pump stop?", [])).text).toBe(NOT_ANSWERED);
   });

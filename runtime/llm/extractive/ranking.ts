@@ -14,7 +14,11 @@ export interface Candidate {
   readonly sentence: Sentence;
   readonly text: string;
   readonly terms: ReadonlySet<string>;
-  /** Weighted part of the question's terms that the sentence itself has, 0 to 1. */
+  /** The heading or defined term that it stands under. */
+  readonly heading: Heading;
+  /** Nothing stands between it and a heading of its passage. */
+  readonly leads: boolean;
+  /** Weighted part of the question's terms that the sentence itself has, or is told of by what it stands under, 0 to 1. */
   readonly overlap: number;
   /** The same with the headings above it and the sentence before it, which count half. */
   readonly coverage: number;
@@ -22,6 +26,15 @@ export interface Candidate {
   readonly cosine: number;
   /** All of it together; comparable inside one question. */
   readonly score: number;
+}
+
+/** What a sentence stands under. */
+export interface Heading {
+  readonly terms: ReadonlySet<string>;
+  /** The name that it defines, as it is written; undefined for a title. */
+  readonly name: string | undefined;
+  /** Where the passage has it; undefined when it is above the passage. */
+  readonly sentence: Sentence | undefined;
 }
 
 /** A question as it is compared with sentences. */
@@ -34,7 +47,7 @@ export interface Question {
 
 const analyzer = new Analyzer("english");
 /** Words of asking rather than of what is asked for, as terms. */
-const ASKING = new Set(analyzer.terms("explain describe tell show give please mean meaning work use used using get make happen way thing"));
+const ASKING = new Set(analyzer.terms("explain describe tell show give please mean meaning work use used using get make happen way thing value"));
 const ASKING_WEIGHT = 0.25;
 
 /** Above it, a stretch is a drawing or a formula, not a sentence. */
@@ -45,15 +58,32 @@ export const BACK_REFERENCE = /^(?:it|its|they|their|this|these|he|she)\b/i;
 /** How much a term of the sentence before counts in one that refers back to it. */
 const ANTECEDENT = 0.8;
 const NO_TERMS: ReadonlySet<string> = new Set();
+/** How much a term counts that is not in the sentence, but in the heading above it: all of whose terms the question has, or most. */
+const NAMED = 0.9;
+const NEARLY_NAMED = 0.6;
+const NEARLY = 0.6;
+
+/** Words for ends of a range, which questions and manuals choose differently. */
+const EXTREMES = new Map<string, string>(
+  Object.entries({ "maximum": "max largest longest greatest biggest upper limit", "minimum": "min smallest least lowest shortest lower" }).flatMap(([one, others]) => {
+    const [into = ""] = analyzer.terms(one);
+    return analyzer.terms(others).map((term): [string, string] => [term, into]);
+  }),
+);
 
 const OVERLAP_WEIGHT = 0.35;
 const COVERAGE_WEIGHT = 0.2;
 const COSINE_WEIGHT = 0.3;
 const PASSAGE_WEIGHT = 0.15;
 
+/** What a text says, whichever words for the ends of a range it uses. */
+function termsOf(text: string): Set<string> {
+  return new Set(analyzer.terms(text).map((term) => EXTREMES.get(term) ?? term));
+}
+
 /** Reads a question: rare terms, seen over the passages' sentences, weigh more. */
 export function readQuestion(text: string, sentenceTerms: readonly ReadonlySet<string>[], embedder: StaticEmbedder): Question {
-  const terms = [...new Set(analyzer.terms(text))];
+  const terms = [...termsOf(text)];
   const raw = terms.map((term) => {
     const having = sentenceTerms.filter((set) => set.has(term)).length;
     const rarity = Math.log(1 + (sentenceTerms.length + 1) / (having + 0.5));
@@ -76,9 +106,13 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
     return seen.has(key) ? false : seen.add(key);
   });
   const question = readQuestion(text, distinct.map(({ terms }) => terms), embedder);
+  const names = namesIn(text);
   const best = Math.max(...passages.map(({ score }) => score), Number.MIN_VALUE);
   const candidates = distinct.map((candidate) => {
-    const said = (term: string) => (candidate.terms.has(term) ? 1 : candidate.antecedent.has(term) ? ANTECEDENT : 0);
+    const named = partOf(candidate.heading.terms, question.weights);
+    const byHeading = named === 1 ? NAMED : named >= NEARLY ? NEARLY_NAMED : 0;
+    const said = (term: string) =>
+      candidate.terms.has(term) ? 1 : Math.max(candidate.antecedent.has(term) ? ANTECEDENT : 0, candidate.heading.terms.has(term) ? byHeading : 0);
     const overlap = weightOf(question, said);
     const coverage = weightOf(question, (term) => said(term) || (candidate.context.has(term) ? 0.5 : 0));
     const cosine = dot(question.vector, embedder.embedText(candidate.text));
@@ -87,7 +121,9 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
         COVERAGE_WEIGHT * coverage +
         COSINE_WEIGHT * Math.max(0, cosine) +
         PASSAGE_WEIGHT * Math.max(0, candidate.passage.score / best)) *
-      form(text, candidate.text, candidate.sentence);
+      form(text, candidate.text, candidate.sentence) *
+      (candidate.leads && named === 1 && DEFINING.test(text) ? LEAD : 1) *
+      aboutName(names, candidate);
     return { ...candidate, overlap, coverage, cosine, score };
   });
   return { question, candidates: candidates.sort((a, b) => b.score - a.score) };
@@ -95,28 +131,87 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
 
 function quotable(passage: Passage, rank: number) {
   const sentences = splitSentences(passage.text);
-  const headings = new Set(passage.headings.flatMap((heading) => analyzer.terms(heading)));
-  let context = headings;
+  const above = new Set(passage.headings.slice(0, -1).flatMap((heading) => [...termsOf(heading)]));
+  let heading = headingOf(passage.headings.at(-1) ?? "", undefined);
+  let leads = false;
   let before = NO_TERMS;
+  // The first row of a table says what the others hold.
+  let columns = NO_TERMS;
   const found = [];
   for (const [position, sentence] of sentences.entries()) {
     const text = readable(passage.text.slice(sentence.start, sentence.end));
-    const terms = new Set(analyzer.terms(text));
-    if (sentence.kind === "heading") context = new Set([...headings, ...terms]);
-    else if (sentence.kind !== "code" && terms.size > 0 && noise(text) < MOST_NOISE) {
-      const antecedent = BACK_REFERENCE.test(text) ? before : NO_TERMS;
-      found.push({ passage, rank, position, sentence, text, terms, antecedent, context: new Set([...context, ...before]) });
+    if (sentence.kind === "heading") {
+      heading = headingOf(text, sentence);
+      leads = true;
+      before = NO_TERMS;
+      continue;
     }
+    const terms = termsOf(text);
+    if (sentence.kind === "row" && sentences[position - 1]?.kind !== "row") columns = terms;
+    if (sentence.kind !== "row") columns = NO_TERMS;
+    if (sentence.kind !== "code" && terms.size > 0 && noise(text) < MOST_NOISE) {
+      const antecedent = BACK_REFERENCE.test(text) ? before : NO_TERMS;
+      const context = new Set([...above, ...heading.terms, ...before, ...columns]);
+      found.push({ passage, rank, position, sentence, text, terms, antecedent, heading, leads, context });
+    }
+    leads = false;
     // What "it" stands for is said once, and meant until something else is said.
-    before = sentence.kind === "heading" ? NO_TERMS : BACK_REFERENCE.test(text) ? new Set([...before, ...terms]) : terms;
+    before = BACK_REFERENCE.test(text) ? new Set([...before, ...terms]) : terms;
   }
   return found;
+}
+
+/** A title's number, and a type in parentheses, as manuals write them, say nothing: "20.3. Connections", "port (integer)". */
+function headingOf(title: string, sentence: Sentence | undefined): Heading {
+  const bare = title.replace(/^#*\s*(?:chapter |appendix )?[\dA-Z]*(?:\.\d+)*\.\s/i, "").replace(/\s*\([^()]*\)\s*$/, "").trim();
+  return { terms: termsOf(bare), name: /^(?:`([^`]+)`|(\S*_\S*))$/.exec(bare)?.slice(1).find((name) => name !== undefined), sentence };
+}
+
+/** Names of things that are written as in code: with an underscore, a dot, a hyphen before digits, or in capitals inside. */
+function namesIn(question: string): ReadonlySet<string> {
+  return new Set(question.match(/[\p{L}\p{N}]+(?:[_.-][\p{L}\p{N}]+)*_[\p{L}\p{N}_.-]*[\p{L}\p{N}]|\b\p{Ll}+\p{Lu}[\p{L}\p{N}]*/gu) ?? []);
+}
+
+const DEFINES_NAME = 1.4;
+const DEFINES_OTHER = 0.75;
+
+/** A question that names a setting is answered where that is defined, seldom where another one is. */
+function aboutName(names: ReadonlySet<string>, { heading, text }: { heading: Heading; text: string }): number {
+  if (names.size === 0 || heading.name === undefined) return 1;
+  if (names.has(heading.name)) return DEFINES_NAME;
+  return [...names].some((name) => text.includes(name)) ? 1 : DEFINES_OTHER;
+}
+
+/** Part of the terms that a question has; 0 of none. */
+function partOf(terms: ReadonlySet<string>, weights: ReadonlyMap<string, number>): number {
+  if (terms.size === 0) return 0;
+  let shared = 0;
+  for (const term of terms) if (weights.has(term)) shared += 1;
+  return shared / terms.size;
 }
 
 function weightOf({ weights }: Question, has: (term: string) => number): number {
   let sum = 0;
   for (const [term, weight] of weights) sum += weight * has(term);
   return sum;
+}
+
+/** Questions that what follows a heading answers at once. */
+const DEFINING = /^what (?:is|are|does|do)\b/i;
+const LEAD = 1.25;
+/** Questions that a number, an amount or a name in code answers. */
+const MEASURE =
+  /^(?:how (?:many|much|long|large|big|fast|often)|when|which (?:port|version|number)|what (?:is|are) the (?:default|range|(?:max|min)imum|largest|longest|smallest|size|limit|number|port))\b|\bby default\b/i;
+const AMOUNT = /\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|dozen|hundred|thousand|million|unlimited|zero|half|once|twice)\b/i;
+/** A sentence that only sends the reader elsewhere. */
+const REFERRAL = /\b(?:see (?:also )?(?:section|chapter|the)|described (?:further |in more detail )?in|refer to (?:section|chapter)|for more (?:details|information)|(?:section|chapter) [\dA-Z]+(?:\.\d+)*)\b/i;
+
+export function asksForAmount(question: string): boolean {
+  return MEASURE.test(question);
+}
+
+export function hasAmount(text: string): boolean {
+  return AMOUNT.test(text.replace(REFERRAL, ""));
 }
 
 /** How well a sentence's form fits an answer, as a factor around 1. */
@@ -130,7 +225,8 @@ function form(question: string, text: string, sentence: Sentence): number {
   if (noise(text) > 0.2) factor *= 0.7;
   if (sentence.kind === "prose" && !/[.!。！…]["')\]]*$/.test(text)) factor *= 0.85;
   if (defines(question, text)) factor *= 1.35;
-  if (/^(?:how (?:many|much|long|large|big|fast|often)|when|which (?:port|version|number))\b/i.test(question) && /\d/.test(text)) factor *= 1.15;
+  if (asksForAmount(question)) factor *= hasAmount(text) ? 1.2 : 0.8;
+  if (REFERRAL.test(text) && words < 25) factor *= 0.75;
   if (/^why\b/i.test(question) && /\b(?:because|since|so that|otherwise|therefore|due to|reason)\b/i.test(text)) factor *= 1.1;
   return factor;
 }

@@ -9,7 +9,7 @@ import { rewriteNode } from "../nodes/rewrite.js";
 import { concludeNode, REACT_PROMPT_VERSION, thinkNode } from "../nodes/think.js";
 import { RunState, type RunStateValue } from "../state.js";
 import { searchKnowledgeBase } from "../tools/search-knowledge-base.js";
-import type { AgentDeps, AgentKind } from "./agent-kind.js";
+import { type AgentDeps, type AgentKind, compiled } from "./agent-kind.js";
 
 /** Times that the model may think and act before it must answer. */
 export const MAX_ROUNDS = 10;
@@ -23,6 +23,7 @@ export const reactAgent: AgentKind = {
   description: "Lets the model search and use tools in up to 10 rounds until it can answer.",
   version: `react-1 ${REACT_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
   lastNode: "finalize",
+  callsTools: true,
   build: (deps) => {
     const tools = [searchKnowledgeBase(deps.rag), ...deps.tools];
     return new StateGraph(RunState)
@@ -32,19 +33,23 @@ export const reactAgent: AgentKind = {
       .addNode(...recorded("rewrite", rewriteNode(deps)))
       .addNode(...recorded("search", retrieveNode(deps)))
       .addNode(...recorded("quote", answerNode(deps)))
-      .addConditionalEdges(START, (state) => (thinks(deps, state) ? "think" : "rewrite"), ["think", "rewrite"])
+      .addConditionalEdges(START, (state) => (thinks(deps, state) ? next(state) : "rewrite"), ["think", "finalize", "rewrite"])
       .addConditionalEdges("think", ({ reply }) => (reply === null ? "act" : END), ["act", END])
-      .addConditionalEdges("act", (state) => (rounds(state) < MAX_ROUNDS ? "think" : "finalize"), ["think", "finalize"])
+      .addConditionalEdges("act", next, ["think", "finalize"])
       .addEdge("finalize", END)
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "search" : "quote"), ["search", "quote"])
       .addEdge("search", "quote")
       .addEdge("quote", END)
-      .compile({ checkpointer: deps.checkpointer });
+      .compile(compiled(deps));
   },
 };
 
 function thinks({ models }: AgentDeps, { settings }: RunStateValue): boolean {
   return models.languageModel(settings.model) !== undefined;
+}
+
+function next(state: RunStateValue) {
+  return rounds(state) < MAX_ROUNDS ? "think" : "finalize";
 }
 
 function rounds({ work }: RunStateValue): number {

@@ -41,6 +41,7 @@ async function write(
     history: messages.slice(-HISTORY_MESSAGES, -1),
     passages,
     notes,
+    instructions: settings.instructions,
     temperature: settings.temperature,
     maxTokens: settings.maxTokens,
     signal,

@@ -3,15 +3,15 @@ import type { AgentDeps } from "../agents/agent-kind.js";
 import type { RunSettings } from "../settings.js";
 import { DEFAULT_SETTINGS } from "../settings.js";
 import type { Node } from "../state.js";
+import { inTurns } from "./in-turns.js";
 import { retrieve } from "./retrieve.js";
-import { inTurns } from "./retrieve-parts.js";
 
 /** Part of the tokens that a directive must save to be searched alone. */
 const WORTH_ALONE = 0.2;
 
 /** Searches what the directive says; with the question itself too where that saves little. */
 export function followDirectiveNode({ rag }: Pick<AgentDeps, "rag">): Node {
-  return async ({ question, analysis, settings }, { signal }) => {
+  return async ({ question, queries: rewritten = [], analysis, settings }, { signal }) => {
     if (analysis === null) throw new Error("there is no directive to follow");
     const { directive, tokenReduction } = analysis;
     const own: RunSettings = {
@@ -21,7 +21,7 @@ export function followDirectiveNode({ rag }: Pick<AgentDeps, "rag">): Node {
       filters: joined(settings.filters, directive.filters),
     };
     const queries = tokenReduction > WORTH_ALONE ? [directive.queryText] : [directive.queryText, question];
-    const found = await Promise.all([...new Set(queries)].map((query) => retrieve(rag, query, own, signal)));
+    const found = await Promise.all([...new Set([...queries, ...rewritten.slice(1)])].map((query) => retrieve(rag, query, own, signal)));
     return { passages: inTurns(found).slice(0, settings.topK) };
   };
 }

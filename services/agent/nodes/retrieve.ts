@@ -7,10 +7,14 @@ import type { Passage } from "../../../runtime/llm/answerer.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import type { RunSettings } from "../settings.js";
 import type { Node } from "../state.js";
+import { inTurns } from "./in-turns.js";
 
-/** Finds the passages that may answer the question. */
+/** Finds the passages that may answer the question, by all that its rewrite is searched by, in turns. */
 export function retrieveNode({ rag }: Pick<AgentDeps, "rag">): Node {
-  return async ({ question, settings }, { signal }) => ({ passages: await retrieve(rag, question, settings, signal) });
+  return async ({ question, queries = [], settings }, { signal }) => {
+    const found = await Promise.all([...new Set([question, ...queries])].map((query) => retrieve(rag, query, settings, signal)));
+    return { passages: inTurns(found).slice(0, settings.topK) };
+  };
 }
 
 /** The passages for a query by a run's settings, best first. */
@@ -41,6 +45,7 @@ function toPassage(hit: Hit): Passage {
     headings: hit.title === "" || hit.headingPath[0] === hit.title ? hit.headingPath : [hit.title, ...hit.headingPath],
     start: hit.start,
     text: hit.text,
+    ...(hit.page !== undefined && { page: hit.page }),
     score: hit.score,
   };
 }

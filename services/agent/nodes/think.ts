@@ -1,11 +1,14 @@
 import { randomUUID } from "node:crypto";
+import type { JsonObject } from "@bufbuild/protobuf";
 import { AIMessage, type AIMessageChunk, type BaseMessageLike } from "@langchain/core/messages";
 import { CitationBinder } from "../../../runtime/llm/citation-binder.js";
-import { addUsage, type LanguageModel } from "../../../runtime/llm/language-model.js";
+import { addUsage, type LanguageModel, type ToolDefinition } from "../../../runtime/llm/language-model.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import { answerMessage } from "../conversation.js";
-import type { Node, NodeEvent, RunStateValue } from "../state.js";
+import type { CallerTool } from "../settings.js";
+import type { Node, NodeEvent, RunStateValue, ToolCallNotice } from "../state.js";
 import type { Tool } from "../tools/tool.js";
+import { callerInstructions } from "../../../runtime/llm/prompt.js";
 import { HISTORY_MESSAGES } from "./answer.js";
 
 /** Changes with every change of the texts below. */
@@ -30,7 +33,8 @@ const HELD_BACK = 240;
 export function thinkNode(deps: Pick<AgentDeps, "models" | "clock">, tools: readonly Tool[]): Node {
   return async (state, { writer, signal }) => {
     const messages: BaseMessageLike[] = [...opening(state), ...state.work];
-    return converse(deps, state, { messages, tools, signal }, (event) => writer?.(event));
+    const offered = [...tools, ...state.settings.callerTools];
+    return converse(deps, state, { messages, tools: offered, signal }, (event) => writer?.(event));
   };
 }
 
@@ -45,13 +49,13 @@ export function concludeNode(deps: Pick<AgentDeps, "models" | "clock">): Node {
   };
 }
 
-function opening({ messages }: RunStateValue): BaseMessageLike[] {
-  return [{ role: "system", content: INSTRUCTIONS }, ...messages.slice(-HISTORY_MESSAGES)];
+function opening({ messages, settings }: RunStateValue): BaseMessageLike[] {
+  return [{ role: "system", content: INSTRUCTIONS + callerInstructions(settings.instructions) }, ...messages.slice(-HISTORY_MESSAGES)];
 }
 
 interface Turn {
   messages: BaseMessageLike[];
-  tools: readonly Tool[];
+  tools: readonly ToolDefinition[];
   signal: AbortSignal | undefined;
 }
 
@@ -86,13 +90,23 @@ async function converse(
     const { message } = step.value;
     const total = addUsage(usage, step.value.usage);
     const calls = turn.tools.length === 0 ? undefined : callMessage(message);
-    if (calls !== undefined) return { work: [calls], usage: total };
+    if (calls !== undefined) {
+      const forCaller = callsFor(settings.callerTools, calls);
+      if (forCaller.length === 0) return { work: [calls], usage: total };
+      // Calls of ours beside them are not made: the model makes them again when it knows what the caller's returned.
+      return { usage: total, reply: { text: "", citations: [], model: step.value.model, usage: total, toolCalls: forCaller } };
+    }
     for (const event of binder.end()) show(event);
     release();
     models.countInvented(step.value.model, binder.invented);
     const reply = { text: binder.text, citations: binder.citations, model: step.value.model, usage: total };
     return { messages: [answerMessage(state, reply, clock)], usage: total, reply };
   }
+}
+
+function callsFor(tools: readonly CallerTool[], { tool_calls = [] }: AIMessage): ToolCallNotice[] {
+  const named = tool_calls.filter((call) => tools.some(({ name }) => name === call.name));
+  return named.map(({ id = "", name, args }) => ({ id, name, arguments: args as JsonObject }));
 }
 
 /**

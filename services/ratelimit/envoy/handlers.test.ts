@@ -76,6 +76,18 @@ test("counts hits_addend, and refuses more than there ever is", async () => {
   expect((await ask([{ user: "b" }])).statuses[0]?.limitRemaining).toBe(2);
 });
 
+test("counts a descriptor's own hits before the request's, and only looks at 0 of them", async () => {
+  const { client } = setUp();
+  const ask = async (hits: bigint) => {
+    const descriptor = { entries: [{ key: "user", value: "a" }], hitsAddend: hits };
+    const { overallCode, statuses } = await client.shouldRateLimit({ domain: "edge", descriptors: [descriptor], hitsAddend: 2 });
+    return [overallCode, statuses[0]?.limitRemaining];
+  };
+  expect(await ask(0n)).toEqual([Code.OK, 3]);
+  expect(await ask(3n)).toEqual([Code.OK, 0]);
+  expect(await ask(0n)).toEqual([Code.OVER_LIMIT, 0]);
+});
+
 test("limits on all descriptors, with a status for each in their order", async () => {
   const { ask } = setUp();
   await ask([{ path: "/slow" }]);

@@ -13,7 +13,7 @@ import {
 import { RateLimitUnit } from "../../../gen/envoy/type/v3/ratelimit_unit_pb.js";
 import { currentTenant } from "../../../runtime/call-context.js";
 import { invalidField } from "../../../runtime/errors.js";
-import { EPSILON } from "../bucket.js";
+import { type BucketOp, EPSILON } from "../bucket.js";
 import { storeUnavailable } from "../limit-errors.js";
 import { bucketKey, type BucketStore, StoreUnavailableError } from "../store.js";
 import { type Domains, type Rule, ruleLimit, ruleOf, type Unit, UNITS_MS } from "./rules.js";
@@ -62,7 +62,9 @@ export function envoyHandlers(options: { store: BucketStore; domains: () => Doma
     }
     const key = bucketKey(currentTenant(), keyOf(domain, descriptor));
     // More than a bucket ever holds is refused like what it does not hold now.
-    const outcome = await store.decide(key, bucket, hits > requests ? { kind: "peek", cost: requests } : { kind: "take", cost: hits });
+    const op: BucketOp =
+      hits > requests ? { kind: "peek", cost: requests } : hits === 0 ? { kind: "peek", cost: 1 } : { kind: "take", cost: hits };
+    const outcome = await store.decide(key, bucket, op);
     const level = outcome.levels[0]!;
     const refused = hits > requests || outcome.verdict !== "allowed";
     const resetMs = refused ? Math.max(outcome.waitMs, hits > requests ? UNITS_MS[unit] : 0) : (level * UNITS_MS[unit]) / requests;
@@ -84,7 +86,7 @@ export function envoyHandlers(options: { store: BucketStore; domains: () => Doma
       if (descriptors.length > MAX_DESCRIPTORS) throw invalidField("descriptors", `give at most ${MAX_DESCRIPTORS}`);
       const rules = applicableRules(options.domains(), domain, descriptors);
       const decided = await inStore(
-        Promise.all(descriptors.map((descriptor, i) => decide(domain, descriptor, rules[i], hitsAddend || 1))),
+        Promise.all(descriptors.map((descriptor, i) => decide(domain, descriptor, rules[i], hitsOf(descriptor, hitsAddend)))),
       );
       const statuses = decided.map(({ status }) => status);
       const over = statuses.some(({ code }) => code === Code.OVER_LIMIT);
@@ -95,6 +97,11 @@ export function envoyHandlers(options: { store: BucketStore; domains: () => Doma
       };
     },
   };
+}
+
+/** A descriptor's own number of hits goes before the request's; 0 there only asks whether there is one left. */
+function hitsOf(descriptor: RateLimitDescriptor, ofRequest: number): number {
+  return descriptor.hitsAddend === undefined ? ofRequest || 1 : Number(descriptor.hitsAddend);
 }
 
 /** The rule for each descriptor, without those that another descriptor's rule replaces. */

@@ -19,7 +19,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIjAKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAki7gQKD0NvbmZpZ092ZXJyaWRlcxIiCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD9IAIgBARIeCgVtb2RlbBgCIAEoCUIKukgHcgUQARiAAUgBiAEBEjEKC3RlbXBlcmF0dXJlGAMgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgCiAEBEiQKCm1heF90b2tlbnMYBCABKAVCC7pICBoGGICAAigBSAOIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgEiAEBEigKB2ZpbHRlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjMKBG1vZGUYByABKAlCILpIHXIbUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkSAWIAQESGQoMYnlwYXNzX2NhY2hlGAggASgISAaIAQESLwoHcmFua2luZxgUIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zEoIBChByZXdyaXRlX3N0cmF0ZWd5GBUgASgJQmO6SGByXlIKY29udGV4dHVhbFIEaHlkZVINZGVjb21wb3NpdGlvblIIZmV3X3Nob3RSEGNoYWluX29mX3Rob3VnaHRSEGNoYWluX29mX2RlbnNpdHlSB3BlcnNvbmFSBG5vbmVIB4gBAUINCgtfY29sbGVjdGlvbkIICgZfbW9kZWxCDgoMX3RlbXBlcmF0dXJlQg0KC19tYXhfdG9rZW5zQggKBl90b3Bfa0IHCgVfbW9kZUIPCg1fYnlwYXNzX2NhY2hlQhMKEV9yZXdyaXRlX3N0cmF0ZWd5IqwBCg1RdWVyeU1ldGFkYXRhEg4KBmNhY2hlZBgBIAEoCBINCgVtb2RlbBgCIAEoCRISCgpjb2xsZWN0aW9uGAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEikKBXVzYWdlGAUgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZRIQCgh0cmFjZV9pZBgGIAEoCSKNAQoGVGhyZWFkEgoKAmlkGAEgASgJEhUKDW1lc3NhZ2VfY291bnQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKXAQoNVGhyZWFkU3VtbWFyeRIKCgJpZBgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGNoZWNrcG9pbnRfY291bnQYBCABKAMipwEKEFRocmVhZENoZWNrcG9pbnQSCgoCaWQYASABKAkSEQoJcGFyZW50X2lkGAIgASgJEg4KBnNvdXJjZRgDIAEoCRIMCgRuZXh0GAQgAygJEg4KBnJ1bl9pZBgFIAEoCRIVCg1tZXNzYWdlX2NvdW50GAYgASgFEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLjAQoLVGhyZWFkU3RhdGUSNgoKY2hlY2twb2ludBgBIAEoCzIiLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkQ2hlY2twb2ludBISCgphZ2VudF90eXBlGAIgASgJEisKCG1lc3NhZ2VzGAMgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEicKBnZhbHVlcxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMgoKaW50ZXJydXB0cxgFIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuUnVuSW50ZXJydXB0ImgKDFN0YXRlTWVzc2FnZRIUCgJpZBgBIAEoCUIIukgFcgMYgAESJAoEcm9sZRgCIAEoCUIWukgTchFSBHVzZXJSCWFzc2lzdGFudBIcCgdjb250ZW50GAMgASgJQgu6SAhyBhABGICAAiIvCgpSdW5TdGFydGVkEhEKCXRocmVhZF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkiQgoMUnVuSW50ZXJydXB0EgoKAmlkGAEgASgJEiYKBXZhbHVlGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiChFJbnRlcnJ1cHREZWNpc2lvbhIgCgxpbnRlcnJ1cHRfaWQYASABKAlCCrpIB3IFEAEYgAESEAoIYXBwcm92ZWQYAiABKAgSGQoHY29tbWVudBgDIAEoCUIIukgFcgMY0A8ikgEKB01lc3NhZ2USCgoCaWQYASABKAkSDAoEcm9sZRgCIAEoCRIPCgdjb250ZW50GAMgASgJEisKCWNpdGF0aW9ucxgEIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdSdW5TdGVwEgwKBG5hbWUYASABKAkSDwoHc3VtbWFyeRgCIAEoCSIZCglUZXh0RGVsdGESDAoEdGV4dBgBIAEoCSLxAQoPTG9naWNhbEFuYWx5c2lzEg4KBmRvbWFpbhgBIAEoCRIPCgdwYXR0ZXJuGAIgASgJEhIKCmNvbmZpZGVuY2UYAyABKAESFwoPdG9rZW5fcmVkdWN0aW9uGAQgASgBEhcKD29wdGltaXplZF9xdWVyeRgFIAEoCRI4Cgtjb25zdHJhaW50cxgGIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENvbnN0cmFpbnQSPQoNY2xhcmlmaWNhdGlvbhgHIAEoCzImLnJhZ2VudHMuYWdlbnQudjEuTG9naWNhbENsYXJpZmljYXRpb24iWgoRTG9naWNhbENvbnN0cmFpbnQSDAoEbmFtZRgBIAEoCRISCgpleHByZXNzaW9uGAIgASgJEhAKCHByaW9yaXR5GAMgASgJEhEKCXNhdGlzZmllZBgEIAEoCCI5ChRMb2dpY2FsQ2xhcmlmaWNhdGlvbhIQCghxdWVzdGlvbhgBIAEoCRIPCgdvcHRpb25zGAIgAygJIhEKD0Fuc3dlclJlc3RhcnRlZCJQCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEioKCWFyZ3VtZW50cxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiRwoKVG9vbFJlc3VsdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmZhaWxlZBgDIAEoCBIPCgdzdW1tYXJ5GAQgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxInEKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSLgoNY29uZmlnX3NjaGVtYRgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDwoHdmVyc2lvbhgDIAEoCSLTBQoPQ29uZmlnT3ZlcnJpZGVzEiIKCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYP0gAiAEBEh4KBW1vZGVsGAIgASgJQgq6SAdyBRABGIABSAGIAQESMQoLdGVtcGVyYXR1cmUYAyABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASAKIAQESJAoKbWF4X3Rva2VucxgEIAEoBUILukgIGgYYgIACKAFIA4gBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSASIAQESKAoHZmlsdGVycxgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMwoEbW9kZRgHIAEoCUIgukgdchtSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRIBYgBARIZCgxieXBhc3NfY2FjaGUYCCABKAhIBogBARItCgxhZ2VudF9jb25maWcYHiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiMKDGluc3RydWN0aW9ucxgPIAEoCUIIukgFcgMYgEBIB4gBARIvCgdyYW5raW5nGBQgASgLMh4ucmFnZW50cy5yYWcudjEuUmFua2luZ09wdGlvbnMSggEKEHJld3JpdGVfc3RyYXRlZ3kYFSABKAlCY7pIYHJeUgpjb250ZXh0dWFsUgRoeWRlUg1kZWNvbXBvc2l0aW9uUghmZXdfc2hvdFIQY2hhaW5fb2ZfdGhvdWdodFIQY2hhaW5fb2ZfZGVuc2l0eVIHcGVyc29uYVIEbm9uZUgIiAEBQg0KC19jb2xsZWN0aW9uQggKBl9tb2RlbEIOCgxfdGVtcGVyYXR1cmVCDQoLX21heF90b2tlbnNCCAoGX3RvcF9rQgcKBV9tb2RlQg8KDV9ieXBhc3NfY2FjaGVCDwoNX2luc3RydWN0aW9uc0ITChFfcmV3cml0ZV9zdHJhdGVneSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilwEKDVRocmVhZFN1bW1hcnkSCgoCaWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjaGVja3BvaW50X2NvdW50GAQgASgDIqcBChBUaHJlYWRDaGVja3BvaW50EgoKAmlkGAEgASgJEhEKCXBhcmVudF9pZBgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDAoEbmV4dBgEIAMoCRIOCgZydW5faWQYBSABKAkSFQoNbWVzc2FnZV9jb3VudBgGIAEoBRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi4wEKC1RocmVhZFN0YXRlEjYKCmNoZWNrcG9pbnQYASABKAsyIi5yYWdlbnRzLmFnZW50LnYxLlRocmVhZENoZWNrcG9pbnQSEgoKYWdlbnRfdHlwZRgCIAEoCRIrCghtZXNzYWdlcxgDIAMoCzIZLnJhZ2VudHMuYWdlbnQudjEuTWVzc2FnZRInCgZ2YWx1ZXMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjIKCmludGVycnVwdHMYBSADKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdCJoCgxTdGF0ZU1lc3NhZ2USFAoCaWQYASABKAlCCLpIBXIDGIABEiQKBHJvbGUYAiABKAlCFrpIE3IRUgR1c2VyUglhc3Npc3RhbnQSHAoHY29udGVudBgDIAEoCUILukgIcgYQARiAgAIiLwoKUnVuU3RhcnRlZBIRCgl0aHJlYWRfaWQYASABKAkSDgoGcnVuX2lkGAIgASgJIkIKDFJ1bkludGVycnVwdBIKCgJpZBgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiYgoRSW50ZXJydXB0RGVjaXNpb24SIAoMaW50ZXJydXB0X2lkGAEgASgJQgq6SAdyBRABGIABEhAKCGFwcHJvdmVkGAIgASgIEhkKB2NvbW1lbnQYAyABKAlCCLpIBXIDGNAPIpIBCgdNZXNzYWdlEgoKAmlkGAEgASgJEgwKBHJvbGUYAiABKAkSDwoHY29udGVudBgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoHUnVuU3RlcBIMCgRuYW1lGAEgASgJEg8KB3N1bW1hcnkYAiABKAkiGQoJVGV4dERlbHRhEgwKBHRleHQYASABKAki8QEKD0xvZ2ljYWxBbmFseXNpcxIOCgZkb21haW4YASABKAkSDwoHcGF0dGVybhgCIAEoCRISCgpjb25maWRlbmNlGAMgASgBEhcKD3Rva2VuX3JlZHVjdGlvbhgEIAEoARIXCg9vcHRpbWl6ZWRfcXVlcnkYBSABKAkSOAoLY29uc3RyYWludHMYBiADKAsyIy5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxDb25zdHJhaW50Ej0KDWNsYXJpZmljYXRpb24YByABKAsyJi5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxDbGFyaWZpY2F0aW9uIloKEUxvZ2ljYWxDb25zdHJhaW50EgwKBG5hbWUYASABKAkSEgoKZXhwcmVzc2lvbhgCIAEoCRIQCghwcmlvcml0eRgDIAEoCRIRCglzYXRpc2ZpZWQYBCABKAgiOQoUTG9naWNhbENsYXJpZmljYXRpb24SEAoIcXVlc3Rpb24YASABKAkSDwoHb3B0aW9ucxgCIAMoCSIRCg9BbnN3ZXJSZXN0YXJ0ZWQiUAoIVG9vbENhbGwSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IkcKClRvb2xSZXN1bHQSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZmYWlsZWQYAyABKAgSDwoHc3VtbWFyeRgEIAEoCSJUCg5IaXN0b3J5TWVzc2FnZRIkCgRyb2xlGAEgASgJQha6SBNyEVIEdXNlclIJYXNzaXN0YW50EhwKB2NvbnRlbnQYAiABKAlCC7pICHIGEAEYgIAEIocBCgpDYWxsZXJUb29sEi0KBG5hbWUYASABKAlCH7pIHMgBAXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIAgEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IswCCg9DYWxsZXJUb29sUm91bmQSNQoFY2FsbHMYASADKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsQgq6SAeSAQQIARAgEj0KB3Jlc3VsdHMYAiADKAsyIi5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xSZXN1bHRCCLpIBZIBAhAgOsIBuki+ARq7AQojY2FsbGVyX3Rvb2xfcm91bmQub25lX3Jlc3VsdF9hX2NhbGwSHWdpdmUgb25lIHJlc3VsdCBmb3IgZWFjaCBjYWxsGnVzaXplKHRoaXMuY2FsbHMpID09IHNpemUodGhpcy5yZXN1bHRzKSAmJiB0aGlzLmNhbGxzLmFsbChjYWxsLCB0aGlzLnJlc3VsdHMuZXhpc3RzX29uZShyZXN1bHQsIHJlc3VsdC5pZCA9PSBjYWxsLmlkKSkiRgoQQ2FsbGVyVG9vbFJlc3VsdBIWCgJpZBgBIAEoCUIKukgHcgUQARiAAhIaCgdjb250ZW50GAIgASgJQgm6SAZyBBiAgARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * A kind of agent that can be asked.
@@ -40,6 +40,22 @@ export type Agent = Message$1<"ragents.agent.v1.Agent"> & {
    * @generated from field: string description = 2;
    */
   description: string;
+
+  /**
+   * The JSON schema of config_overrides.agent_config; absent when the agent
+   * takes none.
+   *
+   * @generated from field: google.protobuf.Struct config_schema = 10;
+   */
+  configSchema?: JsonObject | undefined;
+
+  /**
+   * Changes when it would answer the same question otherwise; "TYPE@VERSION" as
+   * agent_type asks for this version and no other.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
 };
 
 /**
@@ -110,6 +126,22 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
    * @generated from field: optional bool bypass_cache = 8;
    */
   bypassCache?: boolean | undefined;
+
+  /**
+   * What the agent alone understands, checked by the config_schema that
+   * ListAgents shows of it; refused for agents without one.
+   *
+   * @generated from field: google.protobuf.Struct agent_config = 30;
+   */
+  agentConfig?: JsonObject | undefined;
+
+  /**
+   * How to answer, such as in which language or form; the rules on passages and
+   * citations stand above it. The built-in extractive model does not read it.
+   *
+   * @generated from field: optional string instructions = 15;
+   */
+  instructions?: string | undefined;
 
   /**
    * How the passages are put in order and chosen.
@@ -843,4 +875,123 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 19);
+
+/**
+ * A message of a conversation that the caller keeps itself.
+ *
+ * @generated from message ragents.agent.v1.HistoryMessage
+ */
+export type HistoryMessage = Message$1<"ragents.agent.v1.HistoryMessage"> & {
+  /**
+   * "user" or "assistant".
+   *
+   * @generated from field: string role = 1;
+   */
+  role: string;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.HistoryMessage.
+ * Use `create(HistoryMessageSchema)` to create a new message.
+ */
+export const HistoryMessageSchema: GenMessage<HistoryMessage> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 20);
+
+/**
+ * A tool that the caller runs itself when the model calls it.
+ *
+ * @generated from message ragents.agent.v1.CallerTool
+ */
+export type CallerTool = Message$1<"ragents.agent.v1.CallerTool"> & {
+  /**
+   * Its name: letters, digits, '_' and '-', at most 64.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it does and when to call it, for the model to read.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON schema of its arguments, an object's; without it the tool has none.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 3;
+   */
+  parameters?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerTool.
+ * Use `create(CallerToolSchema)` to create a new message.
+ */
+export const CallerToolSchema: GenMessage<CallerTool> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 21);
+
+/**
+ * Calls that an answer asked of its caller, and what came of them.
+ *
+ * @generated from message ragents.agent.v1.CallerToolRound
+ */
+export type CallerToolRound = Message$1<"ragents.agent.v1.CallerToolRound"> & {
+  /**
+   * The calls, as the answer's tool_calls gave them.
+   *
+   * @generated from field: repeated ragents.agent.v1.ToolCall calls = 1;
+   */
+  calls: ToolCall[];
+
+  /**
+   * One result a call.
+   *
+   * @generated from field: repeated ragents.agent.v1.CallerToolResult results = 2;
+   */
+  results: CallerToolResult[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolRound.
+ * Use `create(CallerToolRoundSchema)` to create a new message.
+ */
+export const CallerToolRoundSchema: GenMessage<CallerToolRound> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 22);
+
+/**
+ * What came of a call.
+ *
+ * @generated from message ragents.agent.v1.CallerToolResult
+ */
+export type CallerToolResult = Message$1<"ragents.agent.v1.CallerToolResult"> & {
+  /**
+   * The call's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What the tool returned, for the model to read.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.CallerToolResult.
+ * Use `create(CallerToolResultSchema)` to create a new message.
+ */
+export const CallerToolResultSchema: GenMessage<CallerToolResult> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 23);
 

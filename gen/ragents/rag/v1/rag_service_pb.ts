@@ -9,6 +9,8 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Status } from "../../../google/rpc/status_pb.js";
+import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { Citation, Collection, CollectionSettings, Document, Hit, InlineDocument, Job, TokenUsage } from "./rag_pb.js";
 import { file_ragents_rag_v1_rag } from "./rag_pb.js";
@@ -20,7 +22,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file ragents/rag/v1/rag_service.proto.
  */
 export const file_ragents_rag_v1_rag_service: GenFile = /*@__PURE__*/
-  fileDesc("CiByYWdlbnRzL3JhZy92MS9yYWdfc2VydmljZS5wcm90bxIOcmFnZW50cy5yYWcudjEifgoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSLQoCaWQYASABKAlCIbpIHsgBAXIZGD8yFV5bYS16MC05XVthLXowLTlfLV0qJBI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncyJKChhDcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2USLgoKY29sbGVjdGlvbhgBIAEoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24iNQoUR2V0Q29sbGVjdGlvblJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/IkcKFUdldENvbGxlY3Rpb25SZXNwb25zZRIuCgpjb2xsZWN0aW9uGAEgASgLMhoucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvbiJVChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJjChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRIvCgtjb2xsZWN0aW9ucxgBIAMoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0RlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPyIaChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2UimgQKFkluZ2VzdERvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EisKBHBhdGgYAiABKAlCHbpIGnIYGIAgMhNeW15ceDAwLVx4MWZceDdmXSokEjwKCWRvY3VtZW50cxgDIAMoCzIeLnJhZ2VudHMucmFnLnYxLklubGluZURvY3VtZW50Qgm6SAaSAQMQ6AcSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiEKD2lkZW1wb3RlbmN5X2tleRgFIAEoCUIIukgFcgMYgAESDAoEc3luYxgGIAEoCBJLCgdyZWFkZXJzGAcgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkOswBukjIARp2Chtpbmdlc3RfZG9jdW1lbnRzLm9uZV9zb3VyY2USJmdpdmUgZXhhY3RseSBvbmUgb2YgcGF0aCBhbmQgZG9jdW1lbnRzGi8odGhpcy5wYXRoICE9ICcnKSAhPSAoc2l6ZSh0aGlzLmRvY3VtZW50cykgPiAwKRpOChppbmdlc3RfZG9jdW1lbnRzLnN5bmNfcGF0aBIRc3luYyBuZWVkcyBhIHBhdGgaHSF0aGlzLnN5bmMgfHwgdGhpcy5wYXRoICE9ICcnIjsKF0luZ2VzdERvY3VtZW50c1Jlc3BvbnNlEiAKA2pvYhgBIAEoCzITLnJhZ2VudHMucmFnLnYxLkpvYiLIAQoWVXBsb2FkRG9jdW1lbnRzUmVxdWVzdBIuCgZoZWFkZXIYASABKAsyHC5yYWdlbnRzLnJhZy52MS5VcGxvYWRIZWFkZXJIABIqCgRmaWxlGAIgASgLMhoucmFnZW50cy5yYWcudjEuVXBsb2FkRmlsZUgAEhkKBGRhdGEYAyABKAxCCbpIBnoEGICAQEgAEigKA2VuZBgEIAEoCzIZLnJhZ2VudHMucmFnLnYxLlVwbG9hZEVuZEgAQg0KBHBhcnQSBbpIAggBIucBCgxVcGxvYWRIZWFkZXISHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EiEKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUIIukgFcgMYgAESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KC3N5bmNfcHJlZml4GAQgASgJQgi6SAVyAxiABBJLCgdyZWFkZXJzGAUgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkItgBCgpVcGxvYWRGaWxlEjUKC2RvY3VtZW50X2lkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgltaW1lX3R5cGUYAiABKAlCCLpIBXIDGIABEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJLCgdyZWFkZXJzGAQgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkIgsKCVVwbG9hZEVuZCI7ChdVcGxvYWREb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiJwoNR2V0Sm9iUmVxdWVzdBIWCgNqb2IYASABKAlCCbpIBnIEEAEYQCIyCg5HZXRKb2JSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiawoPTGlzdEpvYnNSZXF1ZXN0EhsKCmNvbGxlY3Rpb24YASABKAlCB7pIBHICGD8SHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIk4KEExpc3RKb2JzUmVzcG9uc2USIQoEam9icxgBIAMoCzITLnJhZ2VudHMucmFnLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKQoPV2F0Y2hKb2JSZXF1ZXN0EhYKA2pvYhgBIAEoCUIJukgGcgQQARhAIjQKEFdhdGNoSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iIioKEENhbmNlbEpvYlJlcXVlc3QSFgoDam9iGAEgASgJQgm6SAZyBBABGEAiNQoRQ2FuY2VsSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iInIKFExpc3REb2N1bWVudHNSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiXQoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEisKCWRvY3VtZW50cxgBIAMoCzIYLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChJHZXREb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIkEKE0dldERvY3VtZW50UmVzcG9uc2USKgoIZG9jdW1lbnQYASABKAsyGC5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudCJUChVEZWxldGVEb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIhgKFkRlbGV0ZURvY3VtZW50UmVzcG9uc2UixAIKD1JldHJpZXZlUmVxdWVzdBIdCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD8SXAoFcXVlcnkYAiABKAlCTbpISroBQgoYcmV0cmlldmUucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkEi8KB3JhbmtpbmcYBiABKAsyHi5yYWdlbnRzLnJhZy52MS5SYW5raW5nT3B0aW9uc0IICgZfdG9wX2siVgoQUmV0cmlldmVSZXNwb25zZRIhCgRoaXRzGAEgAygLMhMucmFnZW50cy5yYWcudjEuSGl0Eg0KBWVwb2NoGAIgASgDEhAKCHJlcmFua2VyGAMgASgJIsACCg1BbnN3ZXJSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxJaCgVxdWVyeRgCIAEoCUJLukhIugFAChZhbnN3ZXIucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkEi8KB3JhbmtpbmcYBiABKAsyHi5yYWdlbnRzLnJhZy52MS5SYW5raW5nT3B0aW9uc0IICgZfdG9wX2sihwEKDkFuc3dlclJlc3BvbnNlEg4KBmFuc3dlchgBIAEoCRIrCgljaXRhdGlvbnMYAiADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhINCgVtb2RlbBgDIAEoCRIpCgV1c2FnZRgEIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2Uy5hAKClJhZ1NlcnZpY2USkQEKEENyZWF0ZUNvbGxlY3Rpb24SJy5yYWdlbnRzLnJhZy52MS5DcmVhdGVDb2xsZWN0aW9uUmVxdWVzdBooLnJhZ2VudHMucmFnLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXNwb25zZSIqyPMYA4LT5JMCIDoBKmIKY29sbGVjdGlvbiIPL3YxL2NvbGxlY3Rpb25zEpUBCg1HZXRDb2xsZWN0aW9uEiQucmFnZW50cy5yYWcudjEuR2V0Q29sbGVjdGlvblJlcXVlc3QaJS5yYWdlbnRzLnJhZy52MS5HZXRDb2xsZWN0aW9uUmVzcG9uc2UiN5ACAcjzGAKC0+STAipiCmNvbGxlY3Rpb24SHC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0SggEKD0xpc3RDb2xsZWN0aW9ucxImLnJhZ2VudHMucmFnLnYxLkxpc3RDb2xsZWN0aW9uc1JlcXVlc3QaJy5yYWdlbnRzLnJhZy52MS5MaXN0Q29sbGVjdGlvbnNSZXNwb25zZSIekAIByPMYAoLT5JMCERIPL3YxL2NvbGxlY3Rpb25zEpIBChBEZWxldGVDb2xsZWN0aW9uEicucmFnZW50cy5yYWcudjEuRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QaKC5yYWdlbnRzLnJhZy52MS5EZWxldGVDb2xsZWN0aW9uUmVzcG9uc2UiK5ACAsjzGAOC0+STAh4qHC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0SpQEKD0luZ2VzdERvY3VtZW50cxImLnJhZ2VudHMucmFnLnYxLkluZ2VzdERvY3VtZW50c1JlcXVlc3QaJy5yYWdlbnRzLnJhZy52MS5Jbmdlc3REb2N1bWVudHNSZXNwb25zZSJByPMYA4LT5JMCNzoBKmIDam9iIi0vdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259L2RvY3VtZW50czppbmdlc3QSrgEKD1VwbG9hZERvY3VtZW50cxImLnJhZ2VudHMucmFnLnYxLlVwbG9hZERvY3VtZW50c1JlcXVlc3QaJy5yYWdlbnRzLnJhZy52MS5VcGxvYWREb2N1bWVudHNSZXNwb25zZSJIyPMYA4LT5JMCPjoBKmIDam9iIjQvdjEvY29sbGVjdGlvbnMve2hlYWRlci5jb2xsZWN0aW9ufS9kb2N1bWVudHM6dXBsb2FkKAESawoGR2V0Sm9iEh0ucmFnZW50cy5yYWcudjEuR2V0Sm9iUmVxdWVzdBoeLnJhZ2VudHMucmFnLnYxLkdldEpvYlJlc3BvbnNlIiKQAgHI8xgCgtPkkwIVYgNqb2ISDi92MS9qb2JzL3tqb2J9EmYKCExpc3RKb2JzEh8ucmFnZW50cy5yYWcudjEuTGlzdEpvYnNSZXF1ZXN0GiAucmFnZW50cy5yYWcudjEuTGlzdEpvYnNSZXNwb25zZSIXkAIByPMYAoLT5JMCChIIL3YxL2pvYnMSeQoIV2F0Y2hKb2ISHy5yYWdlbnRzLnJhZy52MS5XYXRjaEpvYlJlcXVlc3QaIC5yYWdlbnRzLnJhZy52MS5XYXRjaEpvYlJlc3BvbnNlIiiQAgHI8xgCgtPkkwIbYgNqb2ISFC92MS9qb2JzL3tqb2J9OndhdGNoMAESfgoJQ2FuY2VsSm9iEiAucmFnZW50cy5yYWcudjEuQ2FuY2VsSm9iUmVxdWVzdBohLnJhZ2VudHMucmFnLnYxLkNhbmNlbEpvYlJlc3BvbnNlIiyQAgLI8xgDgtPkkwIfOgEqYgNqb2IiFS92MS9qb2JzL3tqb2J9OmNhbmNlbBKTAQoNTGlzdERvY3VtZW50cxIkLnJhZ2VudHMucmFnLnYxLkxpc3REb2N1bWVudHNSZXF1ZXN0GiUucmFnZW50cy5yYWcudjEuTGlzdERvY3VtZW50c1Jlc3BvbnNlIjWQAgHI8xgCgtPkkwIoEiYvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259L2RvY3VtZW50cxKlAQoLR2V0RG9jdW1lbnQSIi5yYWdlbnRzLnJhZy52MS5HZXREb2N1bWVudFJlcXVlc3QaIy5yYWdlbnRzLnJhZy52MS5HZXREb2N1bWVudFJlc3BvbnNlIk2QAgHI8xgCgtPkkwJAYghkb2N1bWVudBI0L3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMve2RvY3VtZW50PSoqfRKkAQoORGVsZXRlRG9jdW1lbnQSJS5yYWdlbnRzLnJhZy52MS5EZWxldGVEb2N1bWVudFJlcXVlc3QaJi5yYWdlbnRzLnJhZy52MS5EZWxldGVEb2N1bWVudFJlc3BvbnNlIkOQAgLI8xgDgtPkkwI2KjQvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259L2RvY3VtZW50cy97ZG9jdW1lbnQ9Kip9EoYBCghSZXRyaWV2ZRIfLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlUmVxdWVzdBogLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlUmVzcG9uc2UiN5ACAcjzGAKC0+STAio6ASoiJS92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn06cmV0cmlldmUSewoGQW5zd2VyEh0ucmFnZW50cy5yYWcudjEuQW5zd2VyUmVxdWVzdBoeLnJhZ2VudHMucmFnLnYxLkFuc3dlclJlc3BvbnNlIjLI8xgCgtPkkwIoOgEqIiMvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259OmFuc3dlcmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_auth_v1_access, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
+  fileDesc("CiByYWdlbnRzL3JhZy92MS9yYWdfc2VydmljZS5wcm90bxIOcmFnZW50cy5yYWcudjEifgoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSLQoCaWQYASABKAlCIbpIHsgBAXIZGD8yFV5bYS16MC05XVthLXowLTlfLV0qJBI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncyJKChhDcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2USLgoKY29sbGVjdGlvbhgBIAEoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24iNQoUR2V0Q29sbGVjdGlvblJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/IkcKFUdldENvbGxlY3Rpb25SZXNwb25zZRIuCgpjb2xsZWN0aW9uGAEgASgLMhoucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvbiJVChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJjChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRIvCgtjb2xsZWN0aW9ucxgBIAMoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0RlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPyIaChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2UimgQKFkluZ2VzdERvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EisKBHBhdGgYAiABKAlCHbpIGnIYGIAgMhNeW15ceDAwLVx4MWZceDdmXSokEjwKCWRvY3VtZW50cxgDIAMoCzIeLnJhZ2VudHMucmFnLnYxLklubGluZURvY3VtZW50Qgm6SAaSAQMQ6AcSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiEKD2lkZW1wb3RlbmN5X2tleRgFIAEoCUIIukgFcgMYgAESDAoEc3luYxgGIAEoCBJLCgdyZWFkZXJzGAcgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkOswBukjIARp2Chtpbmdlc3RfZG9jdW1lbnRzLm9uZV9zb3VyY2USJmdpdmUgZXhhY3RseSBvbmUgb2YgcGF0aCBhbmQgZG9jdW1lbnRzGi8odGhpcy5wYXRoICE9ICcnKSAhPSAoc2l6ZSh0aGlzLmRvY3VtZW50cykgPiAwKRpOChppbmdlc3RfZG9jdW1lbnRzLnN5bmNfcGF0aBIRc3luYyBuZWVkcyBhIHBhdGgaHSF0aGlzLnN5bmMgfHwgdGhpcy5wYXRoICE9ICcnIjsKF0luZ2VzdERvY3VtZW50c1Jlc3BvbnNlEiAKA2pvYhgBIAEoCzITLnJhZ2VudHMucmFnLnYxLkpvYiLIAQoWVXBsb2FkRG9jdW1lbnRzUmVxdWVzdBIuCgZoZWFkZXIYASABKAsyHC5yYWdlbnRzLnJhZy52MS5VcGxvYWRIZWFkZXJIABIqCgRmaWxlGAIgASgLMhoucmFnZW50cy5yYWcudjEuVXBsb2FkRmlsZUgAEhkKBGRhdGEYAyABKAxCCbpIBnoEGICAQEgAEigKA2VuZBgEIAEoCzIZLnJhZ2VudHMucmFnLnYxLlVwbG9hZEVuZEgAQg0KBHBhcnQSBbpIAggBIucBCgxVcGxvYWRIZWFkZXISHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EiEKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUIIukgFcgMYgAESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KC3N5bmNfcHJlZml4GAQgASgJQgi6SAVyAxiABBJLCgdyZWFkZXJzGAUgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkItgBCgpVcGxvYWRGaWxlEjUKC2RvY3VtZW50X2lkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgltaW1lX3R5cGUYAiABKAlCCLpIBXIDGIABEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJLCgdyZWFkZXJzGAQgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkIgsKCVVwbG9hZEVuZCI7ChdVcGxvYWREb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiJwoNR2V0Sm9iUmVxdWVzdBIWCgNqb2IYASABKAlCCbpIBnIEEAEYQCIyCg5HZXRKb2JSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiawoPTGlzdEpvYnNSZXF1ZXN0EhsKCmNvbGxlY3Rpb24YASABKAlCB7pIBHICGD8SHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIk4KEExpc3RKb2JzUmVzcG9uc2USIQoEam9icxgBIAMoCzITLnJhZ2VudHMucmFnLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKQoPV2F0Y2hKb2JSZXF1ZXN0EhYKA2pvYhgBIAEoCUIJukgGcgQQARhAIjQKEFdhdGNoSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iIioKEENhbmNlbEpvYlJlcXVlc3QSFgoDam9iGAEgASgJQgm6SAZyBBABGEAiNQoRQ2FuY2VsSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iInIKFExpc3REb2N1bWVudHNSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiXQoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEisKCWRvY3VtZW50cxgBIAMoCzIYLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChJHZXREb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIkEKE0dldERvY3VtZW50UmVzcG9uc2USKgoIZG9jdW1lbnQYASABKAsyGC5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudCJUChVEZWxldGVEb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIhgKFkRlbGV0ZURvY3VtZW50UmVzcG9uc2UixAIKD1JldHJpZXZlUmVxdWVzdBIdCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD8SXAoFcXVlcnkYAiABKAlCTbpISroBQgoYcmV0cmlldmUucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkEi8KB3JhbmtpbmcYBiABKAsyHi5yYWdlbnRzLnJhZy52MS5SYW5raW5nT3B0aW9uc0IICgZfdG9wX2siVgoQUmV0cmlldmVSZXNwb25zZRIhCgRoaXRzGAEgAygLMhMucmFnZW50cy5yYWcudjEuSGl0Eg0KBWVwb2NoGAIgASgDEhAKCHJlcmFua2VyGAMgASgJIlUKFEJhdGNoUmV0cmlldmVSZXF1ZXN0Ej0KCHJlcXVlc3RzGAEgAygLMh8ucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXF1ZXN0Qgq6SAeSAQQIARBAIkoKFUJhdGNoUmV0cmlldmVSZXNwb25zZRIxCghvdXRjb21lcxgBIAMoCzIfLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlT3V0Y29tZSJ3Cg9SZXRyaWV2ZU91dGNvbWUSNAoIcmVzcG9uc2UYASABKAsyIC5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZVJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiwAIKDUFuc3dlclJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EloKBXF1ZXJ5GAIgASgJQku6SEi6AUAKFmFuc3dlci5xdWVyeV9ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASHQoFdG9wX2sYAyABKAVCCbpIBhoEGGQoAUgAiAEBEigKB2ZpbHRlcnMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjAKBG1vZGUYBSABKAlCIrpIH3IdUgBSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmQSLwoHcmFua2luZxgGIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zQggKBl90b3BfayKHAQoOQW5zd2VyUmVzcG9uc2USDgoGYW5zd2VyGAEgASgJEisKCWNpdGF0aW9ucxgCIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEg0KBW1vZGVsGAMgASgJEikKBXVzYWdlGAQgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZSJQChFFbWJlZFRleHRzUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAESIgoFdGV4dHMYAiADKAlCE7pIEJIBDQgBEIABIgZyBBiAgAIiaAoSRW1iZWRUZXh0c1Jlc3BvbnNlEi0KCmVtYmVkZGluZ3MYASADKAsyGS5yYWdlbnRzLnJhZy52MS5FbWJlZGRpbmcSDQoFbW9kZWwYAiABKAkSFAoMaW5wdXRfdG9rZW5zGAMgASgDIhsKCUVtYmVkZGluZxIOCgZ2YWx1ZXMYASADKAIiHAoaTGlzdEVtYmVkZGluZ01vZGVsc1JlcXVlc3QiTQobTGlzdEVtYmVkZGluZ01vZGVsc1Jlc3BvbnNlEi4KBm1vZGVscxgBIAMoCzIeLnJhZ2VudHMucmFnLnYxLkVtYmVkZGluZ01vZGVsIjEKDkVtYmVkZGluZ01vZGVsEgwKBG5hbWUYASABKAkSEQoJZGltZW5zaW9uGAIgASgFMqQTCgpSYWdTZXJ2aWNlEpEBChBDcmVhdGVDb2xsZWN0aW9uEicucmFnZW50cy5yYWcudjEuQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QaKC5yYWdlbnRzLnJhZy52MS5DcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2UiKsjzGAOC0+STAiA6ASpiCmNvbGxlY3Rpb24iDy92MS9jb2xsZWN0aW9ucxKVAQoNR2V0Q29sbGVjdGlvbhIkLnJhZ2VudHMucmFnLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiUucmFnZW50cy5yYWcudjEuR2V0Q29sbGVjdGlvblJlc3BvbnNlIjeQAgHI8xgCgtPkkwIqYgpjb2xsZWN0aW9uEhwvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259EoIBCg9MaXN0Q29sbGVjdGlvbnMSJi5yYWdlbnRzLnJhZy52MS5MaXN0Q29sbGVjdGlvbnNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuTGlzdENvbGxlY3Rpb25zUmVzcG9uc2UiHpACAcjzGAKC0+STAhESDy92MS9jb2xsZWN0aW9ucxKSAQoQRGVsZXRlQ29sbGVjdGlvbhInLnJhZ2VudHMucmFnLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GigucmFnZW50cy5yYWcudjEuRGVsZXRlQ29sbGVjdGlvblJlc3BvbnNlIiuQAgLI8xgDgtPkkwIeKhwvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259EqUBCg9Jbmdlc3REb2N1bWVudHMSJi5yYWdlbnRzLnJhZy52MS5Jbmdlc3REb2N1bWVudHNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuSW5nZXN0RG9jdW1lbnRzUmVzcG9uc2UiQcjzGAOC0+STAjc6ASpiA2pvYiItL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHM6aW5nZXN0Eq4BCg9VcGxvYWREb2N1bWVudHMSJi5yYWdlbnRzLnJhZy52MS5VcGxvYWREb2N1bWVudHNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuVXBsb2FkRG9jdW1lbnRzUmVzcG9uc2UiSMjzGAOC0+STAj46ASpiA2pvYiI0L3YxL2NvbGxlY3Rpb25zL3toZWFkZXIuY29sbGVjdGlvbn0vZG9jdW1lbnRzOnVwbG9hZCgBEmsKBkdldEpvYhIdLnJhZ2VudHMucmFnLnYxLkdldEpvYlJlcXVlc3QaHi5yYWdlbnRzLnJhZy52MS5HZXRKb2JSZXNwb25zZSIikAIByPMYAoLT5JMCFWIDam9iEg4vdjEvam9icy97am9ifRJmCghMaXN0Sm9icxIfLnJhZ2VudHMucmFnLnYxLkxpc3RKb2JzUmVxdWVzdBogLnJhZ2VudHMucmFnLnYxLkxpc3RKb2JzUmVzcG9uc2UiF5ACAcjzGAKC0+STAgoSCC92MS9qb2JzEnkKCFdhdGNoSm9iEh8ucmFnZW50cy5yYWcudjEuV2F0Y2hKb2JSZXF1ZXN0GiAucmFnZW50cy5yYWcudjEuV2F0Y2hKb2JSZXNwb25zZSIokAIByPMYAoLT5JMCG2IDam9iEhQvdjEvam9icy97am9ifTp3YXRjaDABEn4KCUNhbmNlbEpvYhIgLnJhZ2VudHMucmFnLnYxLkNhbmNlbEpvYlJlcXVlc3QaIS5yYWdlbnRzLnJhZy52MS5DYW5jZWxKb2JSZXNwb25zZSIskAICyPMYA4LT5JMCHzoBKmIDam9iIhUvdjEvam9icy97am9ifTpjYW5jZWwSkwEKDUxpc3REb2N1bWVudHMSJC5yYWdlbnRzLnJhZy52MS5MaXN0RG9jdW1lbnRzUmVxdWVzdBolLnJhZ2VudHMucmFnLnYxLkxpc3REb2N1bWVudHNSZXNwb25zZSI1kAIByPMYAoLT5JMCKBImL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMSpQEKC0dldERvY3VtZW50EiIucmFnZW50cy5yYWcudjEuR2V0RG9jdW1lbnRSZXF1ZXN0GiMucmFnZW50cy5yYWcudjEuR2V0RG9jdW1lbnRSZXNwb25zZSJNkAIByPMYAoLT5JMCQGIIZG9jdW1lbnQSNC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzL3tkb2N1bWVudD0qKn0SpAEKDkRlbGV0ZURvY3VtZW50EiUucmFnZW50cy5yYWcudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GiYucmFnZW50cy5yYWcudjEuRGVsZXRlRG9jdW1lbnRSZXNwb25zZSJDkAICyPMYA4LT5JMCNio0L3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMve2RvY3VtZW50PSoqfRKGAQoIUmV0cmlldmUSHy5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZVJlcXVlc3QaIC5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZVJlc3BvbnNlIjeQAgHI8xgCgtPkkwIqOgEqIiUvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259OnJldHJpZXZlEmUKDUJhdGNoUmV0cmlldmUSJC5yYWdlbnRzLnJhZy52MS5CYXRjaFJldHJpZXZlUmVxdWVzdBolLnJhZ2VudHMucmFnLnYxLkJhdGNoUmV0cmlldmVSZXNwb25zZSIHkAIByPMYAhJ7CgZBbnN3ZXISHS5yYWdlbnRzLnJhZy52MS5BbnN3ZXJSZXF1ZXN0Gh4ucmFnZW50cy5yYWcudjEuQW5zd2VyUmVzcG9uc2UiMsjzGAKC0+STAig6ASoiIy92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn06YW5zd2VyElwKCkVtYmVkVGV4dHMSIS5yYWdlbnRzLnJhZy52MS5FbWJlZFRleHRzUmVxdWVzdBoiLnJhZ2VudHMucmFnLnYxLkVtYmVkVGV4dHNSZXNwb25zZSIHkAIByPMYAhJ3ChNMaXN0RW1iZWRkaW5nTW9kZWxzEioucmFnZW50cy5yYWcudjEuTGlzdEVtYmVkZGluZ01vZGVsc1JlcXVlc3QaKy5yYWdlbnRzLnJhZy52MS5MaXN0RW1iZWRkaW5nTW9kZWxzUmVzcG9uc2UiB5ACAcjzGAJiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * Asks for a new collection.
@@ -913,6 +915,85 @@ export const RetrieveResponseSchema: GenMessage<RetrieveResponse> = /*@__PURE__*
   messageDesc(file_ragents_rag_v1_rag_service, 30);
 
 /**
+ * Asks for passages several times.
+ *
+ * @generated from message ragents.rag.v1.BatchRetrieveRequest
+ */
+export type BatchRetrieveRequest = Message<"ragents.rag.v1.BatchRetrieveRequest"> & {
+  /**
+   * The retrievals, at most 64.
+   *
+   * @generated from field: repeated ragents.rag.v1.RetrieveRequest requests = 1;
+   */
+  requests: RetrieveRequest[];
+};
+
+/**
+ * Describes the message ragents.rag.v1.BatchRetrieveRequest.
+ * Use `create(BatchRetrieveRequestSchema)` to create a new message.
+ */
+export const BatchRetrieveRequestSchema: GenMessage<BatchRetrieveRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 31);
+
+/**
+ * What came of the retrievals.
+ *
+ * @generated from message ragents.rag.v1.BatchRetrieveResponse
+ */
+export type BatchRetrieveResponse = Message<"ragents.rag.v1.BatchRetrieveResponse"> & {
+  /**
+   * In the order of the requests.
+   *
+   * @generated from field: repeated ragents.rag.v1.RetrieveOutcome outcomes = 1;
+   */
+  outcomes: RetrieveOutcome[];
+};
+
+/**
+ * Describes the message ragents.rag.v1.BatchRetrieveResponse.
+ * Use `create(BatchRetrieveResponseSchema)` to create a new message.
+ */
+export const BatchRetrieveResponseSchema: GenMessage<BatchRetrieveResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 32);
+
+/**
+ * What came of one retrieval.
+ *
+ * @generated from message ragents.rag.v1.RetrieveOutcome
+ */
+export type RetrieveOutcome = Message<"ragents.rag.v1.RetrieveOutcome"> & {
+  /**
+   * Either of both.
+   *
+   * @generated from oneof ragents.rag.v1.RetrieveOutcome.outcome
+   */
+  outcome: {
+    /**
+     * What was found.
+     *
+     * @generated from field: ragents.rag.v1.RetrieveResponse response = 1;
+     */
+    value: RetrieveResponse;
+    case: "response";
+  } | {
+    /**
+     * Why it failed, as Retrieve would have.
+     *
+     * @generated from field: google.rpc.Status error = 2;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ragents.rag.v1.RetrieveOutcome.
+ * Use `create(RetrieveOutcomeSchema)` to create a new message.
+ */
+export const RetrieveOutcomeSchema: GenMessage<RetrieveOutcome> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 33);
+
+/**
  * Asks one question.
  *
  * @generated from message ragents.rag.v1.AnswerRequest
@@ -966,7 +1047,7 @@ export type AnswerRequest = Message<"ragents.rag.v1.AnswerRequest"> & {
  * Use `create(AnswerRequestSchema)` to create a new message.
  */
 export const AnswerRequestSchema: GenMessage<AnswerRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 31);
+  messageDesc(file_ragents_rag_v1_rag_service, 34);
 
 /**
  * A cited answer.
@@ -1008,7 +1089,155 @@ export type AnswerResponse = Message<"ragents.rag.v1.AnswerResponse"> & {
  * Use `create(AnswerResponseSchema)` to create a new message.
  */
 export const AnswerResponseSchema: GenMessage<AnswerResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 32);
+  messageDesc(file_ragents_rag_v1_rag_service, 35);
+
+/**
+ * Texts to embed.
+ *
+ * @generated from message ragents.rag.v1.EmbedTextsRequest
+ */
+export type EmbedTextsRequest = Message<"ragents.rag.v1.EmbedTextsRequest"> & {
+  /**
+   * The model, as ListEmbeddingModels names it. Default: the built-in one.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * The texts, at most 128 of at most 32768 characters each.
+   *
+   * @generated from field: repeated string texts = 2;
+   */
+  texts: string[];
+};
+
+/**
+ * Describes the message ragents.rag.v1.EmbedTextsRequest.
+ * Use `create(EmbedTextsRequestSchema)` to create a new message.
+ */
+export const EmbedTextsRequestSchema: GenMessage<EmbedTextsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 36);
+
+/**
+ * The texts' vectors.
+ *
+ * @generated from message ragents.rag.v1.EmbedTextsResponse
+ */
+export type EmbedTextsResponse = Message<"ragents.rag.v1.EmbedTextsResponse"> & {
+  /**
+   * One vector a text, in the order of the texts.
+   *
+   * @generated from field: repeated ragents.rag.v1.Embedding embeddings = 1;
+   */
+  embeddings: Embedding[];
+
+  /**
+   * The model that made them.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * Tokens of all texts as the model counts them; zero where it does not tell.
+   *
+   * @generated from field: int64 input_tokens = 3;
+   */
+  inputTokens: bigint;
+};
+
+/**
+ * Describes the message ragents.rag.v1.EmbedTextsResponse.
+ * Use `create(EmbedTextsResponseSchema)` to create a new message.
+ */
+export const EmbedTextsResponseSchema: GenMessage<EmbedTextsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 37);
+
+/**
+ * A text's vector.
+ *
+ * @generated from message ragents.rag.v1.Embedding
+ */
+export type Embedding = Message<"ragents.rag.v1.Embedding"> & {
+  /**
+   * Its components. The length is 1, or 0 for a text without anything to embed.
+   *
+   * @generated from field: repeated float values = 1;
+   */
+  values: number[];
+};
+
+/**
+ * Describes the message ragents.rag.v1.Embedding.
+ * Use `create(EmbeddingSchema)` to create a new message.
+ */
+export const EmbeddingSchema: GenMessage<Embedding> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 38);
+
+/**
+ * Asks for the embedding models.
+ *
+ * @generated from message ragents.rag.v1.ListEmbeddingModelsRequest
+ */
+export type ListEmbeddingModelsRequest = Message<"ragents.rag.v1.ListEmbeddingModelsRequest"> & {
+};
+
+/**
+ * Describes the message ragents.rag.v1.ListEmbeddingModelsRequest.
+ * Use `create(ListEmbeddingModelsRequestSchema)` to create a new message.
+ */
+export const ListEmbeddingModelsRequestSchema: GenMessage<ListEmbeddingModelsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 39);
+
+/**
+ * The embedding models.
+ *
+ * @generated from message ragents.rag.v1.ListEmbeddingModelsResponse
+ */
+export type ListEmbeddingModelsResponse = Message<"ragents.rag.v1.ListEmbeddingModelsResponse"> & {
+  /**
+   * The models, the default first.
+   *
+   * @generated from field: repeated ragents.rag.v1.EmbeddingModel models = 1;
+   */
+  models: EmbeddingModel[];
+};
+
+/**
+ * Describes the message ragents.rag.v1.ListEmbeddingModelsResponse.
+ * Use `create(ListEmbeddingModelsResponseSchema)` to create a new message.
+ */
+export const ListEmbeddingModelsResponseSchema: GenMessage<ListEmbeddingModelsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 40);
+
+/**
+ * A model that makes vectors of texts.
+ *
+ * @generated from message ragents.rag.v1.EmbeddingModel
+ */
+export type EmbeddingModel = Message<"ragents.rag.v1.EmbeddingModel"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Components of its vectors.
+   *
+   * @generated from field: int32 dimension = 2;
+   */
+  dimension: number;
+};
+
+/**
+ * Describes the message ragents.rag.v1.EmbeddingModel.
+ * Use `create(EmbeddingModelSchema)` to create a new message.
+ */
+export const EmbeddingModelSchema: GenMessage<EmbeddingModel> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 41);
 
 /**
  * Ingests documents and finds the passages that answer a question.
@@ -1165,6 +1394,17 @@ export const RagService: GenService<{
     output: typeof RetrieveResponseSchema;
   },
   /**
+   * Does several retrievals at once: their queries are embedded together, and
+   * each has its own outcome.
+   *
+   * @generated from rpc ragents.rag.v1.RagService.BatchRetrieve
+   */
+  batchRetrieve: {
+    methodKind: "unary";
+    input: typeof BatchRetrieveRequestSchema;
+    output: typeof BatchRetrieveResponseSchema;
+  },
+  /**
    * Answers one question from the collection, with citations. Conversations
    * are the agent service's.
    *
@@ -1174,6 +1414,26 @@ export const RagService: GenService<{
     methodKind: "unary";
     input: typeof AnswerRequestSchema;
     output: typeof AnswerResponseSchema;
+  },
+  /**
+   * Embeds texts with one of the models that collections can be made with.
+   *
+   * @generated from rpc ragents.rag.v1.RagService.EmbedTexts
+   */
+  embedTexts: {
+    methodKind: "unary";
+    input: typeof EmbedTextsRequestSchema;
+    output: typeof EmbedTextsResponseSchema;
+  },
+  /**
+   * Lists the models that EmbedTexts and collections know.
+   *
+   * @generated from rpc ragents.rag.v1.RagService.ListEmbeddingModels
+   */
+  listEmbeddingModels: {
+    methodKind: "unary";
+    input: typeof ListEmbeddingModelsRequestSchema;
+    output: typeof ListEmbeddingModelsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_ragents_rag_v1_rag_service, 0);

@@ -8,6 +8,7 @@ import type { RateLimitUnit } from "../../../../type/v3/ratelimit_unit_pb.js";
 import { file_envoy_type_v3_ratelimit_unit } from "../../../../type/v3/ratelimit_unit_pb.js";
 import type { TokenBucket } from "../../../../type/v3/token_bucket_pb.js";
 import { file_envoy_type_v3_token_bucket } from "../../../../type/v3/token_bucket_pb.js";
+import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import { file_udpa_annotations_status } from "../../../../../udpa/annotations/status_pb.js";
 import { file_udpa_annotations_versioning } from "../../../../../udpa/annotations/versioning_pb.js";
 import { file_validate_validate } from "../../../../../validate/validate_pb.js";
@@ -17,51 +18,51 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/common/ratelimit/v3/ratelimit.proto.
  */
 export const file_envoy_extensions_common_ratelimit_v3_ratelimit: GenFile = /*@__PURE__*/
-  fileDesc("CjRlbnZveS9leHRlbnNpb25zL2NvbW1vbi9yYXRlbGltaXQvdjMvcmF0ZWxpbWl0LnByb3RvEiRlbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMi1gMKE1JhdGVMaW1pdERlc2NyaXB0b3ISWgoHZW50cmllcxgBIAMoCzI/LmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yLkVudHJ5Qgj6QgWSAQIIARJaCgVsaW1pdBgCIAEoCzJLLmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yLlJhdGVMaW1pdE92ZXJyaWRlGm4KBUVudHJ5EhQKA2tleRgBIAEoCUIH+kIEcgIQARIWCgV2YWx1ZRgCIAEoCUIH+kIEcgIQATo3msWIHjIKMGVudm95LmFwaS52Mi5yYXRlbGltaXQuUmF0ZUxpbWl0RGVzY3JpcHRvci5FbnRyeRpkChFSYXRlTGltaXRPdmVycmlkZRIZChFyZXF1ZXN0c19wZXJfdW5pdBgBIAEoDRI0CgR1bml0GAIgASgOMhwuZW52b3kudHlwZS52My5SYXRlTGltaXRVbml0Qgj6QgWCAQIQAToxmsWIHiwKKmVudm95LmFwaS52Mi5yYXRlbGltaXQuUmF0ZUxpbWl0RGVzY3JpcHRvciKyAQoYTG9jYWxSYXRlTGltaXREZXNjcmlwdG9yEloKB2VudHJpZXMYASADKAsyPy5lbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMuUmF0ZUxpbWl0RGVzY3JpcHRvci5FbnRyeUII+kIFkgECCAESOgoMdG9rZW5fYnVja2V0GAIgASgLMhouZW52b3kudHlwZS52My5Ub2tlbkJ1Y2tldEII+kIFigECEAEiFwoVTG9jYWxDbHVzdGVyUmF0ZUxpbWl0KjwKG1hSYXRlTGltaXRIZWFkZXJzUkZDVmVyc2lvbhIHCgNPRkYQABIUChBEUkFGVF9WRVJTSU9OXzAzEAEqPAoTVmhSYXRlTGltaXRzT3B0aW9ucxIMCghPVkVSUklERRAAEgsKB0lOQ0xVREUQARIKCgZJR05PUkUQAkKnAQoyaW8uZW52b3lwcm94eS5lbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjNCDlJhdGVsaW1pdFByb3RvUAFaV2dpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L2V4dGVuc2lvbnMvY29tbW9uL3JhdGVsaW1pdC92MztyYXRlbGltaXR2M7qAyNEGAhACYgZwcm90bzM", [file_envoy_type_v3_ratelimit_unit, file_envoy_type_v3_token_bucket, file_udpa_annotations_status, file_udpa_annotations_versioning, file_validate_validate]);
+  fileDesc("CjRlbnZveS9leHRlbnNpb25zL2NvbW1vbi9yYXRlbGltaXQvdjMvcmF0ZWxpbWl0LnByb3RvEiRlbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMiiQQKE1JhdGVMaW1pdERlc2NyaXB0b3ISWgoHZW50cmllcxgBIAMoCzI/LmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yLkVudHJ5Qgj6QgWSAQIIARJaCgVsaW1pdBgCIAEoCzJLLmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yLlJhdGVMaW1pdE92ZXJyaWRlEjEKC2hpdHNfYWRkZW5kGAMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlGm4KBUVudHJ5EhQKA2tleRgBIAEoCUIH+kIEcgIQARIWCgV2YWx1ZRgCIAEoCUIH+kIEcgIQATo3msWIHjIKMGVudm95LmFwaS52Mi5yYXRlbGltaXQuUmF0ZUxpbWl0RGVzY3JpcHRvci5FbnRyeRpkChFSYXRlTGltaXRPdmVycmlkZRIZChFyZXF1ZXN0c19wZXJfdW5pdBgBIAEoDRI0CgR1bml0GAIgASgOMhwuZW52b3kudHlwZS52My5SYXRlTGltaXRVbml0Qgj6QgWCAQIQAToxmsWIHiwKKmVudm95LmFwaS52Mi5yYXRlbGltaXQuUmF0ZUxpbWl0RGVzY3JpcHRvciKyAQoYTG9jYWxSYXRlTGltaXREZXNjcmlwdG9yEloKB2VudHJpZXMYASADKAsyPy5lbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMuUmF0ZUxpbWl0RGVzY3JpcHRvci5FbnRyeUII+kIFkgECCAESOgoMdG9rZW5fYnVja2V0GAIgASgLMhouZW52b3kudHlwZS52My5Ub2tlbkJ1Y2tldEII+kIFigECEAEiFwoVTG9jYWxDbHVzdGVyUmF0ZUxpbWl0KjwKG1hSYXRlTGltaXRIZWFkZXJzUkZDVmVyc2lvbhIHCgNPRkYQABIUChBEUkFGVF9WRVJTSU9OXzAzEAEqPAoTVmhSYXRlTGltaXRzT3B0aW9ucxIMCghPVkVSUklERRAAEgsKB0lOQ0xVREUQARIKCgZJR05PUkUQAkKnAQoyaW8uZW52b3lwcm94eS5lbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjNCDlJhdGVsaW1pdFByb3RvUAFaV2dpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L2V4dGVuc2lvbnMvY29tbW9uL3JhdGVsaW1pdC92MztyYXRlbGltaXR2M7qAyNEGAhACYgZwcm90bzM", [file_envoy_type_v3_ratelimit_unit, file_envoy_type_v3_token_bucket, file_google_protobuf_wrappers, file_udpa_annotations_status, file_udpa_annotations_versioning, file_validate_validate]);
 
 /**
  * A RateLimitDescriptor is a list of hierarchical entries that are used by the service to
  * determine the final rate limit key and overall allowed limit. Here are some examples of how
  * they might be used for the domain "envoy".
- * 
+ *
  * .. code-block:: cpp
- * 
+ *
  *   ["authenticated": "false"], ["remote_address": "10.0.0.1"]
- * 
+ *
  * What it does: Limits all unauthenticated traffic for the IP address 10.0.0.1. The
  * configuration supplies a default limit for the *remote_address* key. If there is a desire to
  * raise the limit for 10.0.0.1 or block it entirely it can be specified directly in the
  * configuration.
- * 
+ *
  * .. code-block:: cpp
- * 
+ *
  *   ["authenticated": "false"], ["path": "/foo/bar"]
- * 
+ *
  * What it does: Limits all unauthenticated traffic globally for a specific path (or prefix if
  * configured that way in the service).
- * 
+ *
  * .. code-block:: cpp
- * 
+ *
  *   ["authenticated": "false"], ["path": "/foo/bar"], ["remote_address": "10.0.0.1"]
- * 
+ *
  * What it does: Limits unauthenticated traffic to a specific path for a specific IP address.
  * Like (1) we can raise/block specific IP addresses if we want with an override configuration.
- * 
+ *
  * .. code-block:: cpp
- * 
+ *
  *   ["authenticated": "true"], ["client_id": "foo"]
- * 
+ *
  * What it does: Limits all traffic for an authenticated client "foo"
- * 
+ *
  * .. code-block:: cpp
- * 
+ *
  *   ["authenticated": "true"], ["client_id": "foo"], ["path": "/foo/bar"]
- * 
+ *
  * What it does: Limits traffic to a specific path for an authenticated client "foo"
- * 
+ *
  * The idea behind the API is that (1)/(2)/(3) and (4)/(5) can be sent in 1 request if desired.
  * This enables building complex application scenarios with a generic backend.
- * 
+ *
  * Optionally the descriptor can contain a limit override under a "limit" key, that specifies
  * the number of requests per unit to use instead of the number configured in the
  * rate limiting service.
@@ -82,6 +83,14 @@ export type RateLimitDescriptor = Message<"envoy.extensions.common.ratelimit.v3.
    * @generated from field: envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride limit = 2;
    */
   limit?: RateLimitDescriptor_RateLimitOverride | undefined;
+
+  /**
+   * Optional hits_addend for the rate limit descriptor. If set the value will override the
+   * request level hits_addend.
+   *
+   * @generated from field: google.protobuf.UInt64Value hits_addend = 3;
+   */
+  hitsAddend?: bigint | undefined;
 };
 
 /**
@@ -179,7 +188,7 @@ export const LocalRateLimitDescriptorSchema: GenMessage<LocalRateLimitDescriptor
  * A share will be calculated based on the membership of the local cluster dynamically
  * and the configuration. When the limiter refilling the token bucket, the share will be
  * applied. By default, the token bucket will be shared evenly.
- * 
+ *
  * See :ref:`local cluster name
  * <envoy_v3_api_field_config.bootstrap.v3.ClusterManager.local_cluster_name>` for more context
  * about local cluster.
@@ -211,7 +220,7 @@ export enum XRateLimitHeadersRFCVersion {
 
   /**
    * Use `draft RFC Version 03 <https://tools.ietf.org/id/draft-polli-ratelimit-headers-03.html>`_ where 3 headers will be added:
-   * 
+   *
    * * ``X-RateLimit-Limit`` - indicates the request-quota associated to the
    *   client in the current time-window followed by the description of the
    *   quota policy. The value is returned by the maximum tokens of the token bucket.

@@ -1,0 +1,34 @@
+import { createRagClient, type RagClient } from "../../clients/rag/index.js";
+import { type Job, JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
+import { systemClock } from "../../runtime/clock.js";
+import { silentLogger } from "../../runtime/logger.js";
+import { createMetrics } from "../../runtime/metrics.js";
+import { startRagService } from "../../services/rag/service.js";
+
+/** A rag service of the benchmark's own, over gRPC. */
+export interface BenchService {
+  readonly rag: RagClient;
+  stop(): Promise<void>;
+}
+
+/** @param url the store, as RAGENTS_RAG_URL. */
+export async function startBenchService(url: string, env: NodeJS.ProcessEnv = {}): Promise<BenchService> {
+  const host = { logger: silentLogger, metrics: createMetrics(), clock: systemClock };
+  const service = await startRagService({ RAGENTS_RAG_PORT: "0", RAGENTS_RAG_URL: url, ...env }, host);
+  const rag = createRagClient({ address: service.address });
+  return {
+    rag,
+    async stop() {
+      rag.close();
+      await service.stop(1_000);
+    },
+  };
+}
+
+/** Waits until a job's documents can be searched. Rejects unless all can be. */
+export async function untilSearchable(rag: RagClient, job: Job | undefined): Promise<Job> {
+  let last = job!;
+  for await (const update of rag.watchJob({ job: last.id }, { timeoutMs: 900_000 })) last = update.job ?? last;
+  if (last.state !== JobState.SUCCEEDED || last.failedDocuments > 0n) throw new Error(`ingestion failed: ${JSON.stringify(last.failures)}`);
+  return last;
+}

@@ -1,0 +1,52 @@
+import { coerceMessageLikeToMessage } from "@langchain/core/messages";
+import type { RateLimiter } from "../../clients/ratelimit/index.js";
+import type { LanguageModel, ModelReply, ModelRequest, Usage } from "../../runtime/llm/language-model.js";
+import type { Price } from "../../runtime/llm/prices.js";
+import { costOf } from "../../runtime/llm/prices.js";
+
+/** The key under which a tenant's budgets of language models are held. */
+const BUDGET_KEY = "llm";
+/** Of English and of most code; what a prompt really took is settled afterwards. */
+const CHARACTERS_A_TOKEN = 4;
+
+/**
+ * The model within the tenant's budgets `llm_tokens` and `cost_microusd`: the most that a request can use is held before it
+ * and settled with what it did use after it. Rejects with RESOURCE_EXHAUSTED and the wait when a budget has less.
+ */
+export function budgetedModel(model: LanguageModel, limiter: Pick<RateLimiter, "reserveBudget">, price: Price | undefined): LanguageModel {
+  const amountsOf = (usage: Usage) => ({
+    llm_tokens: usage.inputTokens + usage.outputTokens,
+    ...(price !== undefined && { cost_microusd: Math.ceil(costOf(usage, price) * 1_000_000) }),
+  });
+  return {
+    name: model.name,
+    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
+      const reservation = await limiter.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens: promptTokens(request), outputTokens: request.maxTokens }));
+      let used: Usage = { inputTokens: 0, outputTokens: 0 };
+      let written = 0;
+      const stream = model.stream(request);
+      try {
+        for (;;) {
+          const step = await stream.next();
+          if (step.done === true) {
+            used = step.value.usage;
+            return step.value;
+          }
+          written += step.value.length;
+          // Nobody counts a reply that breaks off or is given up: what was read of it is what was paid for.
+          used = { inputTokens: promptTokens(request), outputTokens: Math.ceil(written / CHARACTERS_A_TOKEN) };
+          yield step.value;
+        }
+      } finally {
+        await stream.return({} as ModelReply);
+        // What cannot be settled comes back by itself: the answer does not wait for it, nor fail by it.
+        void reservation.settle(amountsOf(used)).catch(() => {});
+      }
+    },
+  };
+}
+
+function promptTokens({ messages, tools = [] }: ModelRequest): number {
+  const characters = messages.reduce((sum, message) => sum + coerceMessageLikeToMessage(message).text.length, 0) + JSON.stringify(tools).length;
+  return Math.ceil(characters / CHARACTERS_A_TOKEN);
+}

@@ -1,0 +1,178 @@
+import { Agent } from "node:http";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { packageRoot } from "../../runtime/package-root.js";
+import { DOCUMENTS, type Load, post, startConversations } from "./conversations.js";
+import { edgeUrl, kubectl, list, serves, until, untilSettled } from "./kubectl.js";
+
+const SERVICES = ["gateway", "agent", "rag", "rag-ingest", "cache", "checkpoint", "ratelimit", "envoy"];
+const STORES = ["redis-cache", "redis-state", "postgres"];
+const nameOf = "app.kubernetes.io/name";
+
+let edge: string;
+const note = (text: string) => process.stdout.write(`    ${text}\n`);
+const direct = new Agent();
+
+beforeAll(async () => {
+  edge = await edgeUrl();
+});
+
+async function ingest(documents: { id: string; text: string }[]): Promise<string> {
+  return (JSON.parse(await post(direct, `${edge}/v1/collections/default/documents:ingest`, { documents })) as { id: string }).id;
+}
+
+async function ended(load: Load): Promise<void> {
+  const { answered, failures, times } = await load.stop();
+  note(`${answered} answered, ${failures.length} failed, ms p50 ${times.p50} p99 ${times.p99} max ${times.max}`);
+  expect(failures).toEqual([]);
+  expect(answered).toBeGreaterThan(0);
+}
+
+test("the minikube overlay is accepted, and every pod becomes ready", async () => {
+  const started = performance.now();
+  const begun = Date.now();
+  await kubectl("apply", "--validate=strict", "--kustomize", join(packageRoot, "tests", "cluster", "overlay"));
+  await untilSettled(300);
+  note(`${(await list("pods")).length} pods ready after ${Math.round((performance.now() - started) / 1000)} s`);
+  // Of the pods that were made just now: a cluster that was stopped and started restarts the others.
+  const fresh = (await list("pods")).filter(({ metadata }) => Date.parse(metadata.creationTimestamp) >= begun);
+  expect(fresh.filter(({ status }) => status.containerStatuses[0].restartCount > 0).map(({ metadata }) => metadata.name)).toEqual([]);
+});
+
+test("documents go in and answers come out through Envoy", async () => {
+  await until("the edge", 60, async () => (await fetch(`${edge}/health`)).ok);
+  const job = await ingest(DOCUMENTS);
+  await until("the ingestion", 60, async () => (await (await fetch(`${edge}/v1/jobs/${job}`)).text()).includes('"SUCCEEDED"'));
+  const answer = JSON.parse(await post(direct, `${edge}/query`, { query: "What does the otter eat?" }));
+  expect(answer.response).toContain("eels");
+  expect(answer.metadata.citations[0].document_id).toBe("otter");
+});
+
+test("each policy selects the pods it is about, and no pod is left to the default alone", async () => {
+  const pods = (await list("pods")).filter(serves);
+  const named = (selector: { matchLabels?: Record<string, string>; matchExpressions?: { key: string; values: string[] }[] }) =>
+    pods.filter(({ metadata: { labels } }) =>
+      Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value) &&
+      (selector.matchExpressions ?? []).every(({ key, values }) => values.includes(labels[key]!)));
+  const policies = await list("networkpolicies");
+  const own = [...SERVICES, ...STORES];
+  for (const { metadata, spec } of policies) {
+    const selected = new Set(named(spec.podSelector).map((pod) => pod.metadata.labels[nameOf]));
+    const wanted: Record<string, string[]> = { "default-deny": own, dns: own, metrics: SERVICES, "gateway-probes": ["gateway"] };
+    expect([...selected].sort(), metadata.name).toEqual([...(wanted[metadata.name] ?? [metadata.name])].sort());
+    for (const rule of [...(spec.ingress ?? []), ...(spec.egress ?? [])]) {
+      for (const peer of [...(rule.from ?? []), ...(rule.to ?? [])]) {
+        if (peer.podSelector !== undefined && peer.namespaceSelector === undefined) expect(named(peer.podSelector), `${metadata.name}: ${JSON.stringify(peer)}`).not.toEqual([]);
+      }
+    }
+  }
+  expect(policies.map(({ metadata }) => metadata.name)).toEqual(expect.arrayContaining(own));
+});
+
+test("the production overlay is accepted by the API server, strictly", async () => {
+  await kubectl("create", "namespace", "ragents-check");
+  const apply = ["apply", "--dry-run=server", "--validate=strict", "--namespace", "ragents-check", "--kustomize", join(packageRoot, "tests", "cluster", "production")];
+  const out = await kubectl(...apply).finally(() => kubectl("delete", "namespace", "ragents-check", "--wait=false"));
+  expect(out.split("\n").filter((line) => line.includes("server dry run")).length).toBeGreaterThan(60);
+});
+
+describe("autoscalers, by the metrics of our own pods", () => {
+  const WATCHED = { gateway: "http_requests_per_second", agent: "agent_runs_in_flight", "rag-ingest": "rag_jobs_queued" };
+
+  /** Replicas wanted, and what the own metric is, by autoscaler. */
+  async function autoscalers(): Promise<Map<string, { wanted: number; metric: string }>> {
+    const entries = (await list("hpa")).map(({ metadata, status }) => {
+      const own = ((status.currentMetrics ?? []) as any[]).map((one) => one.pods ?? one.external).find((one) => one !== undefined);
+      return [metadata.name, { wanted: status.desiredReplicas as number, metric: `${own?.metric.name} ${own?.current.averageValue ?? own?.current.value}` }] as const;
+    });
+    return new Map(entries);
+  }
+
+  test("scale gateway, agent and rag-ingest up under work, and down after it, without a failed call", async () => {
+    await until("the metrics", 120, async () => {
+      const now = await autoscalers();
+      return Object.entries(WATCHED).every(([name, metric]) => now.get(name)!.metric.startsWith(`${metric} `) && !now.get(name)!.metric.endsWith("undefined"));
+    });
+    const started = performance.now();
+    const seen = new Map<string, { most: number; up?: number; down?: number; atMost?: string }>(Object.keys(WATCHED).map((name) => [name, { most: 1 }]));
+    const watch = async () => {
+      const seconds = Math.round((performance.now() - started) / 1000);
+      for (const [name, { wanted, metric }] of await autoscalers()) {
+        const one = seen.get(name);
+        if (one === undefined) continue;
+        if (wanted > 1) one.up ??= seconds;
+        if (wanted > one.most) Object.assign(one, { most: wanted, atMost: metric });
+        if (one.up !== undefined && wanted === 1) one.down ??= seconds;
+      }
+    };
+    const load = startConversations(edge, { people: 16, pauseMs: 0, bypassCache: true });
+    // Answers from the cache: many requests and few runs.
+    const quick = startConversations(edge, { people: 8, pauseMs: 0 });
+    const text = "The dipper walks under water along the bed of the stream and looks for larvae. ".repeat(4_000);
+    for (let i = 0; i < 40; i += 1) await ingest([{ id: `large-${i}`, text: `${i} ${text}` }]);
+    await until("the way up", 180, async () => (await watch(), [...seen.values()].every(({ up }) => up !== undefined)));
+    await ended(load);
+    await ended(quick);
+    const stopped = Math.round((performance.now() - started) / 1000);
+    await until("the way down", 360, async () => (await watch(), [...seen.values()].every(({ down }) => down !== undefined)));
+    for (const [name, { most, up, down, atMost }] of seen) note(`${name}: up after ${up} s, to ${most} (${atMost}), back at 1 ${down! - stopped} s after the work's end`);
+  });
+});
+
+describe("with two replicas of each service, while people talk over kept connections", () => {
+  let load: Load;
+
+  test("every service has two", async () => {
+    for (const name of SERVICES) await kubectl("patch", "hpa", name, "--patch", '{"spec":{"minReplicas":2}}');
+    await until("two replicas", 180, async () => (await list("deployments")).every(({ status }) => (status.readyReplicas ?? 0) >= 2));
+    note((await kubectl("top", "pods").catch(() => "")).trim().replaceAll("\n", "\n    "));
+  });
+
+  test.each(SERVICES)("deleting a pod of %s fails no call", async (name) => {
+    load = startConversations(edge, { people: 4, pauseMs: 100, bypassCache: true });
+    await until("the first answers", 30, async () => load.answered() > 5);
+    const [pod] = (await list("pods", `${nameOf}=${name}`)).filter(serves);
+    await kubectl("delete", "pod", pod!.metadata.name, "--wait=true");
+    await untilSettled();
+    await ended(load);
+  });
+
+  test("evicting a pod of each service, as a drain does, fails no call", async () => {
+    load = startConversations(edge, { people: 4, pauseMs: 100, bypassCache: true });
+    const [node] = await list("nodes");
+    const selector = `${nameOf} in (gateway,agent,rag,cache,checkpoint,ratelimit)`;
+    // The budgets let one replica of each go at a time; the node is open again as soon as they have begun to go.
+    const drain = kubectl("drain", node!.metadata.name, "--pod-selector", selector, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=240s");
+    const uncordon = setInterval(() => void kubectl("uncordon", node!.metadata.name).catch(() => {}), 1_000);
+    await drain.finally(() => clearInterval(uncordon));
+    await kubectl("uncordon", node!.metadata.name);
+    await untilSettled();
+    await ended(load);
+  });
+
+  test("rolling out a new version of every service fails no call", async () => {
+    load = startConversations(edge, { people: 4, pauseMs: 100, bypassCache: true });
+    const started = performance.now();
+    for (const name of SERVICES) {
+      await kubectl("set", "env", `deployment/${name}`, `RAGENTS_RELEASE=${Date.now()}`);
+      await kubectl("rollout", "status", `deployment/${name}`, "--timeout=180s");
+    }
+    await untilSettled();
+    note(`rolled out in ${Math.round((performance.now() - started) / 1000)} s`);
+    await ended(load);
+  });
+
+  test.each(STORES)("conversations go on after the pod of %s was deleted", async (name) => {
+    load = startConversations(edge, { people: 2, pauseMs: 200, bypassCache: true });
+    await until("the first answers", 30, async () => load.answered() > 2);
+    await kubectl("delete", "pod", `${name}-0`, "--wait=true");
+    await untilSettled();
+    const back = load.answered();
+    await until("answers", 60, async () => load.answered() > back + 5);
+    const { answered, failures } = await load.stop();
+    note(`${answered} answered, ${failures.length} failed while the only replica of ${name} was away`);
+    const again = startConversations(edge, { people: 2, pauseMs: 50, bypassCache: true });
+    await until("answers", 60, async () => again.answered() > 10);
+    await ended(again);
+  });
+});

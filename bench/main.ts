@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   ingest: () => import("./ingest.js"),
   retrieval: () => import("./retrieval.js"),
   mesh: () => import("./mesh.js"),
+  gateway: () => import("./gateway.js"),
   identity: () => import("./identity.js"),
 };
 

@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Counter, type Registry } from "prom-client";
 import { Access } from "../gen/ragents/auth/v1/access_pb.js";
-import { reasonOf } from "../runtime/errors.js";
+import { invalidField, reasonOf } from "../runtime/errors.js";
 import { accessOf } from "../runtime/identity/access.js";
 import type { MeshSecurity } from "../runtime/mesh-security.js";
 import { TRACE_HEADER } from "../runtime/tracing/trace-header.js";
@@ -36,7 +36,10 @@ export function upstreamHeaders(options: {
     const headers = new Headers();
     for (const name of FORWARDED) {
       const value = headerOf(name);
-      if (value !== null && value !== undefined) headers.set(name, value);
+      if (value === null || value === undefined) continue;
+      // gRPC's metadata takes no other characters, and fails as if the server were at fault.
+      if (!/^[\x20-\x7e]*$/.test(value)) throw invalidField(name, "the header must be printable ASCII");
+      headers.set(name, value);
     }
     if (accessOf(method) === Access.PUBLIC) return headers;
     try {

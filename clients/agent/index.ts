@@ -3,6 +3,8 @@ import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 
+export { followQuery, type FollowOptions } from "./follow.js";
+
 /** The RPCs of ragents.agent.v1.AgentService. A stream is given up by aborting its signal. */
 export interface AgentClient extends Client<typeof AgentService> {
   close(): void;

@@ -32,6 +32,9 @@ const tool = z.looseObject({
   }),
 });
 
+/** As ConfigOverrides has it. */
+const maxTokens = z.int().min(1).max(32_768);
+
 /**
  * The body of POST /v1/chat/completions, as far as it is read. Parameters that only tune how a model samples (top_p,
  * penalties, seed) are not read: agents decide about that.
@@ -44,9 +47,9 @@ export const chatRequestSchema = z.looseObject({
     .looseObject({ include_usage: z.boolean().optional() })
     .nullish()
     .describe("With include_usage the last chunk counts the tokens."),
-  temperature: z.number().nullish().describe("The model's temperature, 0 to 2."),
-  max_completion_tokens: z.int().nullish().describe("The most tokens that the model may write."),
-  max_tokens: z.int().nullish().describe("The older name of max_completion_tokens."),
+  temperature: z.number().min(0).max(2).nullish().describe("The model's temperature, 0 to 2."),
+  max_completion_tokens: maxTokens.nullish().describe("The most tokens that the model may write."),
+  max_tokens: maxTokens.nullish().describe("The older name of max_completion_tokens."),
   tools: z.array(tool).max(64).nullish().describe("Functions that the caller runs itself, for the agent react."),
   tool_choice: z.unknown().optional().describe('"auto" (default) or "none".'),
   thread_id: z.string().optional().describe("Our own: a thread to go on with. The messages before the last one are then not read."),

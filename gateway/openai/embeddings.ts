@@ -2,7 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import { z } from "zod";
 import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { CallOptions } from "./chat-completions.js";
-import { invalidParameter, unsupportedParameter } from "./openai-error.js";
+import { unsupportedParameter } from "./openai-error.js";
 
 /** Texts that one request may have embedded, as OpenAI's own limit is. */
 const MAX_TEXTS = 2048;
@@ -16,7 +16,7 @@ export const embeddingsRequestSchema = z.looseObject({
   model: z.string().min(1).max(128).describe("The embedding model, as GET /v1/models names it."),
   input: z.union([text, z.array(text).min(1).max(MAX_TEXTS)], `give a text, or 1 to ${MAX_TEXTS} texts, none of them empty`).describe("What to embed."),
   encoding_format: z.enum(["float", "base64"]).nullish().describe("How vectors are written; base64 is of 32-bit little-endian floats."),
-  dimensions: z.int().nullish().describe("The model's own number of components; no other can be had."),
+  dimensions: z.int().min(1).nullish().describe("The model's own number of components; no other can be had."),
 });
 
 /** Embeds the texts of a request, in their order. */
@@ -31,9 +31,7 @@ export async function embed(rag: Client<typeof RagService>, request: z.infer<typ
   }
   const dimension = vectors[0]?.length ?? 0;
   if (typeof request.dimensions === "number" && request.dimensions !== dimension) {
-    throw request.dimensions < 1
-      ? invalidParameter("dimensions", "must be at least 1")
-      : unsupportedParameter("dimensions", `${request.model} makes ${dimension} components`);
+    throw unsupportedParameter("dimensions", `${request.model} makes ${dimension} components`);
   }
   const written = request.encoding_format === "base64" ? base64 : (vector: number[]) => vector;
   return {

@@ -87,7 +87,11 @@ async function prepare({ context, request, response, route }: Exchange, streams:
   const { options } = context;
   const headers = new Headers(await options.requestHeaders?.(request, route.method));
   const lastEventId = request.headers["last-event-id"];
-  if (streams && typeof lastEventId === "string") headers.set("last-event-id", lastEventId);
+  if (streams && typeof lastEventId === "string") {
+    // gRPC's metadata takes no other characters; ids of ours have none.
+    if (!/^[\x20-\x7e]*$/.test(lastEventId)) throw malformed("MALFORMED_HEADER", "Last-Event-ID must be the id of an event: printable ASCII.");
+    headers.set("last-event-id", lastEventId);
+  }
   const timeoutMs = shorter(options.timeoutMs?.(route.method), clientTimeoutMs(request));
   const controller = new AbortController();
   response.once("close", () => {

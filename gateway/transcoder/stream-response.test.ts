@@ -88,6 +88,7 @@ describe("a stream", () => {
     });
     await rest.ask("GET", target, { headers: { "last-event-id": "41" } });
     expect(lastEventId).toBe("41");
+    expect((await rest.ask("GET", target, { headers: { "last-event-id": "4\t1" } })).status).toBe(400);
   });
 });
 

@@ -11,9 +11,13 @@ const TRANSIENT = new Set([408, 409, 425, 429]);
  * says what failed, without what the provider said: some repeat the prompt.
  */
 export function modelUnavailable(model: string, thrown: unknown, now = Date.now()): ConnectError {
-  const { status, headers } = httpFailure(thrown);
+  const { status, headers, code } = httpFailure(thrown);
   const cause = new Error(factsOf(thrown));
   const metadata = { model };
+  if (code === "context_length_exceeded") {
+    const message = `The question with its passages and history is longer than the model ${model} takes; lower top_k or begin a new thread.`;
+    return meshError(Code.FailedPrecondition, ErrorReason.MODEL_UNAVAILABLE, message, { metadata, cause });
+  }
   if (status !== undefined && status < 500 && !TRANSIENT.has(status)) {
     const message = `The model ${model} refused the request (HTTP ${status}); check its key, name and address in the configuration.`;
     return meshError(Code.FailedPrecondition, ErrorReason.MODEL_UNAVAILABLE, message, { metadata, cause });
@@ -38,10 +42,10 @@ function factsOf(thrown: unknown): string {
 }
 
 /** The HTTP answer behind a provider's error, which LangChain may have wrapped. */
-function httpFailure(thrown: unknown): { status?: number; headers?: Headers } {
+function httpFailure(thrown: unknown): { status?: number; headers?: Headers; code?: unknown } {
   for (let error = thrown, depth = 0; error instanceof Error && depth < 4; error = error.cause, depth += 1) {
-    const { status, headers } = error as { status?: unknown; headers?: unknown };
-    if (typeof status === "number") return { status, ...(headers instanceof Headers && { headers }) };
+    const { status, headers, code } = error as { status?: unknown; headers?: unknown; code?: unknown };
+    if (typeof status === "number") return { status, code, ...(headers instanceof Headers && { headers }) };
   }
   return {};
 }

@@ -29,6 +29,7 @@ export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, res
     temperature,
     maxTokens,
     logicalLlm,
+    ...(settings.agentConfig !== null && { agentConfig: canonical(settings.agentConfig) }),
     ...(instructions !== "" && { instructions }),
     // Documents that one may read must not speak through the answers of another.
     ...(restricted && { viewer: currentViewer() ?? "all" }),

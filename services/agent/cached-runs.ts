@@ -7,6 +7,7 @@ import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer }
 import { Channel } from "./channel.js";
 import { answerMessage, stampOf, userMessage } from "./conversation.js";
 import { Epochs, type Knowledge } from "./epochs.js";
+import { ThreadStoreGone } from "./new-thread-saver.js";
 import { beginning, endOf, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
 import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
 import type { Threads } from "./threads.js";
@@ -100,8 +101,14 @@ export class CachedRuns {
   /** The events of a stored answer; its thread can be gone on with by then, whatever happens to this process. */
   async #repeat(run: Run, answer: StoredAnswer, isNamed: boolean): Promise<RunEvent[]> {
     let { threadId } = run;
-    if (isNamed || answer.seed === null) {
+    if (isNamed) {
       await this.#store(run, threadId, answer);
+    } else if (answer.seed === null) {
+      // Without a seed the thread is there at once, or not at all.
+      await this.#store(run, threadId, answer).catch((error: unknown) => {
+        if (!(error instanceof ThreadStoreGone)) throw error;
+        threadId = "";
+      });
     } else {
       threadId = threadGrownFrom(answer.seed);
       await this.#threads.storeLater(threadId, () => this.#store(run, threadId, answer));

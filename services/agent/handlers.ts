@@ -62,7 +62,14 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
     async resumeRun({ thread, decisions }, context) {
       return { response: await responseOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)) };
     },
-    listAgents: () => ({ agents: runs.kinds.map((kind) => ({ agentType: kind.type, description: kind.description, version: shortVersion(kind) })) }),
+    listAgents: () => ({
+      agents: runs.kinds.map((kind) => ({
+        agentType: kind.type,
+        description: kind.description,
+        version: shortVersion(kind),
+        ...(kind.configSchema !== undefined && { configSchema: kind.configSchema }),
+      })),
+    }),
   };
 }
 

@@ -11,5 +11,13 @@ export function registerRunMetrics(registry: Registry, slots: RunSlots): void {
       this.set(slots.taken);
     },
   });
+  new Gauge({
+    name: "agent_runs_waiting",
+    help: "Runs that wait for their turn on this replica.",
+    registers: [registry],
+    collect() {
+      this.set(slots.waiting);
+    },
+  });
   new Gauge({ name: "agent_runs_limit", help: "Runs that this replica takes at the same time.", registers: [registry] }).set(slots.limit);
 }

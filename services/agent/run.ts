@@ -38,6 +38,8 @@ export interface Run extends RunRequest {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
   readonly signal: AbortSignal;
+  /** Answers without remembering, for when a new thread cannot be stored; undefined where that would not do. */
+  readonly unstoredGraph?: AgentGraph;
   /** Messages of the thread that its checkpoints do not hold yet. */
   readonly unstored: readonly BaseMessage[];
   /** Where the cache keeps the answer to the question, when it does. */

@@ -1,9 +1,11 @@
 import { Command } from "@langchain/langgraph";
+import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import { checkAgentConfig } from "./agents/agent-config.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
@@ -11,12 +13,12 @@ import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled,
 import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
-import { NewThreadSaver } from "./new-thread-saver.js";
+import { NewThreadSaver, ThreadStoreGone } from "./new-thread-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, StoredRuns, toldSoFar } from "./stored-runs.js";
+import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { RunStateUpdate } from "./state.js";
@@ -24,7 +26,7 @@ import type { Threads } from "./threads.js";
 import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
-  deps: AgentDeps;
+  deps: AgentDeps & { readonly checkpointer: BaseCheckpointSaver };
   kinds: readonly AgentKind[];
   threads: Threads;
   locks: ThreadLocks;
@@ -41,6 +43,8 @@ interface Agent {
   readonly kind: AgentKind;
   readonly graph: AgentGraph;
   readonly newThreadGraph: AgentGraph;
+  /** Remembers nothing. */
+  readonly unstoredGraph: AgentGraph;
 }
 
 type Work = (signal: AbortSignal) => AsyncIterable<RunEvent>;
@@ -65,7 +69,15 @@ export class Runs {
     this.#stored = new StoredRuns(threads, (type) => this.graphOf(type));
     const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
     this.#agents = new Map(
-      kinds.map((kind) => [kind.type, { kind, graph: kind.build(deps), newThreadGraph: kind.build(newThreadDeps) }]),
+      kinds.map((kind) => [
+        kind.type,
+        {
+          kind,
+          graph: kind.build(deps),
+          newThreadGraph: kind.build(newThreadDeps),
+          unstoredGraph: kind.build({ ...deps, checkpointer: undefined }),
+        },
+      ]),
     );
   }
 
@@ -86,6 +98,7 @@ export class Runs {
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
     const agent = this.#agentOf(request.settings.agent);
     this.#checkCallerTools(request, agent.kind);
+    checkAgentConfig(agent.kind, request.settings);
     // Throws for a model that is not configured.
     this.#options.deps.models.answerer(request.settings.model);
     if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
@@ -114,7 +127,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
-        yield* this.#options.slots.hold(() => this.#graphEvents(run, command));
+        yield* this.#options.slots.hold(run.signal, () => this.#graphEvents(run, command));
       }.bind(this)),
     );
   }
@@ -207,7 +220,7 @@ export class Runs {
         if (!stored.isOpen) return yield* retold(stored, place.runId, after);
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(() => this.#graphEvents(run, null));
+        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
       }.bind(this));
     for (;;) {
       try {
@@ -223,10 +236,10 @@ export class Runs {
   }
 
   /** Nobody else knows the thread: it needs no lease, and has no history. */
-  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
-      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history };
+      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
       return mayBeCached(run) ? this.#cached.answer(run, false) : this.#firstOf(run);
     });
   }
@@ -252,14 +265,24 @@ export class Runs {
   /** Runs a graph from its beginning, in a slot. */
   async *#firstOf(run: Run): AsyncGenerator<RunEvent> {
     yield { started: { threadId: run.threadId, runId: run.runId } };
-    yield* this.#options.slots.hold(() => this.#runGraph(run));
+    yield* this.#options.slots.hold(run.signal, () => this.#runGraph(run));
   }
 
   async *#runGraph(run: Run): AsyncGenerator<RunEvent> {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-    yield* this.#graphEvents(run, beginning(run, messages));
+    const input = beginning(run, messages);
+    let steps = 0;
+    try {
+      for await (const event of this.#graphEvents(run, input)) {
+        if ("step" in event) steps += 1;
+        yield event;
+      }
+    } catch (error) {
+      if (!(error instanceof ThreadStoreGone) || run.unstoredGraph === undefined) throw error;
+      yield* withoutThread(untold(this.#graphEvents({ ...run, graph: run.unstoredGraph }, input), { steps, tools: 0 }));
+    }
   }
 
   /** Runs a graph, and counts what that used. */
@@ -279,6 +302,7 @@ export class Runs {
     } catch (error) {
       timeout.signal.throwIfAborted();
       // Another run took the thread: the checkpoint service refuses what this one would store.
+      if (error instanceof ThreadStoreGone) throw error.cause;
       if (LOST.has(reasonOf(error) ?? "")) throw runCancelled();
       throw error;
     } finally {
@@ -299,6 +323,13 @@ export class Runs {
 /** Time for runs to end where they are when they are handed over, in milliseconds. */
 const HANDOVER_MS = 2_000;
 const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
+
+/** The events of a run that is not remembered. */
+async function* withoutThread(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent> {
+  for await (const event of events) {
+    yield "result" in event ? { result: { ...event.result, threadId: "" } } : event;
+  }
+}
 
 function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
   return { threadId: threadId === "" ? newThreadId : threadId, runId };

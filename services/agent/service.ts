@@ -1,13 +1,17 @@
+import { randomUUID } from "node:crypto";
 import { createCacheClient } from "../../clients/cache/index.js";
 import { GrpcCheckpointSaver } from "../../clients/checkpoint/index.js";
 import { createRagClient } from "../../clients/rag/index.js";
-import { RateLimiter } from "../../clients/ratelimit/index.js";
+import { PriorityQueue, RateLimiter } from "../../clients/ratelimit/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
+import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
+import { loadAgents } from "./agents/load-agents.js";
+import { BatchedRetrieval } from "./batched-rag.js";
 import { budgetedModel } from "./budgeted-model.js";
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
@@ -16,11 +20,12 @@ import { RunSlots } from "./run-slots.js";
 import { Runs } from "./runs.js";
 import { ThreadLocks } from "./thread-locks.js";
 import { loadTools } from "./tools/load-tools.js";
+import { connectMcpTools } from "./tools/mcp-tools.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
 import { usageMetrics } from "./usage-metrics.js";
 
-/** Part of the grace in which runs may end; what is left is for handing the others over. */
+/** Most of the grace in which runs may end; what is left is for handing the others over. */
 const PART_TO_END = 0.8;
 
 /**
@@ -34,7 +39,10 @@ export async function startAgentService(
 ): Promise<RunningService> {
   const config = loadAgentConfig(env);
   const { logger } = host;
-  const tools = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
+  const kinds = [...AGENT_KINDS, ...(await loadAgents(config.agentFiles, AGENT_KINDS))];
+  const own = config.toolsFolder === undefined ? [] : await loadTools(config.toolsFolder);
+  const mcp = config.mcpFile === undefined ? undefined : await connectMcpTools(config.mcpFile);
+  const tools = [...own, ...(mcp?.tools ?? [])];
   const security = host.security?.channel;
   const rag = createRagClient({ address: config.ragAddress, security });
   const checkpointer = new GrpcCheckpointSaver({ address: config.checkpointAddress, security });
@@ -45,12 +53,15 @@ export async function startAgentService(
     clock: host.clock,
     around: (model, price) => budgetedModel(model, limiter, price),
   });
+  const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
-  const slots = new RunSlots(config.maxRuns);
+  const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
+  const { maxRuns: limit, maxWaiting, priorities, runTimeoutMs: maxWaitMs } = config;
+  const slots = new RunSlots({ limit, maxWaiting, queue, priorities, maxWaitMs, clock: host.clock });
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
-    deps: { rag, cache, models, clock: host.clock, checkpointer, tools },
-    kinds: AGENT_KINDS,
+    deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, clock: host.clock, checkpointer, tools },
+    kinds,
     threads,
     locks,
     slots,
@@ -61,10 +72,13 @@ export async function startAgentService(
   const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
   registerRunMetrics(host.metrics.registry, slots);
   const closeClients = async () => {
+    await slots.close();
+    queue.close();
     await limiter.close();
     rag.close();
     checkpointer.close();
     cache.close();
+    await mcp?.close();
   };
   const server = await startGrpcServer({
     host: config.host,
@@ -86,7 +100,7 @@ export async function startAgentService(
     notReady: async () => [],
     async stop(graceMs) {
       const drained = server.drain(graceMs);
-      await runs.close(graceMs * PART_TO_END);
+      await runs.close(Math.min(config.handoverMs, graceMs * PART_TO_END));
       await drained;
       await threads.settled();
       await closeClients();

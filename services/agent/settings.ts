@@ -19,6 +19,8 @@ export interface RunSettings {
   /** ragents.rag.v1.RankingOptions in its JSON form; null for the search's own order. */
   ranking: JsonValue;
   rewriteStrategy: RewriteStrategy;
+  /** What the agent alone understands, as its schema says; null for nothing. */
+  agentConfig: JsonObject | null;
   /** Whether the logical agent may use a language model for its analysis. */
   logicalLlm: boolean;
   /** How to answer, by the caller's word; empty for nothing. */
@@ -40,6 +42,7 @@ export const DEFAULT_SETTINGS = {
   filters: null,
   ranking: null,
   rewriteStrategy: "contextual",
+  agentConfig: null,
   logicalLlm: false,
   instructions: "",
 } as const;
@@ -63,6 +66,7 @@ export function runSettings(
     filters: overrides?.filters ?? DEFAULT_SETTINGS.filters,
     ranking: overrides?.ranking === undefined ? DEFAULT_SETTINGS.ranking : toJson(RankingOptionsSchema, overrides.ranking),
     rewriteStrategy: (overrides?.rewriteStrategy as RewriteStrategy | undefined) ?? DEFAULT_SETTINGS.rewriteStrategy,
+    agentConfig: overrides?.agentConfig ?? DEFAULT_SETTINGS.agentConfig,
     logicalLlm: enableLogicalLlm,
     instructions: overrides?.instructions ?? DEFAULT_SETTINGS.instructions,
     callerTools,

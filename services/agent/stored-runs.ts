@@ -102,6 +102,24 @@ export function* toldSoFar({ threadId, state }: StoredRun, runId: string, after:
   if (after.characters > 0 || after.citations > 0) yield { restarted: true };
 }
 
+/**
+ * The events of a run that is gone on with, without the first of its steps and tools: as many as were told before their
+ * replica could store them.
+ */
+export async function* untold(events: AsyncIterable<RunEvent>, told: { steps: number; tools: number }): AsyncGenerator<RunEvent> {
+  let { steps, tools } = told;
+  for await (const event of events) {
+    if ("step" in event && (steps -= 1) >= 0) continue;
+    if (("toolCall" in event || "toolResult" in event) && (tools -= 1) >= 0) continue;
+    yield event;
+  }
+}
+
+/** What was told of a run behind what its checkpoints say. */
+export function toldBeyond({ state }: StoredRun, after: Position): { steps: number; tools: number } {
+  return { steps: after.steps - state.trail.length, tools: after.tools - toolsOf(state.work).length };
+}
+
 function* answerBehind({ response, citations }: RunResult, after: Position): Generator<RunEvent> {
   const told = agrees(after, response) ? after : START_OF_RUN;
   if (told !== after) yield { restarted: true };

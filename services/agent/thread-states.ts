@@ -47,6 +47,8 @@ export interface StateChange {
 }
 
 const DEFAULT_PAGE = 50;
+/** LangGraph's channel of what a run asks. */
+const INTERRUPT = "__interrupt__";
 
 /** What of a state may be replaced from outside. */
 const replaceable = z.strictObject({
@@ -135,7 +137,8 @@ export class ThreadStates {
     const checkpoint = { ...tuple.checkpoint, channel_values: { ...channel_values, messages } };
     const metadata = { source: "fork", step: tuple.metadata?.step ?? 0, parents: {} } as const;
     const stored = await saver.put(config, checkpoint, metadata, channel_versions);
-    const pending = tuple.pendingWrites ?? [];
+    // What the run asks goes along; what its next steps did is left behind, for they are done anew.
+    const pending = (tuple.pendingWrites ?? []).filter(([, channel]) => channel === INTERRUPT);
     for (const task of new Set(pending.map(([id]) => id))) {
       const writes = pending.filter(([id]) => id === task).map(([, channel, value]): PendingWrite => [channel, value]);
       await saver.putWrites(stored, writes, task);

@@ -1,9 +1,12 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
+import type { RagService, RetrieveOutcomeSchema, RetrieveRequest, RetrieveResponseSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { currentCall, currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
-import { invalidField } from "../../runtime/errors.js";
+import { invalidField, toMeshError } from "../../runtime/errors.js";
+import { toStatus } from "../../runtime/grpc-status.js";
 import { currentViewer } from "../../runtime/identity/viewer.js";
+import { inSpan } from "../../runtime/tracing/tracer.js";
 import type { Answers } from "./answers.js";
 import type { Embedders } from "./embedders.js";
 import {
@@ -47,6 +50,17 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     const collection = await store.getCollection({ tenant: currentTenant(), id });
     if (collection === undefined) throw collectionNotFound(id);
     return collection;
+  }
+
+  async function retrieveFrom(collection: CollectionRecord, request: RetrieveRequest, signal: AbortSignal) {
+    const question = questionOf(request);
+    const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
+    currentCall()?.span?.set({
+      input: { query: question.query },
+      output: { passages: chunks.map(({ text, score }) => ({ text, score })) },
+      metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, reranker, hits: chunks.length, epoch },
+    });
+    return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };
   }
 
   return {
@@ -138,15 +152,19 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     },
 
     async retrieve(request, { signal }) {
-      const collection = await collectionOf(request.collection);
-      const question = questionOf(request);
-      const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
-      currentCall()?.span?.set({
-        input: { query: question.query },
-        output: { passages: chunks.map(({ text, score }) => ({ text, score })) },
-        metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, reranker, hits: chunks.length, epoch },
-      });
-      return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };
+      return retrieveFrom(await collectionOf(request.collection), request, signal);
+    },
+    async batchRetrieve({ requests }, { signal }) {
+      const names = [...new Set(requests.map(({ collection }) => collection))];
+      const found = await Promise.allSettled(names.map(collectionOf));
+      const outcomes = await Promise.allSettled(
+        requests.map(async (request) => {
+          const collection = found[names.indexOf(request.collection)];
+          if (collection?.status !== "fulfilled") throw collection?.reason;
+          return inSpan("Retrieve", () => retrieveFrom(collection.value, request, signal));
+        }),
+      );
+      return { outcomes: outcomes.map(toOutcome) };
     },
     async answer(request, { signal }) {
       const collection = await collectionOf(request.collection);
@@ -167,4 +185,10 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
       return { models: models.sort((a, b) => Number(b.name === first) - Number(a.name === first)) };
     },
   };
+}
+
+function toOutcome(outcome: PromiseSettledResult<MessageInitShape<typeof RetrieveResponseSchema>>): MessageInitShape<typeof RetrieveOutcomeSchema> {
+  return outcome.status === "fulfilled"
+    ? { outcome: { case: "response", value: outcome.value } }
+    : { outcome: { case: "error", value: toStatus(toMeshError(outcome.reason)) } };
 }

@@ -98,6 +98,9 @@ const DEFAULT_TIERS: Record<string, LimitChoice> = {
   local: "unlimited",
 };
 
+/** The agent service's replicas have a queue each, named "agent-runs--" and an id. */
+const DEFAULT_QUEUES = { default: queueSchema.parse({}), "agent-runs": queueSchema.parse({}) };
+
 /**
  * Reads limits from YAML; README.md describes it. Tiers that it does not name keep their defaults.
  * @throws ConfigError naming the line or every field that is wrong
@@ -116,7 +119,7 @@ export function parseLimits(text: string): Limits {
     throw new ConfigError(`The limits are wrong:\n${lines.join("\n")}`);
   }
   const { tiers, budgets, keys, queues } = result.data;
-  return new Limits({ tiers: { ...DEFAULT_TIERS, ...tiers }, budgets, keys, queues: { default: queueSchema.parse({}), ...queues } });
+  return new Limits({ tiers: { ...DEFAULT_TIERS, ...tiers }, budgets, keys, queues: { ...DEFAULT_QUEUES, ...queues } });
 }
 
 /** The windows that a limit names. The burst bounds the shortest; a longer one holds all that it gives in its period. */

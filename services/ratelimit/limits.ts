@@ -27,6 +27,9 @@ export interface LimitsContent {
 const WELL_KNOWN_BUDGETS = ["llm_tokens", "cost_microusd"];
 const NO_BUDGETS: BudgetLimits = new Map();
 
+/** Divides a queue's name from that of one of its instances. */
+const INSTANCE = "--";
+
 /** Which limits and budgets hold for whom, and which queues there are. */
 export class Limits {
   /** Names of all budgets that may be asked for. */
@@ -49,6 +52,12 @@ export class Limits {
     }
     const configured = [...Object.values(budgets), ...keys.map((rule) => rule.budgets ?? NO_BUDGETS)];
     this.budgetNames = new Set([...WELL_KNOWN_BUDGETS, ...configured.flatMap((limits) => [...limits.keys()])]);
+  }
+
+  /** The queue of a name; one named after a queue, "--" and anything has that one's settings. */
+  queue(name: string): QueueSettings | undefined {
+    const kind = this.queues.get(name) ?? this.queues.get(name.split(INSTANCE, 1)[0] ?? "");
+    return kind && { ...kind, name };
   }
 
   /** The first rule for exactly this key, else the first whose prefix it has, else the limit of the caller's tier. */

@@ -1,7 +1,7 @@
 import { type AgentClient, createAgentClient } from "../../clients/agent/index.js";
 import { createRagClient, type RagClient } from "../../clients/rag/index.js";
 import { JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
-import { systemClock } from "../../runtime/clock.js";
+import { type Clock, systemClock } from "../../runtime/clock.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { createMetrics, type Metrics } from "../../runtime/metrics.js";
 import type { RunningService } from "../../runtime/service.js";
@@ -17,10 +17,14 @@ export interface AgentMesh {
   readonly agent: AgentClient;
   readonly rag: RagClient;
   readonly metrics: Metrics;
+  /** Variables that a replica in a process of its own needs. */
+  readonly env: Record<string, string>;
   /** Where the rate limit service is. */
   readonly rateLimitAddress: string;
   /** Another replica of the agent service, with other variables. */
-  replica(env?: NodeJS.ProcessEnv): Promise<AgentClient>;
+  replica(env?: NodeJS.ProcessEnv, clock?: Clock): Promise<AgentClient>;
+  /** Ends a service for good. */
+  end(service: "cache" | "checkpoint" | "ratelimit" | "rag"): Promise<void>;
   /** Ingests texts by id and resolves when they can be found. */
   ingest(texts: Record<string, string>, collection?: string): Promise<void>;
   stop(): Promise<void>;
@@ -50,8 +54,8 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
   base["RAGENTS_RAG_ADDRESS"] = await started(startRagService(base, host(), { sql }));
 
   const agentHost = host();
-  const open = async (extra: NodeJS.ProcessEnv, metrics: Metrics) => {
-    const address = await started(startAgentService({ ...base, ...env, ...extra }, { ...host(), metrics }));
+  const open = async (extra: NodeJS.ProcessEnv, metrics: Metrics, clock: Clock = systemClock) => {
+    const address = await started(startAgentService({ ...base, ...env, ...extra }, { ...host(), metrics, clock }));
     const client = createAgentClient({ address, timeoutMs: 20_000 });
     closers.push(() => client.close());
     return client;
@@ -64,8 +68,13 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
     agent,
     rag,
     metrics: agentHost.metrics,
+    env: Object.fromEntries(Object.entries({ ...base, ...env }).filter(([name]) => !name.endsWith("_PORT"))) as Record<string, string>,
+    replica: (extra = {}, clock = systemClock) => open(extra, createMetrics(), clock),
+    async end(name) {
+      const at = services.findIndex((service) => service.name === name);
+      await services.splice(at, 1)[0]?.stop(0);
+    },
     rateLimitAddress: base["RAGENTS_RATELIMIT_ADDRESS"],
-    replica: (extra = {}) => open(extra, createMetrics()),
     async ingest(texts, collection = "default") {
       const documents = Object.entries(texts).map(([id, text]) => ({ id, text, mimeType: "text/markdown" }));
       const { job } = await rag.ingestDocuments({ collection, documents });

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 
 /** Kubernetes objects, as far as the tests look into them. */
 export interface KubernetesObject {
-  metadata: { name: string; labels: Record<string, string>; ownerReferences?: { name: string }[]; deletionTimestamp?: string };
+  metadata: { name: string; labels: Record<string, string>; creationTimestamp: string; deletionTimestamp?: string };
   spec: any;
   status: any;
 }

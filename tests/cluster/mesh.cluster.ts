@@ -30,11 +30,13 @@ async function ended(load: Load): Promise<void> {
 
 test("the minikube overlay is accepted, and every pod becomes ready", async () => {
   const started = performance.now();
+  const begun = Date.now();
   await kubectl("apply", "--validate=strict", "--kustomize", join(packageRoot, "tests", "cluster", "overlay"));
   await untilSettled(300);
   note(`${(await list("pods")).length} pods ready after ${Math.round((performance.now() - started) / 1000)} s`);
-  const restarts = (await list("pods")).map(({ metadata, status }) => [metadata.name, status.containerStatuses[0].restartCount]);
-  expect(restarts.filter(([, count]) => count > 0)).toEqual([]);
+  // Of the pods that were made just now: a cluster that was stopped and started restarts the others.
+  const fresh = (await list("pods")).filter(({ metadata }) => Date.parse(metadata.creationTimestamp) >= begun);
+  expect(fresh.filter(({ status }) => status.containerStatuses[0].restartCount > 0).map(({ metadata }) => metadata.name)).toEqual([]);
 });
 
 test("documents go in and answers come out through Envoy", async () => {
@@ -104,10 +106,13 @@ describe("autoscalers, by the metrics of our own pods", () => {
       }
     };
     const load = startConversations(edge, { people: 16, pauseMs: 0, bypassCache: true });
+    // Answers from the cache: many requests and few runs.
+    const quick = startConversations(edge, { people: 8, pauseMs: 0 });
     const text = "The dipper walks under water along the bed of the stream and looks for larvae. ".repeat(4_000);
     for (let i = 0; i < 40; i += 1) await ingest([{ id: `large-${i}`, text: `${i} ${text}` }]);
     await until("the way up", 180, async () => (await watch(), [...seen.values()].every(({ up }) => up !== undefined)));
     await ended(load);
+    await ended(quick);
     const stopped = Math.round((performance.now() - started) / 1000);
     await until("the way down", 360, async () => (await watch(), [...seen.values()].every(({ down }) => down !== undefined)));
     for (const [name, { most, up, down, atMost }] of seen) note(`${name}: up after ${up} s, to ${most} (${atMost}), back at 1 ${down! - stopped} s after the work's end`);

@@ -170,6 +170,11 @@ describe("a request with an Idempotency-Key", () => {
     expect(other.status).toBeLessThan(500);
     await other.text();
   });
+
+  test("that is no text is refused as the client's mistake", async () => {
+    const answer = await post("/query", { query: "What?" }, { "idempotency-key": "a\tb" });
+    expect([answer.status, await answer.json()]).toMatchObject([400, { details: [{ reason: "INVALID_FIELD" }, { field_violations: [{ field: "idempotency-key" }] }] }]);
+  });
 });
 
 describe("what comes is limited:", () => {

@@ -188,6 +188,7 @@ describe("errors have OpenAI's form", () => {
     ["tools for an agent without", { model: "simple", messages: [user], tools: [weather] }, { status: 400, param: "tools" }],
     ["a tool that is there already", { model: "react", messages: [user], tools: [{ ...weather, function: { name: "search_knowledge_base" } }] }, { status: 400, param: "tools" }],
     ["a temperature of 3", { model: "simple", messages: [user], temperature: 3 }, { status: 400, param: "temperature" }],
+    ["more tokens than there are", { model: "simple", messages: [user], max_tokens: 3_000_000_000 }, { status: 400, param: "max_tokens" }],
     ["a question that is too long", { model: "simple", messages: [{ role: "user", content: "x".repeat(9000) }] }, { status: 400, param: "messages" }],
     ["a result without a call", { model: "react", messages: [user, { role: "tool", tool_call_id: "1", content: "x" }] }, { status: 400, param: "messages[1]" }],
     ["overrides that are none", { model: "simple", messages: [user], config_overrides: { top_q: 1 } }, { status: 400, param: "config_overrides" }],

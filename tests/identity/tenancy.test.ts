@@ -71,6 +71,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.rag.v1.RagService/GetDocument": NOT_FOUND((ids) => ({ collection: ids.collection, document: ids.document })),
   "ragents.rag.v1.RagService/DeleteDocument": NOT_FOUND((ids) => ({ collection: ids.collection, document: ids.document })),
   "ragents.rag.v1.RagService/Retrieve": NOT_FOUND((ids) => ({ collection: ids.collection, query: QUESTION })),
+  "ragents.rag.v1.RagService/BatchRetrieve": AS_NOBODY((ids) => ({ requests: [{ collection: ids.collection, query: QUESTION }] })),
   "ragents.rag.v1.RagService/Answer": NOT_FOUND((ids) => ({ collection: ids.collection, query: QUESTION })),
   "ragents.rag.v1.RagService/IngestDocuments": NOT_FOUND((ids) => ({
     collection: ids.collection,

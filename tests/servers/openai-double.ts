@@ -13,6 +13,12 @@ export interface ScriptedReply {
   headers?: Record<string, string>;
   /** Closes the connection after so many pieces. */
   breakAfter?: number;
+  /** What the failure says, beside a message. */
+  error?: { code: string; message: string };
+  /** Sent in the place of an answer, as it is. */
+  raw?: string;
+  /** Time between two pieces, in milliseconds. */
+  betweenMs?: number;
   /** Says nothing after so many pieces before `until` resolves. */
   pauseAfter?: number;
   until?: Promise<void>;
@@ -64,7 +70,7 @@ export async function startOpenAiDouble(script: Script = () => ({ text: "ok" }))
     const wrong = incoming.url === "/v1/chat/completions" ? protocolError(body) : `no route ${incoming.url}`;
     if (wrong !== undefined) return refuse(outgoing, 400, wrong);
     const reply = double.script(request, requests.length);
-    if (reply.status !== undefined) return refuse(outgoing, reply.status, "scripted failure", reply.headers);
+    if (reply.status !== undefined) return refuse(outgoing, reply.status, "scripted failure", reply.headers, reply.error);
     if (reply.delayMs !== undefined) await delay(reply.delayMs);
     await streamReply(outgoing, body.model, reply);
   }
@@ -105,9 +111,9 @@ function protocolError({ model, messages, stream, tools }: ReceivedRequest): str
   return undefined;
 }
 
-function refuse(outgoing: ServerResponse, status: number, message: string, headers: Record<string, string> = {}): void {
+function refuse(outgoing: ServerResponse, status: number, message: string, headers: Record<string, string> = {}, error: object = {}): void {
   outgoing.writeHead(status, { "content-type": "application/json", ...headers });
-  outgoing.end(JSON.stringify({ error: { message, type: "invalid_request_error" } }));
+  outgoing.end(JSON.stringify({ error: { message, type: "invalid_request_error", ...error } }));
 }
 
 async function streamReply(outgoing: ServerResponse, model: string, reply: ScriptedReply): Promise<void> {
@@ -118,6 +124,7 @@ async function streamReply(outgoing: ServerResponse, model: string, reply: Scrip
   const piece = (delta: object, finish: string | null = null) => send({ choices: [{ index: 0, delta, finish_reason: finish }] });
   piece({ role: "assistant", content: "" });
   if (reply.hang === true) return;
+  if (reply.raw !== undefined) return void outgoing.end(reply.raw);
   const words = reply.text?.match(/\s*\S+/g) ?? [];
   for (const [i, word] of words.entries()) {
     if (i === reply.breakAfter) {
@@ -126,7 +133,7 @@ async function streamReply(outgoing: ServerResponse, model: string, reply: Scrip
     }
     if (i === reply.pauseAfter) await reply.until;
     piece({ content: word });
-    await delay(0);
+    await delay(reply.betweenMs ?? 0);
   }
   for (const [index, call] of (reply.toolCalls ?? []).entries()) {
     const json = typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments);

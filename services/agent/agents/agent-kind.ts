@@ -1,3 +1,4 @@
+import type { JsonObject } from "@bufbuild/protobuf";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { CompiledStateGraph } from "@langchain/langgraph";
 import type { Client } from "@connectrpc/connect";
@@ -14,7 +15,8 @@ export interface AgentDeps {
   readonly cache: CacheClient;
   readonly models: Models;
   readonly clock: Clock;
-  readonly checkpointer: BaseCheckpointSaver;
+  /** Where threads are kept; undefined for graphs that remember nothing. */
+  readonly checkpointer: BaseCheckpointSaver | undefined;
   /** What models may call besides the search of the collection. */
   readonly tools: readonly Tool[];
 }
@@ -35,5 +37,12 @@ export interface AgentKind {
   readonly lastNode: string;
   /** Whether its model calls tools, those of the caller too. Default: it does not. */
   readonly callsTools?: boolean;
+  /** JSON schema of what requests may give it as agent_config; absent when it takes nothing. */
+  readonly configSchema?: JsonObject | undefined;
   build(deps: AgentDeps): AgentGraph;
+}
+
+/** What an agent's graph is compiled with. */
+export function compiled({ checkpointer }: Pick<AgentDeps, "checkpointer">): { checkpointer?: BaseCheckpointSaver } {
+  return checkpointer === undefined ? {} : { checkpointer };
 }

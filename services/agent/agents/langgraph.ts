@@ -11,7 +11,7 @@ import { recorded } from "../nodes/recorded.js";
 import { retrievePartsNode } from "../nodes/retrieve-parts.js";
 import { REWRITE_PROMPT_VERSION, trustedRewriteNode } from "../nodes/rewrite.js";
 import { RunState, type RunStateValue } from "../state.js";
-import type { AgentKind } from "./agent-kind.js";
+import { type AgentKind, compiled } from "./agent-kind.js";
 
 /** Times that a step may fail in a run before the run does. */
 const MAX_FAILURES = 3;
@@ -40,7 +40,7 @@ export const langgraphAgent: AgentKind = {
       .addConditionalEdges("reasoning", unlessFailed(() => "generate_response"), ["generate_response", "handle_error"])
       .addConditionalEdges("handle_error", wayAround, ["rag_retrieval", "generate_response"])
       .addEdge("generate_response", END)
-      .compile({ checkpointer: deps.checkpointer }),
+      .compile(compiled(deps)),
 };
 
 function afterRewriting({ question }: RunStateValue) {

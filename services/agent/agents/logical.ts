@@ -9,7 +9,7 @@ import { followDirectiveNode } from "../nodes/follow-directive.js";
 import { recorded } from "../nodes/recorded.js";
 import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
 import { RunState, type RunStateValue } from "../state.js";
-import type { AgentKind } from "./agent-kind.js";
+import { type AgentKind, compiled } from "./agent-kind.js";
 
 /**
  * Matches the question's pattern, extracts its parameters, checks its constraints and emits a search directive; asks back
@@ -33,7 +33,7 @@ export const logicalAgent: AgentKind = {
       .addEdge("search", "answer")
       .addEdge("clarify", END)
       .addEdge("answer", END)
-      .compile({ checkpointer: deps.checkpointer }),
+      .compile(compiled(deps)),
 };
 
 function proceedOrClarify({ analysis }: RunStateValue) {

@@ -9,7 +9,7 @@ import { rewriteNode } from "../nodes/rewrite.js";
 import { concludeNode, REACT_PROMPT_VERSION, thinkNode } from "../nodes/think.js";
 import { RunState, type RunStateValue } from "../state.js";
 import { searchKnowledgeBase } from "../tools/search-knowledge-base.js";
-import type { AgentDeps, AgentKind } from "./agent-kind.js";
+import { type AgentDeps, type AgentKind, compiled } from "./agent-kind.js";
 
 /** Times that the model may think and act before it must answer. */
 export const MAX_ROUNDS = 10;
@@ -40,7 +40,7 @@ export const reactAgent: AgentKind = {
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "search" : "quote"), ["search", "quote"])
       .addEdge("search", "quote")
       .addEdge("quote", END)
-      .compile({ checkpointer: deps.checkpointer });
+      .compile(compiled(deps));
   },
 };
 

@@ -6,7 +6,7 @@ import { recorded } from "../nodes/recorded.js";
 import { retrieveNode } from "../nodes/retrieve.js";
 import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
 import { RunState } from "../state.js";
-import type { AgentKind } from "./agent-kind.js";
+import { type AgentKind, compiled } from "./agent-kind.js";
 
 /** Rewrites the question, retrieves when the message asks something, and answers with the last 20 messages. */
 export const simpleAgent: AgentKind = {
@@ -23,5 +23,5 @@ export const simpleAgent: AgentKind = {
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "retrieve" : "answer"), ["retrieve", "answer"])
       .addEdge("retrieve", "answer")
       .addEdge("answer", END)
-      .compile({ checkpointer: deps.checkpointer }),
+      .compile(compiled(deps)),
 };

@@ -1,6 +1,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type AIMessage, ToolMessage } from "@langchain/core/messages";
+import { interrupt } from "@langchain/langgraph";
 import type { Passage } from "../../../runtime/llm/answerer.js";
+import type { Decision } from "../interrupts.js";
 import type { Node, NodeEvent } from "../state.js";
 import { numbered, type Observation, observe, type ToolCall } from "../tools/observe.js";
 import type { Tool } from "../tools/tool.js";
@@ -15,15 +17,20 @@ export function actNode(tools: readonly Tool[]): Node {
     const run = { settings, signal: signal ?? new AbortController().signal };
     const calls = callsOf(work.at(-1) as AIMessage);
     const made = new Set(work.slice(0, -1).flatMap((message) => (message.type === "ai" ? callsOf(message as AIMessage).map(fingerprint) : [])));
+    // All before the first call is made: a node that waited for an answer is run anew from its beginning.
+    const decisions = calls.map((call, i) => (i < MAX_CALLS && !made.has(fingerprint(call)) ? decisionOn(call, tools) : undefined));
     const observations = await Promise.all(
       calls.map(async (call, i) => {
+        const decision = decisions[i];
         tell({ toolCall: { id: call.id, name: call.name, arguments: asObject(call.args) } });
         const observation =
           i >= MAX_CALLS
             ? refused(`At most ${MAX_CALLS} calls a round.`)
             : made.has(fingerprint(call))
               ? refused("This call was made before; use what it returned, or make another one.")
-              : await observe(call, tools, run);
+              : decision?.approved === false
+                ? refused(`The call was not approved. ${decision.comment}`.trim())
+                : await observe(call, tools, run);
         tell({ toolResult: { id: call.id, name: call.name, failed: observation.failed, summary: summary(observation) } });
         return observation;
       }),
@@ -35,6 +42,12 @@ export function actNode(tools: readonly Tool[]): Node {
     });
     return { work: messages, passages: found };
   };
+}
+
+/** Interrupts the run to ask whether a tool may be called, where that has to be asked; what was decided, when it was. */
+function decisionOn({ id, name, args }: ToolCall, tools: readonly Tool[]): Decision | undefined {
+  const tool = tools.find((one) => one.name === name);
+  return tool?.needsApproval ? interrupt({ tool: name, call: id, arguments: asObject(args) }) : undefined;
 }
 
 /** Adds passages that are new to those found before, and shows all of these by their numbers. */

@@ -9,6 +9,7 @@ const toolShape = z.object({
   name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, "give letters, digits, '_' and '-', at most 64"),
   description: z.string().min(1, "say what the tool does"),
   parameters: z.looseObject({ type: z.literal("object", "give the JSON schema of an object") }),
+  needsApproval: z.boolean("give true or false").optional(),
   run: z.custom<Tool["run"]>((value) => typeof value === "function", "give a function"),
 });
 

@@ -4,6 +4,8 @@ import type { RunSettings } from "../settings.js";
 
 /** Something that a model may have done for it, and how it is done. */
 export interface Tool extends ToolDefinition {
+  /** Whether somebody has to approve of each call before it is made. Default false. */
+  readonly needsApproval?: boolean | undefined;
   /**
    * Does it. What it returns is shown to the model as text or JSON; what it throws is shown as a failure.
    * @param args checked against `parameters`.

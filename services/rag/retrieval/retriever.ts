@@ -5,6 +5,8 @@ import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import { invalidField } from "../../../runtime/errors.js";
 import type { Viewer } from "../../../runtime/identity/viewer.js";
+import { runBeyondCall } from "../../../runtime/call-context.js";
+import { coalesce } from "../../../runtime/coalesce.js";
 import type { Analyzer } from "../../../runtime/terms/terms.js";
 import { inSpan } from "../../../runtime/tracing/tracer.js";
 import { FilterError, filterToSql, parseFilter } from "../filters.js";
@@ -62,6 +64,7 @@ const DEFAULT_TOP_K = 5;
 export class Retriever {
   readonly #deps: RetrieverDependencies;
   /** What a filter allowed a viewer at an epoch; the epoch is part of the key, so it is never out of date. */
+  readonly #embeds = new Map<string, (query: string) => Promise<Float32Array>>();
   readonly #allowed = new LRUCache<string, ReadonlySet<number>>({
     maxSize: MAX_REMEMBERED_IDS,
     sizeCalculation: (ids) => ids.size + 1,
@@ -81,7 +84,7 @@ export class Retriever {
     const filter = conditionOf(question.filters);
     const depth = depthOf(ranking, question.topK);
     const terms = question.mode === "semantic" ? [] : this.#deps.analyzerFor(collection.settings.language).terms(question.query);
-    const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query, signal);
+    const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query);
     for (let attempt = 1; ; attempt += 1) {
       // A document may have become restricted since the collection was read: readChunks withholds it, and the next try leaves it out.
       const mayHide = viewer !== undefined && (collection.restrictedCount > 0 || attempt > 1);
@@ -107,12 +110,21 @@ export class Retriever {
     }
   }
 
-  async #embed({ settings }: CollectionRecord, query: string, signal?: AbortSignal): Promise<Float32Array | undefined> {
+  async #embed({ settings }: CollectionRecord, query: string): Promise<Float32Array | undefined> {
     return inSpan("embed", async (span) => {
       span?.set({ metadata: { model: settings.embeddingModel, texts: 1 } });
-      const [vector] = await this.#deps.embedderFor(settings.embeddingModel).embed([query], signal);
-      return vector;
+      return this.#embedTogether(settings.embeddingModel)(query);
     });
+  }
+
+  /** Queries that come in one turn of the event loop, as those of a batch do, are embedded in one call. */
+  #embedTogether(model: string): (query: string) => Promise<Float32Array> {
+    let embed = this.#embeds.get(model);
+    if (embed === undefined) {
+      embed = coalesce((queries: string[]) => runBeyondCall(() => this.#deps.embedderFor(model).embed(queries)), { maxBatch: 64 });
+      this.#embeds.set(model, embed);
+    }
+    return embed;
   }
 
   async #allowedTo(viewer: Viewer, { uid }: CollectionRecord, condition: DocumentCondition, epoch: number): Promise<ReadonlySet<number>> {

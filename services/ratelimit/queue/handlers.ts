@@ -28,9 +28,8 @@ const DEFAULT_LEASE_MS = 30_000;
 /** The queue service over a store. */
 export function queueHandlers({ store, limits, stopping }: QueueHandlerOptions): ServiceImpl<typeof QueueService> {
   function settingsOf(name: string): QueueSettings {
-    const { queues } = limits();
-    const settings = queues.get(name);
-    if (settings === undefined) throw unknownQueue(name, [...queues.keys()]);
+    const settings = limits().queue(name);
+    if (settings === undefined) throw unknownQueue(name, [...limits().queues.keys()]);
     return settings;
   }
 

@@ -29,7 +29,8 @@ export const file_ragents_ratelimit_v1_queue_service: GenFile = /*@__PURE__*/
  */
 export type EnqueueRequest = Message<"ragents.ratelimit.v1.EnqueueRequest"> & {
   /**
-   * The queue; "default", or one that is configured.
+   * The queue; "default", or one that is configured. NAME--ANYTHING is a queue
+   * of its own with the settings of NAME.
    *
    * @generated from field: string queue = 1;
    */

@@ -339,6 +339,12 @@ export interface Page<A> {
   readonly limit: number;
 }
 
+/** What a tenant has in all of its collections. */
+export interface TenantUsage {
+  readonly documents: number;
+  readonly textBytes: number;
+}
+
 export interface CollectionStore {
   /** Resolves undefined when the id is taken. */
   createCollection(ref: CollectionRef, settings: CollectionSettings, now: Date): Promise<CollectionRecord | undefined>;
@@ -346,6 +352,7 @@ export interface CollectionStore {
   getCollection(ref: CollectionRef): Promise<CollectionRecord | undefined>;
   /** By id, in the order of code points. */
   listCollections(tenant: string, page: Page<string>): Promise<CollectionRecord[]>;
+  tenantUsage(tenant: string): Promise<TenantUsage>;
   /** Deletes all that belongs to it, its jobs too. Resolves false when there is none. */
   deleteCollection(ref: CollectionRef): Promise<boolean>;
 }

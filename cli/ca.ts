@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createAuthority, issueCertificate } from "./certificates/authority.js";
+import { createAuthority, issueCertificate } from "../runtime/tls/authority/authority.js";
 
 /** The processes of a mesh; each gets a certificate. */
 const SERVICES = ["gateway", "agent", "rag", "cache", "checkpoint", "ratelimit"];

@@ -4,6 +4,7 @@ import { commaList, ConfigError, flag, grpcTarget, integer, parseEnv, port } fro
 const schema = z.object({
   RAGENTS_HOST: z.string().default("127.0.0.1"),
   RAGENTS_PORT: port(8080),
+  RAGENTS_AUTHORIZATION_PORT: port(8081).unwrap().optional(),
   RAGENTS_CACHE_ADDRESS: grpcTarget("127.0.0.1:9101"),
   RAGENTS_CHECKPOINT_ADDRESS: grpcTarget("127.0.0.1:9102"),
   RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),

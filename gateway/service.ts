@@ -10,6 +10,7 @@ import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { GatewayService } from "../gen/ragents/gateway/v1/gateway_service_pb.js";
 import { IdentityService } from "../gen/ragents/gateway/v1/identity_service_pb.js";
 import { RagService } from "../gen/ragents/rag/v1/rag_service_pb.js";
+import { QueueService } from "../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { RateLimitService } from "../gen/ragents/ratelimit/v1/rate_limit_service_pb.js";
 import { REQUEST_ID_HEADER } from "../runtime/call-context.js";
 import { ERROR_DOMAIN, reasonName } from "../runtime/errors.js";
@@ -23,6 +24,7 @@ import { VERSION } from "../runtime/version.js";
 import { type GatewayConfig, isLoopback, loadGatewayConfig, refuseStrangers } from "./config.js";
 import { answerConnectCors, CONNECT_EXPOSED_HEADERS } from "./connect-cors.js";
 import { proxyService } from "./connect-proxy.js";
+import { type EdgeAuthorizationOptions, startEdgeAuthorization } from "./edge-authorization.js";
 import { gatewayHandlers } from "./health.js";
 import { httpMetrics } from "./http-metrics.js";
 import { type Authentication, openAuthentication } from "./identity/authentication.js";
@@ -204,6 +206,14 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     connect(request, response);
   });
   const port = await listen(server, config);
+  const authorization = await startAuthorization(config, {
+    authenticator: authentication,
+    upstream,
+    onError: (err) => host.logger.error("authorization_failed", { err }),
+  }).catch(async (error: unknown) => {
+    await close(server, 0);
+    throw error;
+  });
   return {
     name: "gateway",
     address: `${config.RAGENTS_HOST}:${port}`,
@@ -211,9 +221,18 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     notReady: async () => [],
     async stop(graceMs) {
       await close(server, graceMs);
+      if (authorization !== undefined) await close(authorization, 0);
       for (const { transport } of backends) transport.close();
     },
   };
+}
+
+/** Where Envoy asks who calls, when there is a port for it. */
+async function startAuthorization(config: GatewayConfig, options: Pick<EdgeAuthorizationOptions, "authenticator" | "upstream" | "onError">) {
+  const { RAGENTS_HOST: host, RAGENTS_AUTHORIZATION_PORT: port } = config;
+  if (port === undefined) return undefined;
+  const services = [AgentService, RagService, CacheService, CheckpointService, RateLimitService, QueueService];
+  return startEdgeAuthorization({ host, port, methods: services.flatMap(({ methods }) => methods), ...options });
 }
 
 function rpcName(method: DescMethod): string {

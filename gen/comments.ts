@@ -692,6 +692,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.errors.v1.ErrorReason.ERROR_REASON_CREDENTIALS_INVALID": "The key or token is not valid, or not any more.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_ROLE_MISSING": "The caller's roles do not allow the call; the message names the needed one.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_MALFORMED_MESSAGE": "The bytes of a message are not what the RPC takes.",
+  "ragents.errors.v1.ErrorReason.ERROR_REASON_QUOTA_EXCEEDED": "The tenant has as many documents or threads, or as much text, as it may; delete some.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_CACHE_UNAVAILABLE": "The cache's store cannot be reached or does not answer; go on without it.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_CACHE_LEASE_LOST": "The fill lease has ended: its time was over, or its scope was invalidated.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_MISSING_CONTENTS": "A put names segments that the checkpoint service does not have; send them along.",

@@ -190,19 +190,20 @@ describe("a handler mounted on grpc-js", () => {
 });
 
 describe("a client transport", () => {
-  test("takes deadline, cancellation and request id of the current call along", async () => {
-    const seen: { left: number | undefined; id: string | undefined }[] = [];
+  test("takes deadline, cancellation, request id and trace of the current call along", async () => {
+    const traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const seen: { left: number | undefined; id: string | undefined; trace: string | undefined }[] = [];
     const { client } = await serve({
       query(_request, context) {
-        seen.push({ left: context.timeoutMs(), id: currentCall()?.requestId });
+        seen.push({ left: context.timeoutMs(), id: currentCall()?.requestId, trace: currentCall()?.traceParent });
         return new Promise((_, reject) => context.signal.addEventListener("abort", () => reject(context.signal.reason)));
       },
     });
     const controller = new AbortController();
-    const call = { identity: { tenant: "local" }, requestId: "abc", deadline: Date.now() + 5_000, signal: controller.signal };
+    const call = { identity: { tenant: "local" }, requestId: "abc", traceParent, deadline: Date.now() + 5_000, signal: controller.signal };
     const pending = runInCall(call, () => failure(client.query({ query: "q" }, { timeoutMs: 60_000 })));
     await expect.poll(() => seen.length).toBe(1);
-    expect(seen[0]?.id).toBe("abc");
+    expect(seen[0]).toMatchObject({ id: "abc", trace: traceParent });
     expect(seen[0]?.left).toBeLessThanOrEqual(5_000);
     controller.abort(new ConnectError("stop", Code.Canceled));
     expect((await pending).code).toBe(Code.Canceled);

@@ -5,7 +5,7 @@ import { connect as connectTcp } from "node:net";
 import { connect, type PeerCertificate } from "node:tls";
 import { Code, createClient } from "@connectrpc/connect";
 import { afterEach, describe, expect, test } from "vitest";
-import { createAuthority, issueCertificate, type IssuedCertificate } from "../cli/certificates/authority.js";
+import { createAuthority, issueCertificate, type IssuedCertificate } from "../runtime/tls/authority/authority.js";
 import { GatewayService } from "../gen/ragents/gateway/v1/gateway_service_pb.js";
 import { systemClock } from "../runtime/clock.js";
 import { type GrpcServer, mount, startGrpcServer } from "../runtime/grpc-server.js";

@@ -147,6 +147,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
     options.onError?.(error, { request, method, status });
     for (const [name, value] of Object.entries({ ...options.errorHeaders?.(error), ...headers })) response.setHeader(name, value);
     leaveBody(request, response, options.maxBodyBytes ?? defaultMaxBodyBytes);
+    if (status === 413) await skipBody(request);
     await sendJson(request, response, body, { status, gzipThresholdBytes, etag: false });
   }
 
@@ -169,6 +170,22 @@ function splitUrl(target: string): [path: string, query: string] {
   const url = target.replace(/^https?:\/\/[^/?]*/i, "");
   const mark = url.indexOf("?");
   return mark < 0 ? [url, ""] : [url.slice(0, mark), url.slice(mark + 1)];
+}
+
+/** How long a body that is too large is read on, in milliseconds. */
+const SKIP_MS = 2_000;
+
+/** Reads on for a while: a connection that is closed with bytes unread is reset, and the answer may be lost with it. */
+async function skipBody(request: IncomingMessage): Promise<void> {
+  if (request.complete) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      clearTimeout(patience);
+      resolve();
+    };
+    const patience = setTimeout(done, SKIP_MS);
+    request.once("end", done).once("close", done).once("error", done).resume();
+  });
 }
 
 /** A body that nobody reads blocks the connection: a short one is skipped, else the connection is closed. */

@@ -63,13 +63,16 @@ export class AdaptiveBatches<In, Out> {
     this.#observeArrival();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      if (this.#underWay === 0 || this.#waiting.length >= this.size) this.#send();
-      else if (this.#waiting.length === 1) this.#sendLater();
+      const { size } = this;
+      if (this.#underWay === 0 || this.#waiting.length >= this.#options.maxSize || (size > 1 && this.#waiting.length >= size)) this.#send();
+      else if (this.#waiting.length === 1) this.#sendLater(size);
     });
   }
 
-  #sendLater(): void {
+  #sendLater(size: number): void {
     this.#patience = new AbortController();
+    // Nobody is expected; those that come in the same turn of the event loop go along all the same.
+    if (size === 1) return void setImmediate(() => this.#send());
     this.#options.clock.sleep(this.windowMs, this.#patience.signal).then(
       () => this.#send(),
       () => {},

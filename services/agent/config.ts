@@ -13,6 +13,8 @@ export interface AgentConfig {
   ragAddress: string;
   /** Runs of this replica at the same time. */
   maxRuns: number;
+  /** Runs that wait for their turn at this replica; what is beyond is refused. */
+  maxWaiting: number;
   /** Who goes first, by the callers' tiers, when there are more. */
   priorities: ReadonlyMap<string, RequestPriority>;
   /** How long a thread stays with a replica that has died, in milliseconds. */
@@ -38,6 +40,7 @@ const schema = modelsConfigSchema.extend({
   RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),
   RAGENTS_RAG_ADDRESS: grpcTarget("127.0.0.1:9104"),
   RAGENTS_AGENT_MAX_RUNS: integer({ default: 50, min: 1, max: 10_000, unit: "runs" }),
+  RAGENTS_AGENT_MAX_WAITING: integer({ default: 100, min: 0, max: 10_000, unit: "runs" }),
   RAGENTS_AGENT_PRIORITIES: z
     .string()
     .default("")
@@ -65,6 +68,7 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     maxRuns: values.RAGENTS_AGENT_MAX_RUNS,
     leaseMs: values.RAGENTS_AGENT_LEASE_S * 1000,
     handoverMs: values.RAGENTS_AGENT_HANDOVER_S * 1000,
+    maxWaiting: values.RAGENTS_AGENT_MAX_WAITING,
     priorities: values.RAGENTS_AGENT_PRIORITIES,
     runTimeoutMs: values.RAGENTS_AGENT_TIMEOUT_S * 1000,
     models: values,

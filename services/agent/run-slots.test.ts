@@ -49,7 +49,7 @@ afterEach(() => Promise.all(opened.splice(0).map((slots) => slots.close())));
 
 function open(queue: Queue, clock = systemClock) {
   const priorities = new Map<string, RequestPriority>([["premium", "HIGH"]]);
-  const slots = new RunSlots({ limit: 2, queue, priorities, maxWaitMs: 60_000, clock });
+  const slots = new RunSlots({ limit: 2, maxWaiting: 3, queue, priorities, maxWaitMs: 60_000, clock });
   opened.push(slots);
   return slots;
 }
@@ -102,6 +102,17 @@ describe("slots for runs", () => {
     patient.end();
     await patient.done;
     expect([slots.taken, slots.waiting]).toEqual([0, 0]);
+  });
+
+  test("are refused at once when as many wait as may", async () => {
+    const slots = open(new Queue());
+    const runs = Array.from({ length: 5 }, () => run(slots));
+    await ticks();
+    const refused = run(slots);
+    await refused.done;
+    expect(reasonOf(refused.failure)).toBe("OVERLOADED");
+    for (const { end } of runs) end();
+    await Promise.all(runs.map(({ done }) => done));
   });
 
   test("are refused at once when the queue is away", async () => {

@@ -7,6 +7,8 @@ import { overloaded } from "./errors.js";
 export interface RunSlotsOptions {
   /** Runs at the same time. */
   limit: number;
+  /** Runs that wait for a slot at the same time; what is beyond is refused at once. */
+  maxWaiting: number;
   /** Where runs wait that find no slot. */
   queue: Pick<PriorityQueue, "enqueue" | "cancel" | "work">;
   /** The priority of the callers of a tier; NORMAL for those of other tiers. */
@@ -45,7 +47,7 @@ export class RunSlots {
     return this.#waiting.size;
   }
 
-  /** Runs `work` in a slot. Throws RESOURCE_EXHAUSTED OVERLOADED when all are taken and there is no queue, or no room in it. */
+  /** Runs `work` in a slot. Throws RESOURCE_EXHAUSTED OVERLOADED when all are taken and as many wait as may, or there is no queue. */
   async *hold<T>(signal: AbortSignal, work: () => AsyncIterable<T>): AsyncGenerator<T> {
     if (this.#taken < this.limit && this.#waiting.size === 0) this.#taken += 1;
     else await this.#turn(signal);
@@ -64,7 +66,8 @@ export class RunSlots {
 
   /** Resolves with a slot taken, when the queue says that it is this run's turn. */
   async #turn(signal: AbortSignal): Promise<void> {
-    const { queue } = this.#options;
+    const { queue, maxWaiting } = this.#options;
+    if (this.#waiting.size >= maxWaiting) throw overloaded(this.limit);
     const ticket = randomUUID();
     const given = new Promise<void>((resolve) => this.#waiting.set(ticket, resolve));
     const over = new AbortController();

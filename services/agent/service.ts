@@ -56,8 +56,8 @@ export async function startAgentService(
   const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
-  const { maxRuns: limit, priorities, runTimeoutMs: maxWaitMs } = config;
-  const slots = new RunSlots({ limit, queue, priorities, maxWaitMs, clock: host.clock });
+  const { maxRuns: limit, maxWaiting, priorities, runTimeoutMs: maxWaitMs } = config;
+  const slots = new RunSlots({ limit, maxWaiting, queue, priorities, maxWaitMs, clock: host.clock });
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
     deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, clock: host.clock, checkpointer, tools },

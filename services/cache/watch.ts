@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import type { WatchInvalidationsResponseSchema } from "../../gen/ragents/cache/v1/cache_service_pb.js";
@@ -23,6 +24,8 @@ export class WatchHub {
   constructor(options: { store: CacheStore; clock: Clock }) {
     this.#store = options.store;
     this.#clock = options.clock;
+    // Every stream listens; Node would warn of a leak at eleven.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /** Tells a tenant's changes until the signal aborts; throws when some may have been missed. */

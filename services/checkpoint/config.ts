@@ -11,6 +11,8 @@ export interface CheckpointConfig {
   ttlMs: number | undefined;
   /** Checkpoints that a thread keeps; 0: all. */
   maxCheckpoints: number;
+  /** Threads that a tenant may have; 0: no limit. */
+  tenantThreads: number;
   /** Time between two rounds of cleaning, in milliseconds. */
   cleaningIntervalMs: number;
   /** Most connections to PostgreSQL. */
@@ -54,6 +56,7 @@ const schemaFor = (onRedis: boolean) =>
       max: 1_000_000,
       unit: "checkpoints; 0 for all",
     }),
+    RAGENTS_CHECKPOINT_TENANT_THREADS: integer({ default: 0, min: 0, max: 1_000_000_000, unit: "threads; 0 for no limit" }),
     RAGENTS_CHECKPOINT_CLEANING_INTERVAL_S: integer({ default: 60, min: 1, max: DAY_S, unit: "seconds" }),
     RAGENTS_CHECKPOINT_CACHE_BYTES: integer({ default: 64_000_000, min: 1_000_000, max: 1e11, unit: "bytes" }),
     RAGENTS_CHECKPOINT_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
@@ -71,6 +74,7 @@ export function loadCheckpointConfig(env: NodeJS.ProcessEnv): CheckpointConfig {
     url: values.RAGENTS_CHECKPOINT_URL,
     ttlMs: ttlS === 0 ? undefined : ttlS * 1000,
     maxCheckpoints: values.RAGENTS_CHECKPOINT_MAX_PER_THREAD,
+    tenantThreads: values.RAGENTS_CHECKPOINT_TENANT_THREADS,
     cleaningIntervalMs: values.RAGENTS_CHECKPOINT_CLEANING_INTERVAL_S * 1000,
     cacheBytes: values.RAGENTS_CHECKPOINT_CACHE_BYTES,
     maxConnections: values.RAGENTS_CHECKPOINT_MAX_CONNECTIONS,

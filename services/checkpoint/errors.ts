@@ -96,3 +96,8 @@ export function storeFull(cause: unknown): ConnectError {
     { cause },
   );
 }
+
+export function threadQuotaExceeded(limit: number): ConnectError {
+  const message = `The tenant has all the ${limit} threads it may; delete threads, or ask for a higher quota.`;
+  return meshError(Code.ResourceExhausted, ErrorReason.QUOTA_EXCEEDED, message, { metadata: { quota: "threads", limit: String(limit) } });
+}

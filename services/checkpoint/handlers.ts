@@ -11,6 +11,7 @@ import { listParts, readCheckpoint, readContents } from "./reading.js";
 import { chooseDeletable } from "./retention.js";
 import type { SegmentReader } from "./segment-reader.js";
 import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
+import type { ThreadQuota } from "./thread-quota.js";
 import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
 
 /** Threads of a page when the request does not say. */
@@ -19,11 +20,12 @@ const DEFAULT_PAGE_SIZE = 50;
 export function checkpointHandlers(deps: {
   store: CheckpointStore;
   segments: SegmentReader;
+  quota: ThreadQuota;
   clock: Clock;
   /** Called after a checkpoint was stored; the thread has so many now. */
   onPut: (thread: ThreadKey, checkpointCount: number) => void;
 }): ServiceImpl<typeof CheckpointService> {
-  const { store, segments, clock } = deps;
+  const { store, segments, quota, clock } = deps;
   const now = () => new Date(clock.now());
   const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
 
@@ -47,6 +49,7 @@ export function checkpointHandlers(deps: {
       };
       const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
       const context = { fencingToken: request.fencingToken, now: now() };
+      await quota.admit(thread);
       const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
       segments.remember(thread, plan.added());
       deps.onPut(thread, checkpointCount);
@@ -58,6 +61,7 @@ export function checkpointHandlers(deps: {
       const plan = new PutPlan(request.contents);
       const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
       const context = { fencingToken: request.fencingToken, now: now() };
+      await quota.admit(thread);
       await plan.store((addition) => store.put(thread, batch, addition, context));
       segments.remember(thread, plan.added());
       return {};
@@ -65,7 +69,9 @@ export function checkpointHandlers(deps: {
 
     async putContents(request) {
       const time = now();
-      await store.putContents(threadOf(request), packContents(request.contents as Contents), sweepTimeOf(time), {
+      const thread = threadOf(request);
+      await quota.admit(thread);
+      await store.putContents(thread, packContents(request.contents as Contents), sweepTimeOf(time), {
         fencingToken: request.fencingToken,
         now: time,
       });
@@ -121,11 +127,13 @@ export function checkpointHandlers(deps: {
       const thread = threadOf(request);
       await store.deleteThread(thread);
       segments.forget(thread);
+      quota.forget(thread);
       return {};
     },
 
     async copyThread(request) {
       const source = threadOf({ threadId: request.sourceThreadId });
+      await quota.admit(threadOf({ threadId: request.targetThreadId }));
       const outcome = await store.copyThread(source, request.targetThreadId, now());
       if (outcome === "no source") throw threadNotFound(request.sourceThreadId);
       if (outcome === "target exists") throw threadExists(request.targetThreadId);

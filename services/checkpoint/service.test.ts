@@ -92,3 +92,25 @@ describe("the checkpoint service", () => {
     expect(await client.getStats({})).toMatchObject({ threadCount: 0n, checkpointCount: 0n });
   });
 });
+
+test("a tenant has as many threads as its quota says, and room again when one is deleted", async () => {
+  const env = { RAGENTS_CHECKPOINT_URL: "memory:", RAGENTS_CHECKPOINT_PORT: "0", RAGENTS_CHECKPOINT_TENANT_THREADS: "2" };
+  const service = await startCheckpointService(env, host());
+  const transport = createGrpcTransport({ address: service.address, services: [CheckpointService] });
+  const client = createClient(CheckpointService, transport);
+  const put = (threadId: string, checkpointId = "1") => client.putCheckpoint({ threadId, checkpointId, metadata: Buffer.from("{}") });
+  try {
+    await put("a");
+    await put("b");
+    await put("b", "2");
+    const refused = await failureOf(put("c"));
+    expect([refused.code, reasonOf(refused)]).toEqual([Code.ResourceExhausted, "QUOTA_EXCEEDED"]);
+    expect((await failureOf(client.copyThread({ sourceThreadId: "a", targetThreadId: "c" }))).code).toBe(Code.ResourceExhausted);
+    await client.deleteThread({ threadId: "a" });
+    await put("c");
+    expect((await failureOf(put("a"))).code).toBe(Code.ResourceExhausted);
+  } finally {
+    transport.close();
+    await service.stop(1_000);
+  }
+});

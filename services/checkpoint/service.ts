@@ -18,6 +18,7 @@ import { measuredStore } from "./store-metrics.js";
 import type { CheckpointStore } from "./store.js";
 import { openRedisCheckpointStore } from "./store-redis.js";
 import { openSqlCheckpointStore } from "./store-sql.js";
+import { ThreadQuota } from "./thread-quota.js";
 
 /** Long enough for a large put, short enough to be told about. */
 const REDIS_TIMEOUT_MS = 5_000;
@@ -45,6 +46,7 @@ export async function startCheckpointService(
   const handlers = checkpointHandlers({
     store,
     segments: new SegmentReader(store, { maxBytes: config.cacheBytes }),
+    quota: new ThreadQuota({ store, clock: host.clock, limit: config.tenantThreads }),
     clock: host.clock,
     onPut: (thread, count) => cleaning.notice(thread, count),
   });

@@ -3,6 +3,7 @@ import { storePatienceSchema } from "../../runtime/store-patience.js";
 import { z } from "zod";
 import { LOCAL_TENANT } from "../../runtime/call-context.js";
 import { commaList, grpcTarget, integer, parseEnv, port } from "../../runtime/config.js";
+import type { TenantLimits } from "./ingestion/tenant-quota.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
 import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
 import { type EmbedderConfig, embedderConfigSchema } from "./embedders.js";
@@ -22,6 +23,8 @@ export interface RagConfig {
   ingestRoots: string[];
   /** Tenants that may name paths of the server: all that can be read there is theirs. */
   ingestTenants: string[];
+  /** What each tenant may have; undefined: no limit. */
+  tenantLimits: TenantLimits;
   /** Memory for loaded indexes, in bytes. */
   indexBudgetBytes: number;
   /** Where the cache service is, which keeps the vectors of costly embedding models. */
@@ -52,6 +55,8 @@ const schema = z.object({
   RAGENTS_RAG_MAX_CONNECTIONS: integer({ default: 10, min: 1, max: 1000, unit: "connections" }),
   RAGENTS_INGEST_ROOTS: commaList(["."]),
   RAGENTS_INGEST_TENANTS: commaList([LOCAL_TENANT]),
+  RAGENTS_RAG_TENANT_DOCUMENTS: integer({ default: 0, min: 0, max: 1_000_000_000, unit: "documents; 0 for no limit" }),
+  RAGENTS_RAG_TENANT_MB: integer({ default: 0, min: 0, max: 1_000_000_000, unit: "megabytes; 0 for no limit" }),
   RAGENTS_RAG_INDEX_MEMORY_MB: integer({ default: 1_000, min: 16, max: 1_000_000, unit: "megabytes" }),
 });
 
@@ -70,6 +75,10 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     embedder: parseEnv(env, embedderConfigSchema),
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     ingestTenants: values.RAGENTS_INGEST_TENANTS,
+    tenantLimits: {
+      documents: values.RAGENTS_RAG_TENANT_DOCUMENTS || undefined,
+      textBytes: values.RAGENTS_RAG_TENANT_MB * 1_000_000 || undefined,
+    },
     indexBudgetBytes: values.RAGENTS_RAG_INDEX_MEMORY_MB * 1_000_000,
     storeWaitMs: parseEnv(env, storePatienceSchema).RAGENTS_STORE_WAIT_S * 1000,
     models: parseEnv(env, modelsConfigSchema),

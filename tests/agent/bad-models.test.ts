@@ -66,13 +66,13 @@ describe("a model that", () => {
     await clock.advance(2_000);
     const error = await asking;
     expect([error.code, reasonOf(error), error.message]).toEqual([Code.DeadlineExceeded, "DEADLINE_EXCEEDED", expect.stringContaining("300 s")]);
-    await expect.poll(() => double.requests[0]?.aborted).toBe(true);
+    await expect.poll(() => double.requests[0]?.aborted, { timeout: 10_000 }).toBe(true);
   }, 30_000);
 
   test("is slow is not waited for longer than its caller does", async () => {
     double.script = () => ({ hang: true });
     const asking = failureOf(mesh.agent.query({ query: "When does the other pump stop?" }, { timeoutMs: 1_500 }));
     expect((await asking).code).toBe(Code.DeadlineExceeded);
-    await expect.poll(() => double.requests.at(-1)?.aborted).toBe(true);
+    await expect.poll(() => double.requests.at(-1)?.aborted, { timeout: 10_000 }).toBe(true);
   });
 });

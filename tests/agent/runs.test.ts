@@ -164,7 +164,7 @@ describe("a thread that has a run already", () => {
     const { script, release } = pausing(1);
     double.script = script;
     const first = mesh.agent.query({ query: question(), threadId }).catch((error: unknown) => error);
-    await expect.poll(() => double.requests.length - calls).toBe(1);
+    await expect.poll(() => double.requests.length - calls, { timeout: 10_000 }).toBe(1);
     double.script = () => ({ text: "The second [1]." });
     return { first, release };
   }
@@ -211,10 +211,10 @@ describe("a run that is cancelled", () => {
     const reading = failureOf((async () => {
       for await (const event of mesh.agent.streamQuery({ query: question(), threadId, resumable: true })) events.push(event);
     })());
-    await expect.poll(() => tokens(events).length).toBeGreaterThan(0);
+    await expect.poll(() => tokens(events).length, { timeout: 10_000 }).toBeGreaterThan(0);
     expect((await replicas[replica]!.cancelRun({ thread: threadId })).cancelled).toBe(true);
     expect(reasonOf(await reading)).toBe("RUN_CANCELLED");
-    await expect.poll(() => double.requests.at(-1)?.aborted).toBe(true);
+    await expect.poll(() => double.requests.at(-1)?.aborted, { timeout: 10_000 }).toBe(true);
     release();
     expect(reasonOf(await failureOf(readStream(replicas[1 - replica]!.resumeStream({ eventId: idOf(events) }))))).toBe("RUN_CANCELLED");
     expect((await mesh.agent.cancelRun({ thread: threadId })).cancelled).toBe(false);

@@ -215,7 +215,7 @@ describe("with a language model", () => {
   let calls: number;
 
   beforeAll(async () => {
-    agent = await mesh.replica({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_AGENT_MAX_RUNS: "2", RAGENTS_LLM_RETRIES: "0" });
+    agent = await mesh.replica({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_AGENT_MAX_RUNS: "2", RAGENTS_AGENT_MAX_WAITING: "1", RAGENTS_LLM_RETRIES: "0" });
   });
   beforeEach(() => {
     calls = double.requests.length;
@@ -276,16 +276,21 @@ describe("with a language model", () => {
     const runs = ["busy:1", "busy:2"].map((threadId) =>
       failureOf(agent.query({ query: `Where is ${threadId}?`, threadId }, { signal: gone.signal })),
     );
-    await expect.poll(() => double.requests.length - calls).toBe(2);
+    await expect.poll(() => double.requests.length - calls, { timeout: 10_000 }).toBe(2);
     const busy = await failureOf(mesh.agent.query({ query: "And now?", threadId: "busy:1" }));
     expect([busy.code, reasonOf(busy)]).toEqual([Code.Aborted, "THREAD_BUSY"]);
-    const full = await failureOf(agent.query({ query: "Is there room?" }));
+    // One of both waits for its turn, and the other one is refused.
+    const more = ["Is there room?", "And is there room for me?"].map((query) => agent.query({ query }));
+    const full = await failureOf(Promise.race(more));
     expect([full.code, reasonOf(full), retryAfterMsOf(full)]).toEqual([Code.ResourceExhausted, "OVERLOADED", 1000]);
+    double.script = () => ({ text: "Here [1]." });
     gone.abort();
+    const answers = (await Promise.allSettled(more)).flatMap((end) => (end.status === "fulfilled" ? [end.value.response] : []));
+    expect(answers).toEqual(["Here [1]."]);
     for (const error of await Promise.all(runs)) expect(error.code).toBe(Code.Canceled);
     // The model's calls end with the runs, and both thread and room are free again.
-    await expect.poll(() => double.requests.slice(calls).every(({ aborted }) => aborted)).toBe(true);
+    await expect.poll(() => double.requests.slice(calls, calls + 2).every(({ aborted }) => aborted), { timeout: 10_000 }).toBe(true);
     double.script = () => ({ text: "Here [1]." });
-    await expect.poll(() => agent.query({ query: "And now?", threadId: "busy:1" }).then(() => true, () => false)).toBe(true);
+    await expect.poll(() => agent.query({ query: "And now?", threadId: "busy:1" }).then(() => true, () => false), { timeout: 10_000 }).toBe(true);
   });
 });

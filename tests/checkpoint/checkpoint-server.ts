@@ -9,6 +9,7 @@ import { Cleaning } from "../../services/checkpoint/cleaning.js";
 import { checkpointHandlers } from "../../services/checkpoint/handlers.js";
 import { SegmentReader } from "../../services/checkpoint/segment-reader.js";
 import type { CheckpointStore } from "../../services/checkpoint/store.js";
+import { ThreadQuota } from "../../services/checkpoint/thread-quota.js";
 
 export interface CheckpointServer {
   /** host:port */
@@ -34,6 +35,7 @@ export async function serveCheckpoints(
   const handlers = checkpointHandlers({
     store,
     segments: new SegmentReader(store, { maxBytes: 16_000_000 }),
+    quota: new ThreadQuota({ store, clock, limit: 0 }),
     clock,
     onPut: (thread, count) => cleaning.notice(thread, count),
   });

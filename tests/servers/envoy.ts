@@ -40,6 +40,12 @@ export async function envoyFound(): Promise<boolean> {
   return (await findSource()) !== undefined || skipSuites("Envoy", REMEDY);
 }
 
+/** The path of Envoy's program; undefined where there is only an image of it. Use after envoyFound. */
+export async function envoyProgram(): Promise<string | undefined> {
+  const found = await findSource();
+  return found?.kind === "binary" ? found.path : undefined;
+}
+
 /**
  * Starts an Envoy with `config`, its bootstrap configuration in YAML without the admin interface. Rejects with what Envoy
  * wrote when it does not like it. Everything that it listens on is the configuration's business.

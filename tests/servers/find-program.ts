@@ -23,7 +23,7 @@ export async function findProgram(name: string, folders: string[] = []): Promise
 export async function installDebianPackage(name: string): Promise<boolean> {
   if (process.getuid?.() !== 0 || (await findProgram("apt-get")) === undefined) return false;
   // The lock's timeout lets several test files ask at once; debconf must not wait for an answer.
-  const options = ["-o", "DPkg::Lock::Timeout=120", "-y", "-q"];
+  const options = ["-o", "DPkg::Lock::Timeout=600", "-y", "-q"];
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   try {
     await run("apt-get", [...options, "update"], { env }).catch(() => {});

@@ -27,6 +27,7 @@ import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.j
 import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
 import { retrying } from "./retrying.js";
+import { type TenantLimits, TenantQuota } from "./tenant-quota.js";
 
 /** Files read at once. */
 const PARALLEL_DOCUMENTS = 5;
@@ -49,6 +50,8 @@ export interface JobRunDependencies {
   readonly tracer?: Tracer | undefined;
   readonly cutter: Cutter;
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
+  /** Default: none. */
+  readonly tenantLimits?: TenantLimits;
   /** Called after every change of the job's row. */
   readonly onChange: (jobId: string) => void;
   /** Called after every change of a collection's index. */
@@ -83,12 +86,14 @@ export class JobRun {
   readonly #deps: JobRunDependencies;
   readonly #signal: AbortSignal;
   readonly #tools: IndexingTools;
+  readonly #quota: TenantQuota;
 
   constructor(claimed: ClaimedJob, deps: JobRunDependencies, signal: AbortSignal) {
     this.#claimed = claimed;
     this.#deps = deps;
     this.#signal = signal;
     this.#tools = deps.toolsFor(claimed);
+    this.#quota = new TenantQuota(deps.store, claimed.job.tenant, deps.tenantLimits ?? {});
   }
 
   /** Resolves when the job has ended. Rejects with LeaseLostError when it is no longer ours, else with what keeps it from going on. */
@@ -97,6 +102,7 @@ export class JobRun {
     const { lease, enumerated, fruitlessAttempts } = this.#claimed;
     if (fruitlessAttempts >= MAX_FRUITLESS_ATTEMPTS) return this.#giveUp();
     if (!enumerated) await this.#enumerate();
+    await this.#retry(() => this.#quota.refresh());
     let batch = new Batch();
     for await (const outcome of inParallel(this.#waiting(), PARALLEL_DOCUMENTS, (item) => this.#prepare(item))) {
       batch.add(outcome);
@@ -165,7 +171,10 @@ export class JobRun {
     };
     try {
       checkId(document.documentId);
-      return { of: document, ...(await this.#read(document, options)) };
+      const read = await this.#read(document, options);
+      // What is unchanged takes no more than it has.
+      if (read.kind === "cut" || read.kind === "windowed") this.#quota.take({ isNew: version === undefined, textBytes: read.document.textBytes });
+      return { of: document, ...read };
     } catch (error) {
       this.#signal.throwIfAborted();
       if (isInterruption(error)) throw error;
@@ -220,6 +229,7 @@ export class JobRun {
       this.#enter("INDEXING");
     }
     await this.#retry(() => store.commitBatch(lease, { ...done, ...contents }, new Date(clock.now())));
+    await this.#retry(() => this.#quota.refresh());
     onChange(lease.jobId);
     onIndexed(lease.collection);
   }

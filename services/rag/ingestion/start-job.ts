@@ -6,20 +6,23 @@ import type { Clock } from "../../../runtime/clock.js";
 import { currentTenant, LOCAL_TENANT } from "../../../runtime/call-context.js";
 import { invalidField } from "../../../runtime/errors.js";
 import { duplicateDocument } from "../errors.js";
-import { type CollectionRecord, type JobRecord, type JobStore, LeaseLostError, type NewJob } from "../store/store.js";
+import { type CollectionRecord, type CollectionStore, type JobRecord, type JobStore, LeaseLostError, type NewJob } from "../store/store.js";
 import { type AllowedFolder, folderPrefix, resolveAllowed } from "./allowed-folders.js";
 import { storableJson } from "../store/stored-json.js";
+import { requireQuota, type TenantLimits } from "./tenant-quota.js";
 import { STAGING_LEASE_MS, Upload, uploadIncomplete } from "./upload.js";
 
 /** A repeated call with the same key answers the first one's job for a day. */
 const IDEMPOTENCY_MS = 24 * 3_600_000;
 
 export interface StartJobDependencies {
-  readonly store: JobStore;
+  readonly store: JobStore & Pick<CollectionStore, "tenantUsage">;
   readonly clock: Clock;
   readonly folders: readonly AllowedFolder[];
   /** The tenants that may name paths in them. Default: the local one. */
   readonly pathTenants?: readonly string[];
+  /** What a tenant may have. Default: no limits. */
+  readonly tenantLimits?: TenantLimits;
   /** Called when a job waits for a worker. */
   readonly onQueued: () => void;
 }
@@ -94,6 +97,7 @@ export class JobStarter {
     const reuseAfter = new Date(clock.now() - IDEMPOTENCY_MS);
     const earlier = idempotencyKey === "" ? undefined : await store.findJob(collection.uid, idempotencyKey, reuseAfter);
     if (earlier !== undefined) return earlier;
+    await requireQuota(store, collection.tenant, this.#deps.tenantLimits ?? {});
     const id = randomUUID();
     const now = clock.now();
     await store.createJob({ id, collection, metadata: storableJson(metadata), readers, ...source }, new Date(now), new Date(now + STAGING_LEASE_MS));

@@ -1,17 +1,21 @@
 import { create } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { InlineDocumentSchema } from "../../../gen/ragents/rag/v1/rag_pb.js";
+import { reasonOf } from "../../../runtime/errors.js";
 import { silentLogger } from "../../../runtime/logger.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
 import type { SqlDatabase } from "../../../runtime/sql/database.js";
 import { openPglite } from "../../../runtime/sql/pglite.js";
 import { Analyzer } from "../../../runtime/terms/terms.js";
+import { failureOf } from "../../../tests/failure-of.js";
 import { ManualClock } from "../../../tests/manual-clock.js";
 import { withDefaults } from "../settings.js";
 import { openSqlStore } from "../store/sql-store.js";
 import type { CollectionRecord, JobRecord, RagStore } from "../store/store.js";
 import { JobChanges } from "./job-changes.js";
 import { JobStarter } from "./start-job.js";
+import type { TenantLimits } from "./tenant-quota.js";
 import { watchJob } from "./watch-job.js";
 import { IngestionWorker } from "./worker.js";
 import { ThreadedCutter } from "../cutting/cutter.js";
@@ -53,7 +57,7 @@ function embedder(before: (signal?: AbortSignal) => Promise<void> | void): Embed
   };
 }
 
-function startWorker(used: Embedder = embedder(() => {})): { worker: IngestionWorker; changes: JobChanges } {
+function startWorker(used: Embedder = embedder(() => {}), tenantLimits: TenantLimits = {}): { worker: IngestionWorker; changes: JobChanges } {
   const changes = new JobChanges();
   const worker = new IngestionWorker({
     cutter: new ThreadedCutter(),
@@ -61,6 +65,7 @@ function startWorker(used: Embedder = embedder(() => {})): { worker: IngestionWo
     clock,
     logger: silentLogger,
     toolsFor: () => ({ embedder: used, analyzer: new Analyzer("english") }),
+    tenantLimits,
     onChange: (jobId) => changes.announce(jobId),
     onIndexed: () => {},
   });
@@ -69,8 +74,8 @@ function startWorker(used: Embedder = embedder(() => {})): { worker: IngestionWo
   return { worker, changes };
 }
 
-async function queue(ids: string[]): Promise<JobRecord> {
-  const starter = new JobStarter({ store, clock, folders: [], onQueued: () => {} });
+async function queue(ids: string[], tenantLimits: TenantLimits = {}): Promise<JobRecord> {
+  const starter = new JobStarter({ store, clock, folders: [], tenantLimits, onQueued: () => {} });
   const documents = ids.map((id) => create(InlineDocumentSchema, { id, text: `Text of ${id}.` }));
   return starter.ingestInline({ collection, metadata: {}, readers: [], idempotencyKey: "" }, documents);
 }
@@ -208,4 +213,52 @@ test("a watched job is sent as it is, after every change, and to its end", async
   expect(seen.at(-1)).toMatchObject({ state: "SUCCEEDED", doneDocuments: 2 });
   expect(seen.some(({ state, phase }) => state === "RUNNING" && phase !== "NONE")).toBe(true);
   expect(new Set(seen.map((job) => JSON.stringify(job))).size).toBe(seen.length);
+});
+
+describe("a tenant's quota", () => {
+  /** What the tenant has already, and `more`. */
+  async function above(more: TenantLimits): Promise<TenantLimits> {
+    const used = await store.tenantUsage(tenant);
+    return {
+      ...(more.documents !== undefined && { documents: used.documents + more.documents }),
+      ...(more.textBytes !== undefined && { textBytes: used.textBytes + more.textBytes }),
+    };
+  }
+
+  test("of documents lets in as many as it says; the job tells which ones failed, and why", async () => {
+    await begin();
+    const limits = await above({ documents: 2 });
+    startWorker(embedder(() => {}), limits);
+    const { id } = await queue(["a", "b", "c"], limits);
+    const job = await untilJob(id, ended);
+    expect(job).toMatchObject({ state: "SUCCEEDED", failedDocuments: 1, failures: [{ documentId: "c", reason: "QUOTA_EXCEEDED" }] });
+    expect(job.failures[0]!.message).toContain("delete documents");
+    expect(await documentCount()).toBe(2);
+
+    const refused = await failureOf(queue(["d"], limits));
+    expect([refused.code, reasonOf(refused)]).toEqual([Code.ResourceExhausted, "QUOTA_EXCEEDED"]);
+  });
+
+  test("of bytes is over when it is used up, and has room again when documents go", async () => {
+    await begin();
+    const limits = await above({ textBytes: 15 });
+    startWorker(embedder(() => {}), limits);
+    // Ten bytes each: the second takes what is left, and a little more.
+    const { id } = await queue(["a", "b", "c"], limits);
+    expect(await untilJob(id, ended)).toMatchObject({ failedDocuments: 1, failures: [{ documentId: "c", reason: "QUOTA_EXCEEDED" }] });
+    expect((await failureOf(queue(["d"], limits))).code).toBe(Code.ResourceExhausted);
+    await store.deleteDocument(collection.uid, undefined, "a", new Date(clock.now()));
+    const again = await queue(["d"], limits);
+    expect(await untilJob(again.id, ended)).toMatchObject({ state: "SUCCEEDED", failedDocuments: 0 });
+  });
+
+  test("does not keep unchanged documents from being ingested again", async () => {
+    await begin();
+    const limits = await above({ documents: 1 });
+    startWorker(embedder(() => {}), limits);
+    // Both wait before the quota is used up.
+    const [first, second] = [await queue(["a"], limits), await queue(["a"], limits)];
+    const jobs = [await untilJob(first.id, ended), await untilJob(second.id, ended)];
+    expect(jobs.map(({ state, failedDocuments }) => [state, failedDocuments])).toEqual([["SUCCEEDED", 0], ["SUCCEEDED", 0]]);
+  });
 });

@@ -34,6 +34,14 @@ export function collectionStore(db: SqlDatabase): CollectionStore {
       );
       return rows.map(toCollection);
     },
+    async tenantUsage(tenant) {
+      const [row] = await db.query<{ documents: number; text_bytes: number }>(
+        `select coalesce(sum(document_count), 0)::float8 as documents, coalesce(sum(text_bytes), 0)::float8 as text_bytes
+         from rag.collections where tenant = $1`,
+        [tenant],
+      );
+      return { documents: row!.documents, textBytes: row!.text_bytes };
+    },
     deleteCollection: ({ tenant, id }) =>
       db.transaction(async (tx) => {
         const [row] = await tx.query<{ uid: number; epoch: number }>(

@@ -130,6 +130,15 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect((await other.listCollections(randomUUID(), { limit: 10 })).map(({ id }) => id)).toEqual(["default"]);
       });
 
+      test("add up to what their tenant has", async () => {
+        const tenant = randomUUID();
+        expect(await store.tenantUsage(tenant)).toEqual({ documents: 0, textBytes: 0 });
+        const [a, b] = await Promise.all(["a", "b"].map((id) => store.createCollection({ tenant, id }, withDefaults({}), at(0))));
+        await ingest(a!, { x: ["one"], y: ["two"] });
+        await ingest(b!, { x: ["three"] });
+        expect(await other.tenantUsage(tenant)).toEqual({ documents: 3, textBytes: 11 });
+      });
+
       test("are listed by code points", async () => {
         const tenant = randomUUID();
         for (const id of ["b", "a-b", "a_b", "ab"]) await store.createCollection({ tenant, id }, withDefaults({}), at(0));

@@ -29,6 +29,12 @@ import type {
 
 export * from "./records.js";
 
+/** What a tenant has in all of its collections. */
+export interface TenantUsage {
+  readonly documents: number;
+  readonly textBytes: number;
+}
+
 export interface CollectionStore {
   /** Resolves undefined when the id is taken. */
   createCollection(ref: CollectionRef, settings: CollectionSettings, now: Date): Promise<CollectionRecord | undefined>;
@@ -36,6 +42,7 @@ export interface CollectionStore {
   getCollection(ref: CollectionRef): Promise<CollectionRecord | undefined>;
   /** By id, in the order of code points. */
   listCollections(tenant: string, page: Page<string>): Promise<CollectionRecord[]>;
+  tenantUsage(tenant: string): Promise<TenantUsage>;
   /** Deletes all that belongs to it, its jobs too. Resolves false when there is none. */
   deleteCollection(ref: CollectionRef): Promise<boolean>;
 }

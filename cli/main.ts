@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { MINILM_MODEL } from "../runtime/embedding/minilm-model.js";
 import { VERSION } from "../runtime/version.js";
 import { ask } from "./ask.js";
 import { makeCertificates } from "./ca.js";
@@ -8,6 +9,7 @@ import { report } from "./failure.js";
 import { rotateIdentityKeys } from "./identity-keys.js";
 import { ingest } from "./ingest.js";
 import { createKey, listKeys, type NewKeyOptions, parseLifetime, parseRole, revokeKey } from "./keys.js";
+import { pullModel, type PullOptions } from "./pull-model.js";
 import { status } from "./status.js";
 
 const program = new Command("ragents")
@@ -86,6 +88,17 @@ keys
   .argument("<key>", "its id, as `ragents keys list` shows it")
   .action((key: string) => run((mesh) => revokeKey(mesh, key)));
 
+const models = program.command("models").description("Fetch embedding models.");
+
+models
+  .command("pull")
+  .description("Fetch an embedding model and check that it is the right one; the rag service offers it from its next start.")
+  .argument("<model>", MINILM_MODEL)
+  .option("--from <file>", "a copy on this machine: an .onnx file")
+  .addOption(new Option("--source <url>", "where it is fetched from").env("RAGENTS_MODEL_SOURCE").argParser(httpUrl))
+  .addOption(new Option("--models-dir <folder>", "where models are kept (default: models in the data folder)").env("RAGENTS_MODELS_DIR"))
+  .action((model: string, options: PullOptions) => runLocally(() => pullModel(model, options)));
+
 program
   .command("identity-keys")
   .description("Make the file of RAGENTS_IDENTITY_KEYS, or add a new key to it.")
@@ -100,9 +113,9 @@ program
   .option("--name <host...>", "further host names and addresses of the services")
   .action((folder: string, options: { name?: string[] }) => runLocally(() => makeCertificates(folder, options)));
 
-function runLocally(command: () => void): void {
+async function runLocally(command: () => void | Promise<void>): Promise<void> {
   try {
-    command();
+    await command();
   } catch (error) {
     process.exitCode = report(error, "");
   }

@@ -726,6 +726,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.errors.v1.ErrorReason.ERROR_REASON_COLLECTION_PROTECTED": "The default collection cannot be deleted.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UNKNOWN_EMBEDDING_MODEL": "No embedding model of that name; the message names the known ones.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UPLOAD_INCOMPLETE": "The upload was cut off or took too long; nothing of it was kept.",
+  "ragents.errors.v1.ErrorReason.ERROR_REASON_EMBEDDING_FAILED": "The embedding model refused the document's chunks, or answered vectors that\nare not what it promised.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UNKNOWN_RERANKER": "No reranker of that name is configured.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_UNKNOWN_AGENT": "No agent of that type; the message names the known ones.",
   "ragents.errors.v1.ErrorReason.ERROR_REASON_THREAD_NOT_FOUND": "No thread of that id.",

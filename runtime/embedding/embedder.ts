@@ -4,6 +4,8 @@ export interface Embedder {
   readonly model: string;
   /** Components of every vector. */
   readonly dimension: number;
+  /** Whether embedding takes longer than looking a vector up: milliseconds a text. Default: no. */
+  readonly isCostly?: boolean;
   /**
    * One L2-normalised vector a text, in the order of the texts. A text without anything to embed has the zero vector.
    * Rejects with the signal's reason when it is aborted.
@@ -11,9 +13,11 @@ export interface Embedder {
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
   /** Tokens of a text as the model counts them; absent where they are not known. */
   countTokens?(text: string): number;
+  /** Ends what it has running. */
+  close?(): Promise<void>;
 }
 
-export type EmbeddingErrorKind = "MODEL_FILES_MISSING" | "WRONG_COUNT" | "WRONG_DIMENSION" | "NOT_FINITE";
+export type EmbeddingErrorKind = "MODEL_FILES_MISSING" | "REFUSED" | "WRONG_COUNT" | "WRONG_DIMENSION" | "NOT_FINITE";
 
 /** An embedder that cannot be loaded, or that answered with something that is not what it promised. */
 export class EmbeddingError extends Error {

@@ -1,10 +1,12 @@
+import { join } from "node:path";
 import { storePatienceSchema } from "../../runtime/store-patience.js";
 import { z } from "zod";
 import { LOCAL_TENANT } from "../../runtime/call-context.js";
-import { commaList, integer, parseEnv, port } from "../../runtime/config.js";
+import { commaList, grpcTarget, integer, parseEnv, port } from "../../runtime/config.js";
 import type { TenantLimits } from "./ingestion/tenant-quota.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
 import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
+import { type EmbedderConfig, embedderConfigSchema } from "./embedders.js";
 
 export interface RagConfig {
   host: string;
@@ -25,9 +27,15 @@ export interface RagConfig {
   tenantLimits: TenantLimits;
   /** Memory for loaded indexes, in bytes. */
   indexBudgetBytes: number;
-  /** Models that write answers. */
+  /** Where the cache service is, which keeps the vectors of costly embedding models. */
+  cacheAddress: string;
+  /** Holds the models that were pulled. */
+  modelsFolder: string;
+  /** The embedding model that a server runs. */
+  embedder: EmbedderConfig;
   /** How long to wait at start for a database that does not answer yet, in milliseconds. */
   storeWaitMs: number;
+  /** Models that write answers. */
   models: ModelsConfig;
   /** The reranker that a server runs. */
   reranker: RerankerConfig;
@@ -36,6 +44,8 @@ export interface RagConfig {
 const schema = z.object({
   RAGENTS_HOST: z.string().default("127.0.0.1"),
   RAGENTS_DATA_DIR: z.string().default(".ragents"),
+  RAGENTS_MODELS_DIR: z.string().optional(),
+  RAGENTS_CACHE_ADDRESS: grpcTarget("127.0.0.1:9101"),
   RAGENTS_RAG_PORT: port(9104),
   RAGENTS_RAG_URL: z
     .string()
@@ -60,6 +70,9 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     url: values.RAGENTS_RAG_URL,
     maxConnections: values.RAGENTS_RAG_MAX_CONNECTIONS,
     dataDir: values.RAGENTS_DATA_DIR,
+    cacheAddress: values.RAGENTS_CACHE_ADDRESS,
+    modelsFolder: values.RAGENTS_MODELS_DIR ?? join(values.RAGENTS_DATA_DIR, "models"),
+    embedder: parseEnv(env, embedderConfigSchema),
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     ingestTenants: values.RAGENTS_INGEST_TENANTS,
     tenantLimits: {

@@ -22,6 +22,7 @@ import { withDefaults } from "./settings.js";
 import { openSqlStore } from "./store/sql-store.js";
 import { Arranger } from "./ranking/arranger.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
+import { ThreadedCutter } from "./cutting/cutter.js";
 
 const settings = withDefaults({ chunkSize: 100, chunkOverlap: 0, language: "none" });
 const analyzer = new Analyzer("none");
@@ -99,7 +100,7 @@ async function startProcess(db: SqlDatabase) {
     const indexes = new SearchIndexes(store, { budgetBytes, dimensionOf: () => DIMENSION });
     return new Retriever({ store, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
   };
-  return { mortal, store, loaded: retrieverWith(1e9), unloaded: retrieverWith(0), merger: new Merger(store, silentLogger, 2) };
+  return { mortal, store, cutter: new ThreadedCutter(), loaded: retrieverWith(1e9), unloaded: retrieverWith(0), merger: new Merger(store, silentLogger, 2) };
 }
 
 type Process = Awaited<ReturnType<typeof startProcess>>;
@@ -125,6 +126,7 @@ async function runJobs(process: Process): Promise<void> {
         store: process.store,
         clock,
         logger: silentLogger,
+        cutter: process.cutter,
         toolsFor: () => ({ embedder, analyzer }),
         onChange: () => {},
         onIndexed: () => {},

@@ -46,7 +46,7 @@ export function duplicateDocument(field: string, id: string): ConnectError {
 export function unknownEmbeddingModel(name: string, known: readonly string[], field = "settings.embedding_model"): ConnectError {
   return invalidField(
     field,
-    `there is no model ${JSON.stringify(name)}; known: ${known.join(", ")}`,
+    `there is no model ${JSON.stringify(name)}; known: ${known.join(", ")}. \`ragents models pull\` and RAGENTS_EMBEDDING_URL add others`,
     ErrorReason.UNKNOWN_EMBEDDING_MODEL,
   );
 }

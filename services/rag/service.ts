@@ -1,4 +1,5 @@
 import { Counter, Gauge } from "prom-client";
+import { createCacheClient } from "../../clients/cache/index.js";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
@@ -13,6 +14,7 @@ import { untilReachable } from "../../runtime/store-patience.js";
 import { Analyzer } from "../../runtime/terms/terms.js";
 import { Answers } from "./answers.js";
 import { loadRagConfig, type RagConfig } from "./config.js";
+import { ThreadedCutter } from "./cutting/cutter.js";
 import { embedderFor, openEmbedders } from "./embedders.js";
 import { ragHandlers } from "./handlers.js";
 import { openAllowedFolders } from "./ingestion/allowed-folders.js";
@@ -37,8 +39,9 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const { clock, metrics } = host;
   const { logger } = host;
   const folders = await openAllowedFolders(config.ingestRoots);
-  const embedders = await openEmbedders();
   const rerankers = openRerankers(config.reranker);
+  const cache = createCacheClient({ address: config.cacheAddress, clock, metrics, security: host.security?.channel });
+  const embedders = await openEmbedders({ modelsFolder: config.modelsFolder, server: config.embedder, cache, clock });
   const db = await openDatabase(config, host, shared.sql);
   try {
     await untilReachable(() => db.ping(), { clock, logger, waitMs: config.storeWaitMs });
@@ -46,8 +49,10 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
     const changes = new JobChanges();
     const merger = new Merger(store, logger);
+    const cutter = new ThreadedCutter();
     const worker = new IngestionWorker({
       store,
+      cutter,
       clock,
       logger,
       tracer: host.tracer,
@@ -128,6 +133,8 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       async stop(graceMs) {
         // Together: whoever watches a job is told of its last change, and no new call waits for the worker.
         await Promise.all([server.drain(graceMs), worker.stop(), merger.stop()]);
+        await Promise.all([cutter.close(), ...[...embedders.values()].map((embedder) => embedder.close?.())]);
+        cache.close();
         await db.close();
       },
     };

@@ -166,6 +166,8 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
       ...(overlay === "production" || components.includes("identity") ? [["gateway", "postgres", 5432] as [string, string, number]] : []),
       ["rag", "postgres", 5432],
       ["rag-ingest", "postgres", 5432],
+      ["rag", "cache", portOf("cache")],
+      ["rag-ingest", "cache", portOf("cache")],
       ["checkpoint", "postgres", 5432],
       ["cache", "redis-cache", 6379],
       ["ratelimit", "redis-state", 6379],

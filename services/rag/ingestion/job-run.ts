@@ -1,5 +1,6 @@
 import type { Clock } from "../../../runtime/clock.js";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
+import { EmbeddingError } from "../../../runtime/embedding/embedder.js";
 import { reasonName } from "../../../runtime/errors.js";
 import type { Logger } from "../../../runtime/logger.js";
 import { inSpan, type Tracer } from "../../../runtime/tracing/tracer.js";
@@ -16,6 +17,7 @@ import {
   type RagStore,
   type WindowedDocument,
 } from "../store/store.js";
+import type { Cutter } from "../cutting/cutter.js";
 import { detectType } from "../extraction/extract.js";
 import { type FoundFile, findFiles } from "./allowed-folders.js";
 import { inParallel } from "./concurrency.js";
@@ -46,6 +48,7 @@ export interface JobRunDependencies {
   readonly logger: Logger;
   /** Traces jobs. Default: they are not traced. */
   readonly tracer?: Tracer | undefined;
+  readonly cutter: Cutter;
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
   /** Default: none. */
   readonly tenantLimits?: TenantLimits;
@@ -62,6 +65,11 @@ class JobInterruptedError extends Error {
 
 function isInterruption(error: unknown): boolean {
   return error instanceof LeaseLostError || error instanceof JobInterruptedError;
+}
+
+/** No repetition changes it: an interruption, or a model that answers what it must not. */
+function isDecided(error: unknown): boolean {
+  return isInterruption(error) || error instanceof EmbeddingError;
 }
 
 /** The outcome of one document, on its way into a batch. */
@@ -157,6 +165,7 @@ export class JobRun {
       settings: collection.settings,
       version,
       ofAll: { metadata, readers },
+      cutter: this.#deps.cutter,
       signal: this.#signal,
       onPhase: (phase) => this.#enter(phase),
     };
@@ -193,9 +202,9 @@ export class JobRun {
   /** Runs what needs store or model, again when it fails. Rejects with an interruption of the job when it keeps failing. */
   async #retry<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isInterruption });
+      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isDecided });
     } catch (cause) {
-      if (isInterruption(cause) || this.#signal.aborted) throw cause;
+      if (isDecided(cause) || this.#signal.aborted) throw cause;
       throw new JobInterruptedError("store or embedding model keep failing", { cause });
     }
   }
@@ -210,7 +219,13 @@ export class JobRun {
       const count = cut.reduce((sum, { chunks }) => sum + chunks.length, 0);
       this.#enter("EMBEDDING");
       const firstChunkId = await this.#retry(() => store.reserveChunkIds(lease.collection, count));
-      contents = await this.#retry(() => indexDocuments(cut, firstChunkId, this.#tools, this.#signal));
+      try {
+        contents = await this.#retry(() => indexDocuments(cut, firstChunkId, this.#tools, this.#signal));
+      } catch (error) {
+        if (!(error instanceof EmbeddingError)) throw error;
+        // No chunk of the batch can be told from the one that the model refused.
+        done.failed.push(...cut.map(({ ordinal, id }) => ({ ordinal, failure: failureOf(id, error)! })));
+      }
       this.#enter("INDEXING");
     }
     await this.#retry(() => store.commitBatch(lease, { ...done, ...contents }, new Date(clock.now())));

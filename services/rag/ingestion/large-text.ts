@@ -1,15 +1,15 @@
 import { createHash, type Hash } from "node:crypto";
-import { chunkWindow, cutWindows, type Window } from "../chunking/windows.js";
+import { cutWindows, type Window } from "../chunking/windows.js";
 import { csvRows } from "../extraction/csv.js";
 import { assertNotEmpty } from "../extraction/extracted.js";
 import { jsonLines } from "../extraction/json.js";
 import { extractMarkdown } from "../extraction/markdown.js";
 import { decodeTextStream } from "../extraction/text-stream.js";
-import type { ChunkRun, DocumentHead, JobDocument, JobLease, NewChunk, RagStore, StoredWindow, WindowedDocument } from "../store/store.js";
+import type { ChunkRun, DocumentHead, JobDocument, JobLease, RagStore, StoredWindow, WindowedDocument } from "../store/store.js";
 import type { IndexingTools } from "./index-batch.js";
 import { indexChunks } from "./index-batch.js";
-import { givenOf, type PrepareOptions, storableChunk, type Unchanged, unchanged } from "./prepare-document.js";
-import { storableJson, storableText } from "./stored-json.js";
+import { givenOf, type PrepareOptions, type Unchanged, unchanged } from "./prepare-document.js";
+import { storableJson, storableText } from "../store/stored-json.js";
 
 /** Texts above this are stored window by window, in bytes. */
 export const LARGE_TEXT_BYTES = 4 * 1024 * 1024;
@@ -118,7 +118,7 @@ class LargeText {
   }
 
   async #storeWindow(window: Window, structure: "markdown" | "plain"): Promise<void> {
-    const { settings, store, lease, tools, signal, retry, onPhase } = this.#options;
+    const { settings, store, lease, tools, cutter, signal, retry, onPhase } = this.#options;
     const bytes = Buffer.byteLength(window.text);
     this.#textBytes += bytes;
     const hash = createHash("sha256").update(window.text).digest("hex");
@@ -128,7 +128,8 @@ class LargeText {
       return this.#add(stored.run);
     }
     onPhase("CHUNKING");
-    const chunks: NewChunk[] = chunkWindow(window, { size: settings.chunkSize, overlap: settings.chunkOverlap, structure }).map(storableChunk);
+    const limits = { size: settings.chunkSize, overlap: settings.chunkOverlap };
+    const chunks = await cutter.window({ window, structure, limits }, signal);
     if (chunks.length === 0) return;
     const firstChunkId = await retry(() => store.reserveChunkIds(lease.collection, chunks.length));
     onPhase("EMBEDDING");

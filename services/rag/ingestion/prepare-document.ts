@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "@bufbuild/protobuf";
-import { chunkText } from "../chunking/chunker.js";
-import { extract } from "../extraction/extract.js";
-import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewChunk, NewDocument, NewJob } from "../store/store.js";
-import { storableJson, storableText } from "./stored-json.js";
+import type { Cutter } from "../cutting/cutter.js";
+import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewDocument, NewJob } from "../store/store.js";
+import { storableJson } from "../store/stored-json.js";
 
 /** A document that was read and cut: all that a batch needs but vectors and chunk ids. */
 export type CutDocument = Omit<NewDocument, "firstChunkId" | "vectors">;
@@ -29,6 +28,7 @@ export interface PrepareOptions {
   readonly version: DocumentVersion | undefined;
   /** What was said of all documents of the job. */
   readonly ofAll: Pick<NewJob, "metadata" | "readers">;
+  readonly cutter: Cutter;
   readonly signal: AbortSignal;
   readonly onPhase: (phase: JobPhase) => void;
 }
@@ -42,7 +42,7 @@ export function unchanged(document: JobDocument, hash: string, { version, ofAll 
   return isDeepStrictEqual(given, { givenMetadata, readers }) ? { kind: "unchanged" } : { kind: "metadata", given };
 }
 
-/** Reads a document that is in memory and cuts it into chunks. Throws ExtractionError. */
+/** Reads a document that is in memory and cuts it into chunks; its bytes are not to be used again. Throws ExtractionError. */
 export async function prepareDocument(
   document: JobDocument,
   { content, hash }: { content: Uint8Array; hash: string },
@@ -51,32 +51,20 @@ export async function prepareDocument(
   const same = unchanged(document, hash, options);
   if (same !== undefined) return same;
   options.onPhase("PARSING");
-  const { text, title, structure, sections = [], mimeType, metadata } = await extract(
-    { content, name: document.documentId, mimeType: document.mimeType },
-    options.signal,
-  );
-  options.onPhase("CHUNKING");
   const { chunkSize: size, chunkOverlap: overlap } = options.settings;
-  // Pages are no headings: a sentence may go on over them.
-  const titled = sections.filter(({ path }) => path.length > 0);
-  const chunks = chunkText(text, { size, overlap, structure, sections: titled }).map((chunk) => ({
-    ...storableChunk(chunk),
-    page: sections.findLast(({ start }) => start <= chunk.start)?.page,
-  }));
+  const sizeBytes = content.length;
+  const whole = { content, name: document.documentId, mimeType: document.mimeType, limits: { size, overlap } };
+  const cut = await options.cutter.document(whole, options.signal);
   return {
     kind: "cut",
     document: {
       ordinal: document.ordinal,
       id: document.documentId,
       source: document.source,
-      title: storableText(title ?? ""),
-      mimeType,
-      foundMetadata: storableJson(metadata as JsonObject),
+      ...cut,
       ...givenOf(document, options.ofAll),
       contentHash: hash,
-      sizeBytes: content.length,
-      textBytes: Buffer.byteLength(text),
-      chunks,
+      sizeBytes,
     },
   };
 }
@@ -85,9 +73,4 @@ export async function prepareDocument(
 export function givenOf(document: JobDocument, ofAll: Pick<NewJob, "metadata" | "readers">): Given {
   const readers = document.readers.length > 0 ? document.readers : ofAll.readers;
   return { givenMetadata: storableJson({ ...ofAll.metadata, ...document.metadata }), readers: [...new Set(readers)].sort() };
-}
-
-/** A chunk as PostgreSQL takes it. */
-export function storableChunk({ start, end, text, headingPath }: NewChunk): NewChunk {
-  return { start, end, text: storableText(text), headingPath: headingPath.map(storableText) };
 }

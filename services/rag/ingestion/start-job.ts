@@ -8,7 +8,7 @@ import { invalidField } from "../../../runtime/errors.js";
 import { duplicateDocument } from "../errors.js";
 import { type CollectionRecord, type CollectionStore, type JobRecord, type JobStore, LeaseLostError, type NewJob } from "../store/store.js";
 import { type AllowedFolder, folderPrefix, resolveAllowed } from "./allowed-folders.js";
-import { storableJson } from "./stored-json.js";
+import { storableJson } from "../store/stored-json.js";
 import { requireQuota, type TenantLimits } from "./tenant-quota.js";
 import { STAGING_LEASE_MS, Upload, uploadIncomplete } from "./upload.js";
 

@@ -6,7 +6,7 @@ import { invalidField, meshError } from "../../../runtime/errors.js";
 import { duplicateDocument } from "../errors.js";
 import { type JobStore, LeaseLostError, type StagedDocuments } from "../store/store.js";
 import { MAX_DOCUMENT_BYTES } from "./read-document.js";
-import { storableJson } from "./stored-json.js";
+import { storableJson } from "../store/stored-json.js";
 
 /** Files of one upload. */
 export const MAX_UPLOAD_FILES = 20_000;

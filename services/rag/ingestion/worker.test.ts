@@ -18,6 +18,7 @@ import { JobStarter } from "./start-job.js";
 import type { TenantLimits } from "./tenant-quota.js";
 import { watchJob } from "./watch-job.js";
 import { IngestionWorker } from "./worker.js";
+import { ThreadedCutter } from "../cutting/cutter.js";
 
 const tenant = "tenant";
 let db: SqlDatabase;
@@ -59,6 +60,7 @@ function embedder(before: (signal?: AbortSignal) => Promise<void> | void): Embed
 function startWorker(used: Embedder = embedder(() => {}), tenantLimits: TenantLimits = {}): { worker: IngestionWorker; changes: JobChanges } {
   const changes = new JobChanges();
   const worker = new IngestionWorker({
+    cutter: new ThreadedCutter(),
     store,
     clock,
     logger: silentLogger,

@@ -1,4 +1,4 @@
-import { Worker } from "node:worker_threads";
+import { startThread } from "../../../runtime/threads/start-thread.js";
 import { Segment } from "../index/segment.js";
 import { mergeSegments } from "../index/segment-merge.js";
 import { Tombstones } from "../index/tombstones.js";
@@ -37,18 +37,10 @@ export function mergeHere(blobs: readonly MergeBlob[]): MergedBlob {
 }
 
 function mergeInThread(blobs: readonly MergeBlob[]): Promise<MergedBlob> {
-  const worker = startThread(blobs);
+  const worker = startThread("./merge-thread.js", import.meta.url, { workerData: blobs });
   return new Promise((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
     worker.once("exit", (code) => reject(new Error(`the merging thread ended with code ${code}`)));
   });
-}
-
-function startThread(blobs: readonly MergeBlob[]): Worker {
-  const here = import.meta.url;
-  if (!here.endsWith(".ts")) return new Worker(new URL("./merge-thread.js", here), { workerData: blobs });
-  // Run from its sources the program has a loader, which threads do not inherit.
-  const load = `import("tsx/esm/api").then(({ tsImport }) => tsImport("./merge-thread.ts", ${JSON.stringify(here)}))`;
-  return new Worker(load, { eval: true, workerData: blobs });
 }

@@ -16,6 +16,7 @@ import { Arranger } from "../ranking/arranger.js";
 import type { CollectionRecord, IndexStore, RagStore } from "../store/store.js";
 import { SearchIndexes } from "./search-indexes.js";
 import { Retriever } from "./retriever.js";
+import { ThreadedCutter } from "../cutting/cutter.js";
 
 let db: SqlDatabase;
 let store: RagStore;
@@ -26,6 +27,7 @@ beforeAll(async () => {
   store = await openSqlStore(db);
   const embedder = await loadStaticEmbedder();
   worker = new IngestionWorker({
+    cutter: new ThreadedCutter(),
     store,
     clock: systemClock,
     logger: silentLogger,

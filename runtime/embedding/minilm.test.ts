@@ -1,0 +1,64 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { pullModel } from "../../cli/pull-model.js";
+import { MiniLmEmbedder } from "./minilm-embedder.js";
+import { MINILM_MODEL, miniLmFile, verifyMiniLm } from "./minilm-model.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "models-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+test("a file that is not the model is refused, and nothing of it stays", async () => {
+  const from = join(folder, "other.onnx");
+  await writeFile(from, "other weights");
+  await expect(pullModel(MINILM_MODEL, { from, modelsDir: folder })).rejects.toThrow(/SHA-256.*pull the model again/);
+  expect(await readdir(dirname(miniLmFile(folder)))).toEqual([]);
+});
+
+test("a model that there is not is refused with those that there are", async () => {
+  await expect(pullModel("large", { modelsDir: folder })).rejects.toThrow(`known: ${MINILM_MODEL}`);
+});
+
+test("where it is fetched from has to be said", async () => {
+  await expect(pullModel(MINILM_MODEL, { modelsDir: folder })).rejects.toThrow("--source");
+});
+
+test("a model's file that is missing is told by the first text", async () => {
+  const embedder = new MiniLmEmbedder(join(folder, "nothing.onnx"), 1);
+  try {
+    await expect(embedder.embed(["text"])).rejects.toThrow();
+  } finally {
+    await embedder.close();
+  }
+});
+
+/** The model is no part of the package: RAGENTS_TEST_MINILM names its file where it is. */
+describe.skipIf(process.env.RAGENTS_TEST_MINILM === undefined)("with the model itself (RAGENTS_TEST_MINILM)", () => {
+  const file = process.env.RAGENTS_TEST_MINILM ?? "";
+  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, component, i) => sum + component * b[i]!, 0);
+
+  test("is pulled from a local file", async () => {
+    await pullModel(MINILM_MODEL, { from: file, modelsDir: folder });
+    await verifyMiniLm(miniLmFile(folder));
+  });
+
+  test("gives normalised vectors whose similarity follows the meaning, in the order of the texts", async () => {
+    const embedder = new MiniLmEmbedder(file, 2);
+    try {
+      const texts = ["How do I reset my password?", "I forgot my login credentials.", "The pump bearing needs grease.", "", ...Array.from({ length: 20 }, (_, i) => `sentence ${i}`)];
+      const [question, credentials, pump, empty, ...rest] = await embedder.embed(texts);
+      expect(Math.hypot(...question!)).toBeCloseTo(1, 5);
+      expect(dot(question!, credentials!)).toBeGreaterThan(dot(question!, pump!) + 0.3);
+      expect([...empty!].every((component) => component === 0)).toBe(true);
+      // Alone in another thread a text has the same vector.
+      const [alone] = await embedder.embed(["sentence 19"]);
+      expect(dot(alone!, rest[19]!)).toBeCloseTo(1, 5);
+    } finally {
+      await embedder.close();
+    }
+  });
+});

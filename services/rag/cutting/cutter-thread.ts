@@ -1,0 +1,4 @@
+import { serveThread } from "../../../runtime/threads/serve-thread.js";
+import { answerHere } from "./cutter.js";
+
+serveThread(answerHere);

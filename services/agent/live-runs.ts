@@ -42,6 +42,9 @@ class LiveRun {
   /** When its last reader has left, the run has 30 seconds. */
   async *#read(first: number): AsyncGenerator<RunEvent> {
     const gone = currentCall()?.signal;
+    // Once, not for every wait. That it wakes the other readers too does no harm.
+    const wake = () => this.#wakeReaders();
+    gone?.addEventListener("abort", wake);
     this.#readers += 1;
     this.#leaving.abort();
     try {
@@ -53,10 +56,7 @@ class LiveRun {
         } else if (gone?.aborted) {
           return;
         } else if (this.#end === undefined) {
-          await new Promise<void>((resolve) => {
-            this.#wake.push(resolve);
-            gone?.addEventListener("abort", () => resolve(), { once: true });
-          });
+          await new Promise<void>((resolve) => void this.#wake.push(resolve));
         } else if ("error" in this.#end) {
           throw this.#end.error;
         } else {
@@ -64,6 +64,7 @@ class LiveRun {
         }
       }
     } finally {
+      gone?.removeEventListener("abort", wake);
       this.#readers -= 1;
       if (this.#readers === 0) this.#expectReader();
     }

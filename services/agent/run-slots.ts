@@ -112,12 +112,12 @@ export class RunSlots {
 
   async #work(): Promise<void> {
     const { signal } = this.#closing;
+    signal.addEventListener("abort", () => this.#freed(), { once: true });
     const handler = async ({ payload }: { payload: Uint8Array }) => {
       const ticket = Buffer.from(payload).toString();
       while (this.#waiting.has(ticket) && this.#taken >= this.limit && !signal.aborted) {
         await new Promise<void>((resolve) => {
           this.#freed = resolve;
-          signal.addEventListener("abort", () => resolve(), { once: true });
         });
       }
       const give = this.#waiting.get(ticket);

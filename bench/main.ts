@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,7 +8,7 @@ import type { Bench, Figure } from "./figure.js";
 
 const USAGE = "npm run bench -- [NAME...] [--json]";
 
-/** The benchmarks by name, in the order in which all of them run. */
+/** The benchmarks by name, in their order in the document. */
 const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   cache: () => import("./cache.js"),
   ratelimit: () => import("./ratelimit.js"),
@@ -19,6 +19,9 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   gateway: () => import("./gateway.js"),
   identity: () => import("./identity.js"),
 };
+
+/** Those that take many minutes each: they run when they are named. */
+const LONG = new Set(["ingest", "retrieval", "mesh"]);
 
 interface Result {
   name: string;
@@ -33,18 +36,41 @@ async function main(): Promise<void> {
     process.stderr.write(`No benchmark is called ${unknown.join(" or ")}; there are ${Object.keys(BENCHES).join(", ")}. ${USAGE}\n`);
     process.exit(1);
   }
-  const names = positionals.length > 0 ? positionals : Object.keys(BENCHES);
-  const results: Result[] = [];
+  const names = positionals.length > 0 ? positionals : Object.keys(BENCHES).filter((name) => !LONG.has(name));
   for (const name of names) {
     process.stderr.write(`${name} ...\n`);
     const { bench } = await BENCHES[name]!();
     const figures = await bench.run();
-    results.push({ name, figures, versions: { ...packageVersions(bench.packages), ...bench.serverVersions?.() } });
-    if (values.json === true) for (const figure of figures) process.stdout.write(`${JSON.stringify(inOrder(figure))}\n`);
+    if (values.json === true) {
+      for (const figure of figures) process.stdout.write(`${JSON.stringify(inOrder(figure))}\n`);
+      continue;
+    }
+    const section = markdown({ name, figures, versions: { ...packageVersions(bench.packages), ...bench.serverVersions?.() } });
+    process.stdout.write(`${section}\n`);
+    // At once: a run that is broken off keeps what it measured.
+    writeSection(name, section);
   }
-  if (values.json !== true) process.stdout.write(results.map(markdown).join("\n"));
-  if (positionals.length === 0) writeFileSync(join(root(), "docs", "benchmarks.md"), document(results));
 }
+
+/** Puts a benchmark's section into docs/benchmarks.md, in the place of its last one. */
+function writeSection(name: string, section: string): void {
+  const file = join(root(), "docs", "benchmarks.md");
+  const sections = new Map(
+    (existsSync(file) ? readFileSync(file, "utf8") : "")
+      .split(/^(?=## )/m)
+      .slice(1)
+      .map((text) => [/^## (.*)/.exec(text)![1]!, text.trimEnd()]),
+  );
+  sections.set(name, section.trimEnd());
+  const ordered = Object.keys(BENCHES).flatMap((known) => sections.get(known) ?? []);
+  writeFileSync(file, `${[INTRODUCTION, ...ordered].join("\n\n")}\n`);
+}
+
+const INTRODUCTION = `# Benchmarks
+
+Made by \`npm run bench\`, which runs the short ones, and \`npm run bench -- NAME\`: each figure compares us with a peer that did the
+same work in the same run, in turns, warm, medians of at least three repetitions. Trust the ratios: the absolute figures are those
+of the machine.`;
 
 /** The keys of a JSON line, always these and in this order. */
 function inOrder({ name, ours, peer, ratio, unit, aim }: Figure): Figure {
@@ -70,25 +96,13 @@ function markdown({ name, figures, versions }: Result): string {
     ...rows,
     "",
     ...figures.flatMap((one) => (meets(one) || one.missed === undefined ? [] : [`Missed, ${one.name}: ${one.missed}`, ""])),
-    Object.entries(versions)
-      .map(([what, version]) => `${what} ${version}`)
-      .join(", "),
+    [`${new Date().toISOString().slice(0, 10)}, ${machine()}`, ...Object.entries(versions).map(([what, version]) => `${what} ${version}`)].join(", "),
     "",
   ].join("\n");
 }
 
-function document(results: Result[]): string {
-  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), Node ${process.versions.node}, ${process.platform}`;
-  return [
-    "# Benchmarks",
-    "",
-    "Made by `npm run bench`: each figure compares us with a peer that did the same work in the same run, in turns, warm, medians",
-    "of at least three repetitions. Trust the ratios: the absolute figures are this machine's.",
-    "",
-    `Machine: ${machine}. Date: ${new Date().toISOString().slice(0, 10)}.`,
-    "",
-    ...results.map(markdown),
-  ].join("\n");
+function machine(): string {
+  return `${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), Node ${process.versions.node}, ${process.platform}`;
 }
 
 function packageVersions(names: string[]): Record<string, string> {

@@ -101,6 +101,8 @@ async function run(): Promise<Figure[]> {
   const gateway = await startServiceProcess("gateway", { RAGENTS_AGENT_ADDRESS: backend.grpc }, { built: true });
   const url = `http://${gateway.address}`;
   try {
+    // First: what a load has left to be collected would take the streams in.
+    const streams = { peer: await memoryOfStream(backend.http, backend.pid), ours: await memoryOfStream(url, gateway.pid) };
     const ours: Load[] = [];
     const peer: Load[] = [];
     for (let round = 0; round <= ROUNDS; round += 1) {
@@ -112,7 +114,6 @@ async function run(): Promise<Figure[]> {
     }
     const of = (loads: Load[], what: keyof Load) => median(loads.map((one) => one[what]));
     const both = (what: keyof Load) => ({ ours: of(ours, what), peer: of(peer, what) });
-    const streams = { peer: await memoryOfStream(backend.http, backend.pid), ours: await memoryOfStream(url, gateway.pid) };
     return [
       figure({ name: "REST unary through gateway and gRPC vs bare fastify, c=64", ...both("rate"), unit: "requests/s", better: "higher", aim: 0.25 }),
       figure({ name: "the same, p50", ...both("p50"), unit: "ms", better: "lower", aim: 0.25 }),

@@ -47,11 +47,12 @@ async function end({ child }: Program): Promise<void> {
 
 /** Users of a process of their own; resolves to what they saw. */
 function users(plan: Omit<UserPlan, "seed">): Promise<UserReport> {
-  const child = spawn(process.execPath, ["--import", "tsx", join(ROOT, "bench", "mesh", "users.ts"), JSON.stringify({ ...plan, seed: 11 })], {
+  const child = spawn(process.execPath, ["--import", "tsx", join(ROOT, "bench", "mesh", "users.ts")], {
     cwd: ROOT,
     env: cleanEnv(),
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
+  child.stdin.end(JSON.stringify({ ...plan, seed: 11 }));
   return new Promise((resolve, reject) => {
     let printed = "";
     child.stdout.on("data", (data) => (printed += data));

@@ -1,8 +1,9 @@
 import { Agent, request } from "node:http";
+import { json } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { seededRandom, zipfMix } from "./question-mix.js";
 
-/** What the users' process is told, as JSON in its only argument. */
+/** What the users' process is told, as JSON on stdin. */
 export interface UserPlan {
   readonly url: string;
   readonly questions: readonly string[];
@@ -32,7 +33,7 @@ export interface UserReport {
   readonly seconds: number;
 }
 
-const plan = JSON.parse(process.argv[2]!) as UserPlan;
+const plan = (await json(process.stdin)) as UserPlan;
 const random = seededRandom(plan.seed);
 const mix = zipfMix(plan.questions, plan.exponent, random);
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });

@@ -1,6 +1,7 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import { type Clock, systemClock } from "../clock.js";
 import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
+import { tap } from "./tap.js";
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 
@@ -19,27 +20,22 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
       const seconds = () => (clock.monotonic() - started) / 1000;
       let outcome: (typeof OUTCOMES)[number] = "abandoned";
       let silent = true;
-      const stream = model.stream(request);
+      const noteFirst = () => {
+        if (silent) metrics.firstToken.observe({ model: name }, seconds());
+        silent = false;
+      };
       try {
-        for (;;) {
-          const step = await stream.next();
-          if (silent) metrics.firstToken.observe({ model: name }, seconds());
-          silent = false;
-          if (step.done === true) {
-            outcome = "ok";
-            metrics.tokens.inc({ model: name, direction: "input" }, step.value.usage.inputTokens);
-            metrics.tokens.inc({ model: name, direction: "output" }, step.value.usage.outputTokens);
-            metrics.cost.inc({ model: name }, step.value.usage.costUsd ?? 0);
-            return step.value;
-          }
-          yield step.value;
-        }
+        const reply = yield* tap(model.stream(request), noteFirst);
+        noteFirst();
+        outcome = "ok";
+        metrics.tokens.inc({ model: name, direction: "input" }, reply.usage.inputTokens);
+        metrics.tokens.inc({ model: name, direction: "output" }, reply.usage.outputTokens);
+        metrics.cost.inc({ model: name }, reply.usage.costUsd ?? 0);
+        return reply;
       } catch (error) {
         outcome = request.signal?.aborted ? "abandoned" : "error";
         throw error;
       } finally {
-        // A reader that leaves ends the model's stream too.
-        await stream.return({} as ModelReply);
         metrics.requests.inc({ model: name, outcome });
         metrics.duration.observe({ model: name }, seconds());
       }

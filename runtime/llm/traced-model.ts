@@ -2,6 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { type BaseMessageLike, coerceMessageLikeToMessage } from "@langchain/core/messages";
 import { startSpan } from "../tracing/tracer.js";
 import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
+import { tap } from "./tap.js";
 
 /** The model, with every request a span of the current trace: what was asked and written, tokens, cost, first token. */
 export function tracedModel(model: LanguageModel): LanguageModel {
@@ -15,29 +16,25 @@ export function tracedModel(model: LanguageModel): LanguageModel {
         input: { messages: request.messages.map(toJson) },
         metadata: { temperature: request.temperature, max_tokens: request.maxTokens, tools: (request.tools ?? []).map(({ name }) => name) },
       });
-      const stream = model.stream(request);
       let text = "";
+      const noteFirst = () => text === "" && span.set({ firstTokenMs: span.elapsed });
       try {
-        for (;;) {
-          const step = await stream.next();
-          if (text === "") span.set({ firstTokenMs: span.elapsed });
-          if (step.done === true) {
-            const { usage, message } = step.value;
-            const calls = (message.tool_calls ?? []).map(({ name, args }) => ({ name, args: args as JsonObject }));
-            span.set({ output: { text: step.value.text, ...(calls.length > 0 && { tool_calls: calls }) }, usage, costUsd: usage.costUsd ?? 0 });
-            span.end();
-            return step.value;
-          }
-          text += step.value;
-          yield step.value;
-        }
+        const reply = yield* tap(model.stream(request), (piece) => {
+          noteFirst();
+          text += piece;
+        });
+        noteFirst();
+        const { usage, message } = reply;
+        const calls = (message.tool_calls ?? []).map(({ name, args }) => ({ name, args: args as JsonObject }));
+        span.set({ output: { text: reply.text, ...(calls.length > 0 && { tool_calls: calls }) }, usage, costUsd: usage.costUsd ?? 0 });
+        span.end();
+        return reply;
       } catch (error) {
         span.set({ output: { text } });
         span.end(error);
         throw error;
       } finally {
-        // A reader that leaves ends the model's stream too.
-        await stream.return({} as ModelReply);
+        // When its reader has left: it has ended else.
         span.end(new Error("nobody waited for the reply"));
       }
     },

@@ -1,8 +1,8 @@
 import { coerceMessageLikeToMessage } from "@langchain/core/messages";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
-import type { LanguageModel, ModelReply, ModelRequest, Usage } from "../../runtime/llm/language-model.js";
-import type { Price } from "../../runtime/llm/prices.js";
-import { costOf } from "../../runtime/llm/prices.js";
+import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
+import { costOf, type Price } from "../../runtime/llm/prices.js";
+import { tap } from "../../runtime/llm/tap.js";
 
 /** The key under which a tenant's budgets of language models are held. */
 const BUDGET_KEY = "llm";
@@ -21,24 +21,19 @@ export function budgetedModel(model: LanguageModel, limiter: Pick<RateLimiter, "
   return {
     name: model.name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
-      const reservation = await limiter.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens: promptTokens(request), outputTokens: request.maxTokens }));
-      let used: Usage = { inputTokens: 0, outputTokens: 0 };
+      const inputTokens = promptTokens(request);
+      const reservation = await limiter.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens, outputTokens: request.maxTokens }));
+      let used = NO_USAGE;
       let written = 0;
-      const stream = model.stream(request);
       try {
-        for (;;) {
-          const step = await stream.next();
-          if (step.done === true) {
-            used = step.value.usage;
-            return step.value;
-          }
-          written += step.value.length;
+        const reply = yield* tap(model.stream(request), (piece) => {
+          written += piece.length;
           // Nobody counts a reply that breaks off or is given up: what was read of it is what was paid for.
-          used = { inputTokens: promptTokens(request), outputTokens: Math.ceil(written / CHARACTERS_A_TOKEN) };
-          yield step.value;
-        }
+          used = { inputTokens, outputTokens: Math.ceil(written / CHARACTERS_A_TOKEN) };
+        });
+        used = reply.usage;
+        return reply;
       } finally {
-        await stream.return({} as ModelReply);
         // What cannot be settled comes back by itself: the answer does not wait for it, nor fail by it.
         void reservation.settle(amountsOf(used)).catch(() => {});
       }

@@ -1,9 +1,7 @@
-import { afterAll, beforeAll, describe } from "vitest";
 import { silentLogger } from "../../../runtime/logger.js";
 import { openRedis } from "../../../runtime/redis.js";
-import { redisFound, startRedis } from "../../../tests/servers/redis.js";
+import { describeOnRedis } from "../../../tests/servers/on-redis.js";
 import { startRedisClock } from "../../../tests/servers/redis-clock.js";
-import { startRedisCluster } from "../../../tests/servers/redis-cluster.js";
 import { openRedisQueues } from "./store-redis.js";
 import { describeQueueStore, type QueuesUnderTest } from "./store.suite.js";
 
@@ -23,20 +21,4 @@ async function openTwo(url: string): Promise<QueuesUnderTest> {
   };
 }
 
-describe.skipIf(!(await redisFound()))("on Redis", () => {
-  let server: { url: string; stop(): Promise<void> };
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
-  describeQueueStore("Redis", () => openTwo(server.url));
-});
-
-describe.skipIf(!(await redisFound({ own: true })))("on a Redis Cluster", () => {
-  let cluster: { url: string; stop(): Promise<void> };
-  beforeAll(async () => {
-    cluster = await startRedisCluster();
-  });
-  afterAll(() => cluster.stop());
-  describeQueueStore("Redis Cluster", () => openTwo(cluster.url));
-});
+await describeOnRedis((name, url) => describeQueueStore(name, () => openTwo(url())));

@@ -145,7 +145,9 @@ describe.skipIf(!(await redisFound({ own: true })))("the rate limiter without it
 
     const found = new Set<string>();
     const controller = new AbortController();
-    const working = queue.work(async ({ id }) => void found.add(id), { concurrency: 20, signal: controller.signal });
+    onTestFinished(() => controller.abort());
+    // What a worker was given whose stream broke just then comes again when its lease ends.
+    const working = queue.work(async ({ id }) => void found.add(id), { concurrency: 20, leaseMs: 5_000, signal: controller.signal });
     await expect.poll(() => acknowledged.every((id) => found.has(id)), { timeout: 20_000 }).toBe(true);
     controller.abort();
     await working;
@@ -172,6 +174,7 @@ describe.skipIf(!(await redisFound({ own: true })))("a replica that is told to e
 
     const done: string[] = [];
     const controller = new AbortController();
+    onTestFinished(() => controller.abort());
     const working = [1, 2].map(() =>
       queue.work(async ({ payload }) => void done.push(Buffer.from(payload).toString()), { concurrency: 2, signal: controller.signal }),
     );

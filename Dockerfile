@@ -31,6 +31,7 @@ WORKDIR /app
 COPY --from=build /app/package.json /app/sbom.spdx.json ./
 COPY --from=build /app/image/node_modules node_modules
 COPY models models
+COPY prompts prompts
 COPY cli/ragents.mjs cli/
 # The code belongs to root, and the process cannot change it; skaffold's file synchronisation needs it otherwise.
 ARG DIST_OWNER=0

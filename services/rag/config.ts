@@ -29,6 +29,8 @@ export interface RagConfig {
   indexBudgetBytes: number;
   /** Where the cache service is, which keeps the vectors of costly embedding models. */
   cacheAddress: string;
+  /** Where the rate limit service is, which keeps the tenants' budgets of language models. */
+  rateLimitAddress: string;
   /** Holds the models that were pulled. */
   modelsFolder: string;
   /** The embedding model that a server runs. */
@@ -46,6 +48,7 @@ const schema = z.object({
   RAGENTS_DATA_DIR: z.string().default(".ragents"),
   RAGENTS_MODELS_DIR: z.string().optional(),
   RAGENTS_CACHE_ADDRESS: grpcTarget("127.0.0.1:9101"),
+  RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),
   RAGENTS_RAG_PORT: port(9104),
   RAGENTS_RAG_URL: z
     .string()
@@ -71,6 +74,7 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     maxConnections: values.RAGENTS_RAG_MAX_CONNECTIONS,
     dataDir: values.RAGENTS_DATA_DIR,
     cacheAddress: values.RAGENTS_CACHE_ADDRESS,
+    rateLimitAddress: values.RAGENTS_RATELIMIT_ADDRESS,
     modelsFolder: values.RAGENTS_MODELS_DIR ?? join(values.RAGENTS_DATA_DIR, "models"),
     embedder: parseEnv(env, embedderConfigSchema),
     ingestRoots: values.RAGENTS_INGEST_ROOTS,

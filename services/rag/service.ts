@@ -1,8 +1,10 @@
 import { Counter, Gauge } from "prom-client";
 import { createCacheClient } from "../../clients/cache/index.js";
+import { RateLimiter } from "../../clients/ratelimit/index.js";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { budgetedModel } from "../../runtime/llm/budgeted-model.js";
 import { openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
@@ -41,6 +43,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const folders = await openAllowedFolders(config.ingestRoots);
   const rerankers = openRerankers(config.reranker);
   const cache = createCacheClient({ address: config.cacheAddress, clock, metrics, security: host.security?.channel });
+  const limiter = new RateLimiter({ address: config.rateLimitAddress, clock, security: host.security?.channel });
   const embedders = await openEmbedders({ modelsFolder: config.modelsFolder, server: config.embedder, cache, clock });
   const db = await openDatabase(config, host, shared.sql);
   try {
@@ -60,6 +63,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
       }),
+      embedderFor: (model) => embedderFor(embedders, model),
       tenantLimits: config.tenantLimits,
       onChange: (jobId) => changes.announce(jobId),
       onIndexed: (collection) => merger.consider(collection),
@@ -97,6 +101,11 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       embedderFor: (model) => embedderFor(embedders, model),
       analyzerFor: (language) => analyzers[language],
     });
+    const models = openModels(config.models, {
+      registry: metrics.registry,
+      clock,
+      around: (model, price) => budgetedModel(model, limiter, price),
+    });
     const handlers = ragHandlers({
       store,
       clock,
@@ -107,7 +116,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
       indexes,
       retriever,
-      answers: new Answers(retriever, openModels(config.models, { registry: metrics.registry, clock })),
+      answers: new Answers(retriever, models),
     });
     const server = await startGrpcServer({
       host: config.host,
@@ -135,6 +144,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         await Promise.all([server.drain(graceMs), worker.stop(), merger.stop()]);
         await Promise.all([cutter.close(), ...[...embedders.values()].map((embedder) => embedder.close?.())]);
         cache.close();
+        await limiter.close();
         await db.close();
       },
     };

@@ -169,6 +169,7 @@ describe.skipIf(!(await rendererFound())).each(COMBINATIONS)("the manifests of $
       ["rag", "postgres", 5432],
       ["rag-ingest", "postgres", 5432],
       ["rag", "cache", portOf("cache")],
+      ["rag", "ratelimit", portOf("ratelimit")],
       ["rag-ingest", "cache", portOf("cache")],
       ["checkpoint", "postgres", 5432],
       ["cache", "redis-cache", 6379],

@@ -128,6 +128,7 @@ async function runJobs(process: Process): Promise<void> {
         logger: silentLogger,
         cutter: process.cutter,
         toolsFor: () => ({ embedder, analyzer }),
+        embedderFor: () => embedder,
         onChange: () => {},
         onIndexed: () => {},
       },

@@ -1,6 +1,6 @@
 import type { Clock } from "../../../runtime/clock.js";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
-import { EmbeddingError } from "../../../runtime/embedding/embedder.js";
+import { type Embedder, EmbeddingError } from "../../../runtime/embedding/embedder.js";
 import { reasonName } from "../../../runtime/errors.js";
 import type { Logger } from "../../../runtime/logger.js";
 import { inSpan, type Tracer } from "../../../runtime/tracing/tracer.js";
@@ -24,6 +24,7 @@ import { type FoundFile, findFiles } from "./allowed-folders.js";
 import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
 import { indexDocuments, type IndexingTools } from "./index-batch.js";
+import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./interruption.js";
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
 import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
@@ -41,8 +42,6 @@ const BATCH_DOCUMENTS = 500;
 const PAGE = 500;
 /** Documents removed in one transaction. */
 const REMOVED_AT_ONCE = 500;
-/** Workers that a job may cost before it is given up: what kills one kills the next. */
-const MAX_FRUITLESS_ATTEMPTS = 5;
 
 export interface JobRunDependencies {
   readonly store: RagStore;
@@ -52,6 +51,8 @@ export interface JobRunDependencies {
   readonly tracer?: Tracer | undefined;
   readonly cutter: Cutter;
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
+  /** Throws when this installation does not have the model. */
+  readonly embedderFor: (model: string) => Embedder;
   /** Fetches documents that are pages. Default: none are fetched. */
   readonly pages?: Pick<PageFetcher, "fetch"> | undefined;
   /** Default: none. */
@@ -60,20 +61,6 @@ export interface JobRunDependencies {
   readonly onChange: (jobId: string) => void;
   /** Called after every change of a collection's index. */
   readonly onIndexed: (collection: number) => void;
-}
-
-/** Something that all documents need fails: no document is at fault, the job is tried again later. */
-class JobInterruptedError extends Error {
-  override name = "JobInterruptedError";
-}
-
-function isInterruption(error: unknown): boolean {
-  return error instanceof LeaseLostError || error instanceof JobInterruptedError;
-}
-
-/** No repetition changes it: an interruption, or a model that answers what it must not. */
-function isDecided(error: unknown): boolean {
-  return isInterruption(error) || error instanceof EmbeddingError;
 }
 
 /** The outcome of one document, on its way into a batch. */
@@ -218,14 +205,8 @@ export class JobRun {
     return prepareDocument(document, await retrying(() => readWhole(open()), again), options);
   }
 
-  /** Runs what needs store or model, again when it fails. Rejects with an interruption of the job when it keeps failing. */
-  async #retry<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isDecided });
-    } catch (cause) {
-      if (isDecided(cause) || this.#signal.aborted) throw cause;
-      throw new JobInterruptedError("store or embedding model keep failing", { cause });
-    }
+  #retry<T>(work: () => Promise<T>): Promise<T> {
+    return retryOrInterrupt(work, { clock: this.#deps.clock, signal: this.#signal });
   }
 
   /** Makes a batch visible. All of a batch or nothing of it is ever seen. */

@@ -15,7 +15,7 @@ import { requireQuota, type TenantLimits } from "./tenant-quota.js";
 import { STAGING_LEASE_MS, Upload, uploadIncomplete } from "./upload.js";
 
 /** A repeated call with the same key answers the first one's job for a day. */
-const IDEMPOTENCY_MS = 24 * 3_600_000;
+export const IDEMPOTENCY_MS = 24 * 3_600_000;
 
 export interface StartJobDependencies {
   readonly store: JobStore & Pick<CollectionStore, "tenantUsage">;

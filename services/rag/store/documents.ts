@@ -1,10 +1,11 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import type { SqlDatabase } from "../../../runtime/sql/database.js";
+import type { Viewer } from "../../../runtime/identity/viewer.js";
+import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { countChanges } from "./counting.js";
 import { REPLACED_COLUMNS, type ReplacedDocument, removeContents } from "./removal.js";
 import { DOCUMENT_COLUMNS, type DocumentRow, toDocument } from "./rows.js";
 import { mayRead } from "./readers.js";
-import type { DocumentStore, PageVersion } from "./store.js";
+import type { DocumentCondition, DocumentStore, PageVersion } from "./store.js";
 
 export function documentStore(db: SqlDatabase): DocumentStore {
   return {
@@ -35,18 +36,24 @@ export function documentStore(db: SqlDatabase): DocumentStore {
         ]),
       );
     },
-    deleteDocument: (collection, viewer, id, now) =>
-      db.transaction(async (tx) => {
-        // The lock orders this with batches that replace the document, and the change with its epoch.
-        await tx.query(`select 1 from rag.collections where uid = $1 for update`, [collection]);
-        const removed = await tx.query<ReplacedDocument>(
-          `delete from rag.documents where collection = $1 and id = $2 and ${mayRead("$3")} returning ${REPLACED_COLUMNS}`,
-          [collection, id, viewer ?? null],
-        );
-        if (removed.length === 0) return false;
-        await removeContents(tx, collection, removed);
-        await countChanges(tx, collection, { added: [], removed, now });
-        return true;
-      }),
+    async deleteDocument(collection, viewer, id, now) {
+      return (await db.transaction((tx) => deleteDocuments(tx, collection, viewer, { text: "id = $1", parameters: [id] }, now))) > 0;
+    },
+    deleteDocuments: (collection, viewer, condition, now) =>
+      db.transaction((tx) => deleteDocuments(tx, collection, viewer, condition, now)),
   };
+}
+
+async function deleteDocuments(tx: SqlSession, collection: number, viewer: Viewer, { text, parameters }: DocumentCondition, now: Date): Promise<number> {
+  // The lock orders this with batches that replace the documents, and the change with its epoch.
+  await tx.query(`select 1 from rag.collections where uid = $1 for update`, [collection]);
+  const [ofCollection, ofViewer] = [1, 2].map((place) => `$${parameters.length + place}`);
+  const removed = await tx.query<ReplacedDocument>(
+    `delete from rag.documents where collection = ${ofCollection} and ${mayRead(ofViewer!)} and (${text}) returning ${REPLACED_COLUMNS}`,
+    [...parameters, collection, viewer ?? null],
+  );
+  if (removed.length === 0) return 0;
+  await removeContents(tx, collection, removed);
+  await countChanges(tx, collection, { added: [], removed, now });
+  return removed.length;
 }

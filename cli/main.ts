@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MINILM_MODEL } from "../runtime/embedding/minilm-model.js";
 import { VERSION } from "../runtime/version.js";
+import { listAgents } from "./agents.js";
 import { ask } from "./ask.js";
 import { makeCertificates } from "./ca.js";
 import { connect } from "./connection.js";
@@ -22,11 +23,11 @@ const program = new Command("ragents")
 
 program
   .command("ingest")
-  .description("Upload files and folders and make them searchable.")
-  .argument("<path...>", "files and folders of this machine")
+  .description("Upload files and folders, or have pages fetched, and make them searchable.")
+  .argument("<source...>", "files and folders of this machine; http:// and https:// URLs, which the mesh fetches if it may")
   .option("-c, --collection <id>", "the collection to fill", "default")
   .option("--json", "print the job as JSON, without a progress bar")
-  .action((paths: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, paths, options)));
+  .action((sources: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, sources, options)));
 
 program
   .command("ask")
@@ -34,7 +35,7 @@ program
   .argument("<question>")
   .option("-c, --collection <id>", "the collection to answer from")
   .option("-t, --thread <id>", "the conversation to go on with")
-  .option("-a, --agent <type>", "the kind of agent", "simple")
+  .option("-a, --agent <type>", "the kind of agent, TYPE or TYPE@VERSION", "simple")
   .option("--json", "print the whole response as JSON")
   .action((question: string, options: { collection?: string; thread?: string; agent: string; json?: boolean }) =>
     run((mesh) => ask(mesh, question, options)),
@@ -54,6 +55,12 @@ program
   .option("-b, --baseline <file>", "an earlier PREFIX.json to compare with")
   .option("--json", "print the report as JSON, without a progress bar")
   .action((file: string, options: EvaluateOptions) => run((mesh) => evaluate(mesh, file, options)));
+
+program
+  .command("agents")
+  .description("List the agents, their versions with prompts and settings, and the language models.")
+  .option("--json", "print it as JSON")
+  .action((options: { json?: boolean }) => run((mesh) => listAgents(mesh, options)));
 
 program
   .command("status")

@@ -30,6 +30,8 @@ export interface AgentConfig {
   mcpFile: string | undefined;
   /** Files of more agents. */
   agentFiles: readonly string[];
+  /** File of the versions of agents that serve side by side; undefined for the built-in ones. */
+  versionsFile: string | undefined;
 }
 
 const schema = modelsConfigSchema.extend({
@@ -50,6 +52,7 @@ const schema = modelsConfigSchema.extend({
   RAGENTS_AGENT_TOOLS: z.string().optional(),
   RAGENTS_AGENT_MCP: z.string().optional(),
   RAGENTS_AGENT_GRAPHS: commaList([]),
+  RAGENTS_AGENT_VERSIONS: z.string().optional(),
   RAGENTS_AGENT_LEASE_S: integer({ default: 15, min: 1, max: 600, unit: "seconds" }),
   RAGENTS_AGENT_HANDOVER_S: integer({ default: 15, min: 0, max: 3_600, unit: "seconds" }),
   RAGENTS_AGENT_TIMEOUT_S: integer({ default: 300, min: 1, max: 3_600, unit: "seconds" }),
@@ -75,5 +78,6 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     toolsFolder: values.RAGENTS_AGENT_TOOLS,
     mcpFile: values.RAGENTS_AGENT_MCP,
     agentFiles: values.RAGENTS_AGENT_GRAPHS,
+    versionsFile: values.RAGENTS_AGENT_VERSIONS,
   };
 }

@@ -5,11 +5,12 @@ import { currentTenant } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import type { AgentVersion, AgentVersions } from "./agent-versions.js";
 import { checkAgentConfig } from "./agents/agent-config.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
-import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
+import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound } from "./errors.js";
 import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
@@ -22,12 +23,13 @@ import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { RunStateUpdate } from "./state.js";
-import type { Threads } from "./threads.js";
+import type { RunSettings } from "./settings.js";
+import type { Threads, ThreadView } from "./threads.js";
 import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
-  deps: AgentDeps & { readonly checkpointer: BaseCheckpointSaver };
-  kinds: readonly AgentKind[];
+  deps: Omit<AgentDeps, "prompts" | "version"> & { readonly checkpointer: BaseCheckpointSaver };
+  versions: AgentVersions;
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
@@ -40,7 +42,7 @@ export interface RunsOptions {
 
 /** An agent's graph, for threads that exist and for those that do not. */
 interface Agent {
-  readonly kind: AgentKind;
+  readonly version: AgentVersion;
   readonly graph: AgentGraph;
   readonly newThreadGraph: AgentGraph;
   /** Remembers nothing. */
@@ -55,39 +57,34 @@ const LOOK_AGAIN_MS = 250;
 /** Runs agents on questions. */
 export class Runs {
   readonly #options: RunsOptions;
-  readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #agents: ReadonlyMap<AgentVersion, Agent>;
   readonly #cached: CachedRuns;
   readonly #live: LiveRuns;
   readonly #stored: StoredRuns;
   readonly #closing = new AbortController();
 
   constructor(options: RunsOptions) {
-    const { deps, kinds, threads } = options;
+    const { deps, versions, threads } = options;
     this.#options = options;
     this.#cached = new CachedRuns(deps, threads, (run) => this.#firstOf(run));
     this.#live = new LiveRuns(deps.clock);
-    this.#stored = new StoredRuns(threads, (type) => this.graphOf(type));
-    const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
+    this.#stored = new StoredRuns(threads, (type, version) => this.graphOf(type, version));
+    const newThreadSaver = new NewThreadSaver(deps.checkpointer);
     this.#agents = new Map(
-      kinds.map((kind) => [
-        kind.type,
-        {
-          kind,
-          graph: kind.build(deps),
-          newThreadGraph: kind.build(newThreadDeps),
-          unstoredGraph: kind.build({ ...deps, checkpointer: undefined }),
-        },
-      ]),
+      versions.all.map((version) => {
+        const build = (checkpointer: BaseCheckpointSaver | undefined) =>
+          version.kind.build({ ...deps, checkpointer, prompts: version.prompts, version: version.version });
+        return [
+          version,
+          { version, graph: build(deps.checkpointer), newThreadGraph: build(newThreadSaver), unstoredGraph: build(undefined) },
+        ];
+      }),
     );
   }
 
-  get kinds(): readonly AgentKind[] {
-    return this.#options.kinds;
-  }
-
-  /** The graph of a kind of agent, for threads that exist. Throws INVALID_ARGUMENT for an unknown agent. */
-  graphOf(type: string): AgentGraph {
-    return this.#agentOf(type).graph;
+  /** The graph of a kind of agent, for threads that exist; of its version where that is known. Throws INVALID_ARGUMENT for an unknown agent. */
+  graphOf(type: string, version?: string): AgentGraph {
+    return this.#agentOf(type, version).graph;
   }
 
   /**
@@ -96,11 +93,9 @@ export class Runs {
    * A request whose idempotency key was used before is that run: what it did is told, and what is left of it is done.
    */
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const agent = this.#agentOf(request.settings.agent);
-    this.#checkCallerTools(request, agent.kind);
-    checkAgentConfig(agent.kind, request.settings);
-    // Throws for a model that is not configured.
-    this.#options.deps.models.answerer(request.settings.model);
+    const agent = this.#agentOf(request.settings.agent, request.settings.version);
+    this.#checkCallerTools(request, agent.version.kind);
+    checkAgentConfig(agent.version.kind, request.settings);
     if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
     const work: Work = (ended) => this.#begin(request, agent, ended);
     return request.outlivesCall ? this.#live.start(placeOf(request), work) : work(signal);
@@ -167,10 +162,16 @@ export class Runs {
     this.#live.close();
   }
 
-  #agentOf(type: string): Agent {
-    const agent = this.#agents.get(type);
-    if (agent === undefined) throw unknownAgent(type, [...this.#agents.keys()]);
-    return agent;
+  #agentOf(type: string, version: string | undefined): Agent {
+    return this.#agents.get(this.#options.versions.orFirst(type, version)) as Agent;
+  }
+
+  /** A thread stays on the version that it is at, unless the request names another one, or there is none of it any more. */
+  #staying(request: RunRequest, agent: Agent, thread: ThreadView | undefined): { agent: Agent; settings: RunSettings } {
+    const { settings, settingsUnder } = request;
+    if (thread === undefined || settingsUnder === undefined || thread.agentType !== settings.agent || thread.agentVersion === settings.version) return { agent, settings };
+    const stays = this.#options.versions.of(settings.agent).find(({ version }) => version === thread.agentVersion);
+    return stays === undefined ? { agent, settings } : { agent: this.#agents.get(stays) as Agent, settings: settingsUnder(stays) };
   }
 
   #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
@@ -236,7 +237,7 @@ export class Runs {
   }
 
   /** Nobody else knows the thread: it needs no lease, and has no history. */
-  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inNewThread(request: RunRequest, { version: { kind }, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
       const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
@@ -244,15 +245,17 @@ export class Runs {
     });
   }
 
-  #inThread(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inThread(request: RunRequest, asked: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const { threads, locks } = this.#options;
     const threadId = request.threadId === "" ? request.newThreadId : request.threadId;
     return locks.hold(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal) {
       const thread = await threads.find(threadId);
+      const { agent, settings } = this.#staying(request, asked, thread);
       const run = {
         ...request,
+        settings,
         threadId,
-        kind: agent.kind,
+        kind: agent.version.kind,
         graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
         signal: AbortSignal.any([signal, stopped]),
         unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,

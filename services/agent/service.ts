@@ -5,6 +5,7 @@ import { createRagClient } from "../../clients/rag/index.js";
 import { PriorityQueue, RateLimiter } from "../../clients/ratelimit/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { budgetedModel } from "../../runtime/llm/budgeted-model.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
 import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
@@ -12,7 +13,6 @@ import type { RunningService, ServiceHost } from "../../runtime/service.js";
 import { AGENT_KINDS } from "./agents/kinds.js";
 import { loadAgents } from "./agents/load-agents.js";
 import { BatchedRetrieval } from "./batched-rag.js";
-import { budgetedModel } from "./budgeted-model.js";
 import { loadAgentConfig } from "./config.js";
 import { agentHandlers } from "./handlers.js";
 import { registerRunMetrics } from "./run-metrics.js";
@@ -23,6 +23,7 @@ import { loadTools } from "./tools/load-tools.js";
 import { connectMcpTools } from "./tools/mcp-tools.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
+import { loadVersions } from "./versions-file.js";
 import { usageMetrics } from "./usage-metrics.js";
 
 /** Most of the grace in which runs may end; what is left is for handing the others over. */
@@ -53,6 +54,7 @@ export async function startAgentService(
     clock: host.clock,
     around: (model, price) => budgetedModel(model, limiter, price),
   });
+  const versions = await loadVersions(config.versionsFile, kinds, models);
   const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
@@ -61,7 +63,7 @@ export async function startAgentService(
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
     deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, clock: host.clock, checkpointer, tools },
-    kinds,
+    versions,
     threads,
     locks,
     slots,
@@ -85,7 +87,7 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock, score: host.score }))],
+    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, versions, models, clock: host.clock, score: host.score }))],
     interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {

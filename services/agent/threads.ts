@@ -20,8 +20,9 @@ export interface ThreadView {
   readonly isStored: boolean;
   /** The thread whose checkpoints hold it: its own, or its seed's. */
   readonly holder: string;
-  /** The agent that ran last. */
+  /** The agent that ran last, and its version; undefined where that was not kept yet. */
   readonly agentType: string;
+  readonly agentVersion: string | undefined;
 }
 
 /** Threads that are being stored at the same time; from there on answers wait for theirs. */
@@ -57,6 +58,7 @@ export class Threads {
       isStored: seed === undefined,
       holder,
       agentType: settings.agent,
+      agentVersion: settings.version,
     };
   }
 

@@ -22,8 +22,21 @@ const PART_BYTES = 512 * 1024;
 /** How long a mesh that cannot be reached is tried again, in milliseconds. */
 const RECONNECT_MS = 60_000;
 
-/** Uploads files and folders as one job and watches it to its end. Exit code 1 when documents failed. */
-export async function ingest({ rag }: Mesh, paths: string[], options: { collection: string; json?: boolean }): Promise<void> {
+/** Uploads files and folders as one job, has the mesh fetch URLs in another, and watches each to its end. Exit code 1 when documents failed. */
+export async function ingest({ rag }: Mesh, given: string[], options: { collection: string; json?: boolean }): Promise<void> {
+  const urls = given.filter(isUrl);
+  const paths = given.filter((one) => !isUrl(one));
+  if (paths.length > 0) await upload(rag, paths, options);
+  if (urls.length === 0) return;
+  const { job } = await rag.ingestDocuments({ collection: options.collection, urls });
+  await seeThrough(rag, job!, { documents: urls.length, leftOut: 0, quiet: options.json === true });
+}
+
+function isUrl(given: string): boolean {
+  return /^https?:\/\//i.test(given);
+}
+
+async function upload(rag: Mesh["rag"], paths: string[], options: { collection: string; json?: boolean }): Promise<void> {
   const quiet = options.json === true;
   const { files, leftOut } = await collect(paths);
   if (files.length === 0) throw new Error(`Nothing to ingest in ${paths.join(", ")}: no file of a known type.`);
@@ -37,11 +50,15 @@ export async function ingest({ rag }: Mesh, paths: string[], options: { collecti
   });
   sending?.update(megabytes(total));
   sending?.stop();
+  await seeThrough(rag, started, { documents: files.length, leftOut, quiet });
+}
 
+/** Watches a job to its end, and tells what came of it. */
+async function seeThrough(rag: Mesh["rag"], started: Job, { documents, leftOut, quiet }: { documents: number; leftOut: number; quiet: boolean }): Promise<void> {
   const working = progressBar("Ingesting ", quiet, "documents");
-  working?.start(files.length, 0);
+  working?.start(documents, 0);
   const job = await watchToEnd(rag, started, ({ totalDocuments, doneDocuments }) => {
-    working?.setTotal(Number(totalDocuments) || files.length);
+    working?.setTotal(Number(totalDocuments) || documents);
     working?.update(Number(doneDocuments));
   });
   working?.stop();

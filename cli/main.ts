@@ -23,11 +23,11 @@ const program = new Command("ragents")
 
 program
   .command("ingest")
-  .description("Upload files and folders and make them searchable.")
-  .argument("<path...>", "files and folders of this machine")
+  .description("Upload files and folders, or have pages fetched, and make them searchable.")
+  .argument("<source...>", "files and folders of this machine; http:// and https:// URLs, which the mesh fetches if it may")
   .option("-c, --collection <id>", "the collection to fill", "default")
   .option("--json", "print the job as JSON, without a progress bar")
-  .action((paths: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, paths, options)));
+  .action((sources: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, sources, options)));
 
 program
   .command("ask")

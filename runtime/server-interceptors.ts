@@ -18,6 +18,7 @@ import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import type { MeshSecurity } from "./mesh-security.js";
 import { type Metrics, rpcLabels } from "./metrics.js";
+import { beginsTrace } from "./tracing/begins-trace.js";
 import { parseTraceHeader, TRACE_HEADER } from "./tracing/trace-header.js";
 import type { OpenSpan, Tracer } from "./tracing/tracer.js";
 import { parseTraceParent, TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
@@ -29,10 +30,8 @@ export interface ServerInterceptorOptions {
   clock: Clock;
   /** Tells who calls. Default: everyone is the local tenant. */
   security?: (Pick<MeshSecurity, "identify"> & Partial<Pick<MeshSecurity, "vouches">>) | undefined;
-  /** Traces the calls that come with a trace, and those of `traced`. Default: none. */
+  /** Traces the calls that come with a trace, and those of RPCs that begin one. Default: none. */
   tracer?: Tracer | undefined;
-  /** RPCs that begin a trace where the caller brings none. */
-  traced?: readonly DescMethod[];
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
@@ -94,14 +93,13 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
 }
 
 /** Begins the span of a call: below the caller's, or the first one of a trace. */
-function callSpans({ tracer, traced, security }: ServerInterceptorOptions) {
-  const roots = new Set(traced);
+function callSpans({ tracer, security }: ServerInterceptorOptions) {
   return (request: { header: Headers; method: DescMethod }, identity: Identity, requestId: string): OpenSpan | undefined => {
     if (tracer === undefined) return undefined;
     // Where services show who they are, nobody else's word is taken for where a span belongs.
     const trusted = security?.vouches !== true || request.header.has(IDENTITY_HEADER);
     const parent = trusted ? parseTraceHeader(request.header.get(TRACE_HEADER)) : undefined;
-    const isRoot = roots.has(request.method);
+    const isRoot = beginsTrace(request.method);
     if (parent === undefined && !isRoot) return undefined;
     const caller = { tenant: identity.tenant, requestId };
     return tracer.start(request.method.name, caller, { ...(parent !== undefined && { parent }), isTrace: isRoot });

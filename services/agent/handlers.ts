@@ -47,8 +47,11 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
     let position = from;
     let known = place;
     for await (const event of traced(events)) {
+      if ("started" in event) {
+        known = event.started;
+        position = event.at ?? position;
+      }
       position = behind(position, event);
-      if ("started" in event) known = event.started;
       if (known === undefined) throw new Error("the run did not say where it is");
       yield { eventId: eventId(known, position), event: toEvent(event, seconds()) };
     }
@@ -66,6 +69,7 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
     async resumeRun({ thread, decisions }, context) {
       return { response: await responseOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)) };
     },
+    streamResumeRun: ({ thread, decisions }, context) => streamOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)),
     listAgents: () => ({
       agents: deps.versions.types.map((type) => toAgent(deps.versions.of(type))),
       models: deps.models.names.map((name) => ({ name, version: deps.models.versionOf(name) })),

@@ -13,7 +13,7 @@ import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
 import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound } from "./errors.js";
-import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import { behind, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
 import { NewThreadSaver, ThreadStoreGone } from "./new-thread-saver.js";
@@ -21,7 +21,7 @@ import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, type StoredRun, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
+import { doneSoFar, positionOf, retold, type StoredRun, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { RunStateUpdate } from "./state.js";
@@ -126,6 +126,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
+        yield { started: { threadId, runId: stored.state.run }, at: positionOf(stored) };
         yield* this.#options.slots.hold(run.signal, () => this.#graphEvents(run, command));
       }.bind(this)),
     );
@@ -245,17 +246,21 @@ export class Runs {
     );
   }
 
-  /** Does what is left of a run, unless that is done already; waits for a replica that works on it, or died so lately that its lease holds. */
+  /**
+   * Does what is left of a run, unless that is done already; while another replica works on it, or died so lately that its lease holds,
+   * tells the steps that it stores.
+   */
   async *#goOn(place: RunPlace, after: Position, signal: AbortSignal, attempt = 0): AsyncGenerator<RunEvent> {
     const { locks, deps, slots } = this.#options;
+    let told = after;
     const work = (bounded: AbortSignal) =>
       locks.hold(place.threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
         const stored = await this.#stored.find(place);
         if (stored === undefined) throw runNotFound();
-        if (!stored.isOpen) return yield* retold(stored, place.runId, after);
-        yield* toldSoFar(stored, place.runId, after);
+        if (!stored.isOpen) return yield* retold(stored, place.runId, told);
+        yield* toldSoFar(stored, place.runId, told);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
+        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, told)));
       }.bind(this), attempt);
     for (;;) {
       try {
@@ -265,7 +270,11 @@ export class Runs {
         await deps.clock.sleep(LOOK_AGAIN_MS, AbortSignal.any([signal, this.#closing.signal]));
         const stored = await this.#stored.find(place);
         if (stored === undefined) throw runNotFound();
-        if (!stored.isOpen) return yield* retold(stored, place.runId, after);
+        if (!stored.isOpen) return yield* retold(stored, place.runId, told);
+        for (const event of doneSoFar(stored, place.runId, told)) {
+          told = behind(told, event);
+          yield event;
+        }
       }
     }
   }

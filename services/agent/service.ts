@@ -99,7 +99,7 @@ export async function startAgentService(
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, versions, models, clock: host.clock, score: host.score }))],
-    interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
+    interceptors: serverInterceptors(host),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
     await closeClients();

@@ -136,7 +136,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       metrics,
       services: [mount(RagService, handlers)],
       interceptors: [
-        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        ...serverInterceptors(host),
         retrievalMetrics(metrics.registry, clock),
       ],
     });

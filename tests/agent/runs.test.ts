@@ -91,6 +91,24 @@ describe("a stream that was lost", () => {
     expect(double.requests.length - calls).toBe(1);
   });
 
+  test("is told on another replica of the steps while the first one runs on, and of its answer when that is there", async () => {
+    const { script, release } = pausing(3);
+    double.script = script;
+    const request = { query: question(), resumable: true };
+    const events = await readUntil((signal) => mesh.agent.streamQuery(request, { signal }), (all) => all.length === 1);
+    await expect.poll(() => double.requests.length - calls, { timeout: 10_000 }).toBe(1);
+    const seen: StreamEvent[] = [];
+    const reading = (async () => {
+      for await (const event of replicas[1].resumeStream({ eventId: idOf(events) })) seen.push(event);
+    })();
+    await expect.poll(() => steps(seen), { timeout: 10_000 }).toEqual(["rewrite", "retrieve"]);
+    expect(tokens(seen)).toEqual([]);
+    release();
+    await reading;
+    expect([steps(seen), tokens(seen).join("")]).toEqual([["rewrite", "retrieve", "answer"], TEXT]);
+    expect(double.requests.length - calls).toBe(1);
+  });
+
   test("has its answer written anew when it was not resumable, and steps that were done stay done", async () => {
     const { script, release } = pausing(3);
     double.script = script;

@@ -182,6 +182,21 @@ describe("a tool that needs approval", () => {
     expect(reasonOf(await failureOf(other.resumeRun({ thread: "approved", decisions })))).toBe("NOT_INTERRUPTED");
   });
 
+  test("can be approved with a stream, whose events go on behind those before and can be resumed", async () => {
+    const asked = await readStream(mesh.agent.streamQuery(react("streamed")));
+    const decisions = [{ interruptId: asked.result?.interrupts[0]?.id ?? "", approved: true }];
+    const stream = await readStream(other.streamResumeRun({ thread: "streamed", decisions }));
+    expect(stream.cases.filter((one) => one !== "token")).toEqual(["started", "toolCall", "toolResult", "step", "step", "usage", "result"]);
+    expect(stream.result?.response).toContain("Published");
+    expect(stream.text).toBe(stream.result?.response);
+    const afterTool = stream.events.find(({ event }) => event.case === "toolResult")?.eventId ?? "";
+    const rest = await readStream(mesh.agent.resumeStream({ eventId: afterTool }));
+    expect(rest.cases.filter((one) => one !== "token")).toEqual(["step", "step", "usage", "result"]);
+    expect(rest.result?.response).toBe(stream.result?.response);
+    const again = readStream(other.streamResumeRun({ thread: "streamed", decisions }));
+    expect(reasonOf(await failureOf(again))).toBe("NOT_INTERRUPTED");
+  });
+
   test("is not called when it is refused, and the model is told why", async () => {
     const { interrupts } = await mesh.agent.query(react("refused"));
     const decisions = [{ interruptId: interrupts[0]?.id ?? "", approved: false, comment: "Not on a Friday." }];

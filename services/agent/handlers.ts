@@ -88,7 +88,7 @@ async function* traced(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent
 function traceResult({ response, threadId, agentType, agentVersion, model, modelVersion, collection, cached, usage, citations }: RunResult): void {
   const { inputTokens, outputTokens } = usage;
   currentCall()?.span?.set({
-    output: { response },
+    output: () => ({ response }),
     threadId,
     metadata: {
       agent_type: agentType,
@@ -111,7 +111,7 @@ function runRequest(
   context: HandlerContext,
 ): RunRequest {
   const { query: question, threadId, configOverrides, enableLogicalLlm, history, toolRounds, callerTools } = request;
-  currentCall()?.span?.set({ input: { query: question } });
+  currentCall()?.span?.set({ input: () => ({ query: question }) });
   const key = request.idempotencyKey || (context.requestHeader.get("idempotency-key") ?? "");
   const { type, pinned } = versions.named(request.agentType === "" ? DEFAULT_AGENT : request.agentType);
   const identity = runIdentity(key, () => ({ question, threadId, agent: request.agentType, ...(configOverrides && { overrides: toJson(ConfigOverridesSchema, configOverrides) }), enableLogicalLlm, callerTools, history, toolRounds }));

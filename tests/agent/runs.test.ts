@@ -5,8 +5,8 @@ import type { AgentClient } from "../../clients/agent/index.js";
 import type { ResumeStreamResponse, StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
-import { type OpenAiDouble, type ScriptedReply, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble, ScriptedReply } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 const TEXT = "It stops above 3 bar [1], which is what the valve is for.";
@@ -17,19 +17,14 @@ let replicas: [AgentClient, AgentClient];
 let calls: number;
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0", RAGENTS_AGENT_LEASE_S: "1" });
-  await mesh.ingest({ "pump.md": "# Pump P-7\n\nThe pump P-7 stops by itself when the pressure is above 3 bar." });
+  ({ mesh, double } = await startModelMesh({ RAGENTS_AGENT_LEASE_S: "1" }));
   replicas = [mesh.agent, await mesh.replica()];
 });
 beforeEach(() => {
   calls = double.requests.length;
   double.script = () => ({ text: TEXT });
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 
 type StreamEvent = StreamQueryResponse | ResumeStreamResponse;
 

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { BaseMessage } from "@langchain/core/messages";
 import { runBeyondCall } from "../../runtime/call-context.js";
+import { Channel } from "../../runtime/channel.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
-import { Channel } from "./channel.js";
 import { answerMessage, stampOf, userMessage } from "./conversation.js";
 import { Epochs, type Knowledge } from "./epochs.js";
 import { ThreadStoreGone } from "./new-thread-saver.js";

@@ -1,7 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
 import { connect } from "node:net";
 import { dirname, join, resolve } from "node:path";
+import { json } from "node:stream/consumers";
+import { promisify } from "node:util";
 import { ConfigError } from "../../runtime/config.js";
 import { packageRoot } from "../../runtime/package-root.js";
 import { createAuthority, issueCertificate } from "../../runtime/tls/authority/authority.js";
@@ -16,9 +19,10 @@ export interface Edge {
   readonly authority: string | undefined;
   /**
    * Puts a new Envoy, which reads the configuration again, in the place of the running one, whose calls have the time of draining to
-   * end. Resolves when the old one has ended.
+   * end. Resolves when the new one serves, to a promise of the old one's end. Rejects with ConfigError when the configuration cannot
+   * be used: then the running one goes on.
    */
-  restart(): Promise<void>;
+  restart(): Promise<{ readonly drained: Promise<void> }>;
   /** Rejects when Envoy ends by itself. */
   readonly ended: Promise<never>;
   stop(): Promise<void>;
@@ -55,10 +59,14 @@ export async function startEdge(config: EdgeConfig): Promise<Edge> {
   const ended = new Promise<never>((_, reject) => (fail = reject));
   ended.catch(() => {});
 
-  /** Starts an Envoy, beside the one of the epoch before. */
-  async function start(): Promise<void> {
+  /** Writes the configuration, from files that may have changed. */
+  function configure(): void {
     const text = (name: string) => readFileSync(join(packageRoot, "gateway", "envoy", name), "utf8");
     writeFileSync(path, edgeConfig(text("envoy.yaml"), { ...placeOf(config), tls: { socket: text("tls.yaml"), certificate } }));
+  }
+
+  /** Starts an Envoy, beside the one of the epoch before. */
+  async function start(): Promise<void> {
     // Two Envoys take over from each other by memory under a number that no other pair on the machine has.
     const id = epoch === 0 ? ["--use-dynamic-base-id", "--base-id-path", baseIdPath] : ["--base-id", readFileSync(baseIdPath, "utf8").trim()];
     const times = ["--drain-time-s", String(drainS), "--parent-shutdown-time-s", String(drainS + LAST_CALLS_S)];
@@ -91,13 +99,21 @@ export async function startEdge(config: EdgeConfig): Promise<Edge> {
     );
   }
 
-  async function restart(): Promise<void> {
+  async function restart() {
+    configure();
+    // An Envoy that starts shuts down parts of the old one before it has read all of its configuration.
+    await validated(config.RAGENTS_ENVOY, path);
     const old = [...running].map((child) => new Promise((resolve) => child.once("exit", resolve)));
-    await start();
-    await Promise.all(old);
+    await start().catch((error: Error) => {
+      // The old one has begun to end.
+      fail(error);
+      throw error;
+    });
+    return { drained: Promise.all(old).then(() => {}) };
   }
 
   try {
+    configure();
     await start();
   } catch (error) {
     await stop();
@@ -111,13 +127,32 @@ export async function startEdge(config: EdgeConfig): Promise<Edge> {
 async function untilLive(admin: string, epoch: number): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline) {
-    const info = await fetch(`${admin}/server_info`)
-      .then((response) => response.json() as Promise<{ state: string; command_line_options: { restart_epoch: number } }>)
-      .catch(() => undefined);
+    const info = await serverInfo(admin).catch(() => undefined);
     if (info?.state === "LIVE" && info.command_line_options.restart_epoch === epoch) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new ConfigError(`Envoy does not serve after ${START_TIMEOUT_MS / 1000} s; what it wrote says why.`);
+}
+
+interface ServerInfo {
+  readonly state: string;
+  readonly command_line_options: { readonly restart_epoch: number };
+}
+
+/** Over a connection of its own: one that is kept would go on asking the Envoy that is about to end. */
+function serverInfo(admin: string): Promise<ServerInfo> {
+  return new Promise((resolve, reject) => {
+    const asked = get(`${admin}/server_info`, { agent: false, timeout: 5_000 }, (response) => resolve(json(response) as Promise<ServerInfo>));
+    asked.on("timeout", () => asked.destroy(new Error("Envoy's admin interface does not answer")));
+    asked.on("error", reject);
+  });
+}
+
+/** Rejects with ConfigError when Envoy does not like the configuration. */
+async function validated(envoy: string, path: string): Promise<void> {
+  await promisify(execFile)(envoy, ["--mode", "validate", "--config-path", path, "--log-level", "error"]).catch((error: { stderr?: string }) => {
+    throw new ConfigError(`Envoy does not take its new configuration and goes on with the old one: ${error.stderr?.trim() ?? String(error)}`);
+  });
 }
 
 function placeOf(config: EdgeConfig) {

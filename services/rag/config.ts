@@ -6,6 +6,7 @@ import { commaList, grpcTarget, integer, parseEnv, port } from "../../runtime/co
 import type { TenantLimits } from "./ingestion/tenant-quota.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
 import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
+import { type FetchRules, fetchRulesOf, fetchRulesSchema } from "./fetching/fetch-rules.js";
 import { type EmbedderConfig, embedderConfigSchema } from "./embedders.js";
 
 export interface RagConfig {
@@ -23,12 +24,16 @@ export interface RagConfig {
   ingestRoots: string[];
   /** Tenants that may name paths of the server: all that can be read there is theirs. */
   ingestTenants: string[];
+  /** What pages may be fetched; undefined: none. */
+  fetchRules: FetchRules | undefined;
   /** What each tenant may have; undefined: no limit. */
   tenantLimits: TenantLimits;
   /** Memory for loaded indexes, in bytes. */
   indexBudgetBytes: number;
   /** Where the cache service is, which keeps the vectors of costly embedding models. */
   cacheAddress: string;
+  /** Where the rate limit service is, which keeps the tenants' budgets of language models. */
+  rateLimitAddress: string;
   /** Holds the models that were pulled. */
   modelsFolder: string;
   /** The embedding model that a server runs. */
@@ -46,6 +51,7 @@ const schema = z.object({
   RAGENTS_DATA_DIR: z.string().default(".ragents"),
   RAGENTS_MODELS_DIR: z.string().optional(),
   RAGENTS_CACHE_ADDRESS: grpcTarget("127.0.0.1:9101"),
+  RAGENTS_RATELIMIT_ADDRESS: grpcTarget("127.0.0.1:9103"),
   RAGENTS_RAG_PORT: port(9104),
   RAGENTS_RAG_URL: z
     .string()
@@ -71,10 +77,12 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     maxConnections: values.RAGENTS_RAG_MAX_CONNECTIONS,
     dataDir: values.RAGENTS_DATA_DIR,
     cacheAddress: values.RAGENTS_CACHE_ADDRESS,
+    rateLimitAddress: values.RAGENTS_RATELIMIT_ADDRESS,
     modelsFolder: values.RAGENTS_MODELS_DIR ?? join(values.RAGENTS_DATA_DIR, "models"),
     embedder: parseEnv(env, embedderConfigSchema),
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     ingestTenants: values.RAGENTS_INGEST_TENANTS,
+    fetchRules: fetchRulesOf(parseEnv(env, fetchRulesSchema)),
     tenantLimits: {
       documents: values.RAGENTS_RAG_TENANT_DOCUMENTS || undefined,
       textBytes: values.RAGENTS_RAG_TENANT_MB * 1_000_000 || undefined,

@@ -1,8 +1,10 @@
 import { Counter, Gauge } from "prom-client";
 import { createCacheClient } from "../../clients/cache/index.js";
+import { RateLimiter } from "../../clients/ratelimit/index.js";
 import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { budgetedModel } from "../../runtime/llm/budgeted-model.js";
 import { openModels } from "../../runtime/llm/models.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
@@ -16,6 +18,7 @@ import { Answers } from "./answers.js";
 import { loadRagConfig, type RagConfig } from "./config.js";
 import { ThreadedCutter } from "./cutting/cutter.js";
 import { embedderFor, openEmbedders } from "./embedders.js";
+import { PageFetcher } from "./fetching/page-fetcher.js";
 import { ragHandlers } from "./handlers.js";
 import { openAllowedFolders } from "./ingestion/allowed-folders.js";
 import { JobChanges } from "./ingestion/job-changes.js";
@@ -41,6 +44,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const folders = await openAllowedFolders(config.ingestRoots);
   const rerankers = openRerankers(config.reranker);
   const cache = createCacheClient({ address: config.cacheAddress, clock, metrics, security: host.security?.channel });
+  const limiter = new RateLimiter({ address: config.rateLimitAddress, clock, security: host.security?.channel });
   const embedders = await openEmbedders({ modelsFolder: config.modelsFolder, server: config.embedder, cache, clock });
   const db = await openDatabase(config, host, shared.sql);
   try {
@@ -50,6 +54,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const changes = new JobChanges();
     const merger = new Merger(store, logger);
     const cutter = new ThreadedCutter();
+    const pages = config.fetchRules && new PageFetcher(config.fetchRules, config.ingestTenants);
     const worker = new IngestionWorker({
       store,
       cutter,
@@ -60,6 +65,8 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         embedder: embedderFor(embedders, settings.embeddingModel),
         analyzer: analyzers[settings.language],
       }),
+      embedderFor: (model) => embedderFor(embedders, model),
+      pages,
       tenantLimits: config.tenantLimits,
       onChange: (jobId) => changes.announce(jobId),
       onIndexed: (collection) => merger.consider(collection),
@@ -97,17 +104,30 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       embedderFor: (model) => embedderFor(embedders, model),
       analyzerFor: (language) => analyzers[language],
     });
+    const models = openModels(config.models, {
+      registry: metrics.registry,
+      clock,
+      around: (model, price) => budgetedModel(model, limiter, price),
+    });
     const handlers = ragHandlers({
       store,
       clock,
       embedders,
-      starter: new JobStarter({ store, clock, folders, pathTenants: config.ingestTenants, tenantLimits: config.tenantLimits, onQueued: () => worker.wake() }),
+      starter: new JobStarter({
+        store,
+        clock,
+        folders,
+        pathTenants: config.ingestTenants,
+        pages,
+        tenantLimits: config.tenantLimits,
+        onQueued: () => worker.wake(),
+      }),
       worker,
       merger,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },
       indexes,
       retriever,
-      answers: new Answers(retriever, openModels(config.models, { registry: metrics.registry, clock })),
+      answers: new Answers(retriever, models),
     });
     const server = await startGrpcServer({
       host: config.host,
@@ -135,6 +155,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         await Promise.all([server.drain(graceMs), worker.stop(), merger.stop()]);
         await Promise.all([cutter.close(), ...[...embedders.values()].map((embedder) => embedder.close?.())]);
         cache.close();
+        await limiter.close();
         await db.close();
       },
     };

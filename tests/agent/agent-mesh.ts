@@ -51,7 +51,7 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
   base["RAGENTS_CACHE_ADDRESS"] = await started(startCacheService(base, host()));
   base["RAGENTS_CHECKPOINT_ADDRESS"] = await started(startCheckpointService(base, host(), { sql }));
   base["RAGENTS_RATELIMIT_ADDRESS"] = await started(startRateLimitService({ ...base, ...env }, host()));
-  base["RAGENTS_RAG_ADDRESS"] = await started(startRagService(base, host(), { sql }));
+  base["RAGENTS_RAG_ADDRESS"] = await started(startRagService({ ...base, ...env }, host(), { sql }));
 
   const agentHost = host();
   const open = async (extra: NodeJS.ProcessEnv, metrics: Metrics, clock: Clock = systemClock) => {

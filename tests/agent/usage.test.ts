@@ -72,8 +72,12 @@ test("a budget is held before a model is asked, and charged what that used", asy
   expect([error.code, reasonOf(error)]).toEqual([Code.ResourceExhausted, "BUDGET_EXHAUSTED"]);
   expect(retryAfterMsOf(error)).toBeGreaterThan(1_000);
   expect(double.requests.length).toBe(before + 3);
+  // What the rag service answers by itself is paid from the same budget.
+  const single = { collection: "default", query: "When does the valve open?" };
+  expect(reasonOf(await failureOf(mesh.rag.answer(single)))).toBe("BUDGET_EXHAUSTED");
   await held();
   await mesh.agent.query(fresh(4_000));
+  expect(await mesh.rag.answer(single)).toMatchObject({ model: "m", usage: { totalTokens: 104n } });
 });
 
 /** Holds most of the budget; what it returns lets it go. */

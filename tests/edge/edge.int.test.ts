@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { createHash, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,9 +15,12 @@ import { RagService } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { packageRoot } from "../../runtime/package-root.js";
 import { failureOf } from "../failure-of.js";
+import { type PageServer, startPages, tryMeshIn } from "../gateway/browser-pages.js";
+import { chromiumFound, startChromium } from "../servers/chromium.js";
 import { envoyFound, envoyProgram } from "../servers/envoy.js";
 import { freePort } from "../servers/free-port.js";
-import { startTestMesh, type TestMesh } from "../support/mesh.js";
+import { makePythonStubs, pythonWithGrpc } from "../servers/python-grpc.js";
+import { jobEnd, startTestMesh, type TestMesh } from "../support/mesh.js";
 import { type EdgeProcess, startEdgeProcess } from "./edge-process.js";
 import { exchange, type RequestOptions, requests, type Answer } from "./raw-request.js";
 
@@ -26,6 +30,9 @@ const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 const TINY_TIER = "\n  - { key: tier, value: tiny, descriptors: [{ key: tenant, rate_limit: { unit: hour, requests_per_unit: 3 } }] }\n";
 
 const program = (await envoyFound()) ? await envoyProgram() : undefined;
+const python = program === undefined ? undefined : await pythonWithGrpc();
+const hasBrowser = program !== undefined && (await chromiumFound());
+const run = promisify(execFile);
 
 describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () => {
   const folder = mkdtempSync(join(tmpdir(), "ragents-edge-"));
@@ -33,17 +40,23 @@ describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () 
   let edge: EdgeProcess;
   let call: (path: string, options?: RequestOptions) => Promise<Answer>;
   let slow: Promise<{ text: string; closed: boolean }>;
+  let pages: PageServer;
   const opened: (() => void)[] = [];
 
   beforeAll(async () => {
     const limits = join(folder, "limits.yaml");
     writeFileSync(limits, readFileSync(join(packageRoot, "gateway", "envoy", "limits.yaml"), "utf8") + TINY_TIER);
     const authorizationPort = await freePort();
+    pages = await startPages();
     mesh = await startTestMesh({
       RAGENTS_ADMIN_KEY: ADMIN_KEY,
       RAGENTS_AUTHORIZATION_PORT: String(authorizationPort),
       RAGENTS_RATELIMIT_ENVOY_CONFIG: limits,
+      RAGENTS_CORS_ORIGINS: pages.origin,
     });
+    const documents = [{ id: "otter", text: "The otter lives in a holt by the river and eats eels." }];
+    const { body } = await mesh.rest("POST", "/v1/collections/default/documents:ingest", { documents }, bearer(ADMIN_KEY));
+    await jobEnd(mesh, body.id, bearer(ADMIN_KEY));
     edge = await startEdgeProcess(mesh, { authorizationPort, dataDir: folder });
     call = requests(edge.address, edge.ca);
     await vi.waitFor(async () => expect((await call("/health")).status).toBe(200), { timeout: 20_000, interval: 100 });
@@ -54,6 +67,7 @@ describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () 
     for (const close of opened) close();
     await edge?.stop();
     await mesh?.stop();
+    pages?.close();
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -94,10 +108,53 @@ describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () 
 
   test("serves curl by HTTP/2, with RateLimit headers", async () => {
     const ca = join(folder, "edge", "ca.pem");
-    const { stdout } = await promisify(execFile)("curl", ["-sS", "--http2", "-i", "--cacert", ca, "-H", `X-API-Key: ${ADMIN_KEY}`, `https://${edge.address}/v1/collections`]);
+    const { stdout } = await run("curl", ["-sS", "--http2", "-i", "--cacert", ca, "-H", `X-API-Key: ${ADMIN_KEY}`, `https://${edge.address}/v1/collections`]);
     expect(stdout).toMatch(/^HTTP\/2 200/);
     expect(stdout).toMatch(/^ratelimit-limit: 3000, 3000;w=60\r$/m);
     expect(stdout).toContain('"id":"default"');
+  });
+
+  test("serves OpenAI's client, its streams too", async () => {
+    const script = `
+      import OpenAI from "openai";
+      const client = new OpenAI({ baseURL: "https://${edge.address}/v1" });
+      const asked = { model: "simple", messages: [{ role: "user", content: "What does the otter eat?" }] };
+      const { choices } = await client.chat.completions.create(asked);
+      let text = "";
+      for await (const { choices: [choice] } of await client.chat.completions.create({ ...asked, stream: true })) text += choice?.delta.content ?? "";
+      console.log(JSON.stringify([choices[0].message.content, text]));`;
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: join(folder, "edge", "ca.pem"), OPENAI_API_KEY: ADMIN_KEY };
+    const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: packageRoot, env });
+    const [whole, streamed] = JSON.parse(stdout);
+    expect(whole).toContain("eels");
+    expect(streamed).toBe(whole);
+  });
+
+  test.skipIf(python === undefined)("serves a Python gRPC client, by its documented sample", async () => {
+    const stubs = join(folder, "stubs");
+    await makePythonStubs(python!, stubs);
+    const ask = (key: string) => {
+      const env = { ...process.env, PYTHONPATH: stubs, RAGENTS_ADDRESS: edge.address, RAGENTS_CA: join(folder, "edge", "ca.pem"), RAGENTS_API_KEY: key };
+      return run(python!, ["clients/python/ask.py", "What does the otter eat?"], { cwd: packageRoot, env });
+    };
+    const { stdout, stderr } = await ask(ADMIN_KEY);
+    expect(stdout).toMatch(/eels[\s\S]*\n\[1\] otter\n$/);
+    expect(stderr).toMatch(/^agents: .*simple/m);
+    await expect(ask("wrong")).rejects.toMatchObject({ stderr: expect.stringMatching(/^UNAUTHENTICATED: The API key or token is not valid/m) });
+  });
+
+  test.skipIf(!hasBrowser)("serves a page in a browser, by Connect and gRPC-Web, with a key", async () => {
+    const { publicKey } = new X509Certificate(readFileSync(join(folder, "edge", "edge.pem")));
+    const trustedKeys = [createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("base64")];
+    const browser = await startChromium({ trustedKeys });
+        const url = `https://${edge.address}`;
+    for (const protocol of ["connect", "grpc-web"] as const) {
+      const { agents, text, response, error } = await tryMeshIn(browser, pages.origin, { url, protocol, apiKey: ADMIN_KEY });
+      expect([agents, response, error]).toEqual([expect.arrayContaining(["simple"]), expect.stringContaining("eels"), expect.stringMatching(/not_found.*none/)]);
+      expect(text).toBe(response);
+      await expect(tryMeshIn(browser, pages.origin, { url, protocol })).rejects.toThrow(/unauthenticated/);
+    }
+    await browser.close();
   });
 
   test("answers REST without a key as the gateway does", async () => {
@@ -158,7 +215,7 @@ describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () 
     expect([Code.ResourceExhausted, Code.InvalidArgument]).toContain(tooLarge.code);
   });
 
-  test.each([
+  test.concurrent.each([
     ["both lengths", "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"],
     ["two lengths", "content-length: 4\r\ncontent-length: 60\r\n\r\n"],
     ["a chunked that is none", "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"],
@@ -229,7 +286,9 @@ describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () 
       repeat(async () => expect((await call("/v1/collections", { headers: bearer(ADMIN_KEY) })).status).toBe(200)),
     ];
     edge.restart();
-    await expect.poll(() => edge.output(), { timeout: 30_000, interval: 100 }).toContain("A new Envoy has taken over.");
+    await expect.poll(() => edge.output(), { timeout: 30_000, interval: 20 }).toContain("A new Envoy has taken over");
+    expect(edge.output(), "it waits for nothing of the old one").not.toContain("The old Envoy has ended");
+    await expect.poll(() => edge.output(), { timeout: 30_000, interval: 100 }).toContain("The old Envoy has ended");
     const info = (await (await fetch(`${edge.admin}/server_info`)).json()) as { command_line_options: { restart_epoch: number } };
     expect(info.command_line_options.restart_epoch).toBe(1);
     done = true;

@@ -46,8 +46,12 @@ beforeAll(async () => {
 afterAll(() => rmSync(program, { recursive: true, force: true }));
 
 test("the package holds the built program and what it needs, and nothing else", () => {
-  expect(readdirSync(packed).sort()).toEqual(["LICENSE", "README.md", "cli", "dist", "models", "package.json", "proto", "third_party"]);
+  expect(readdirSync(packed).sort()).toEqual(["LICENSE", "README.md", "cli", "clients", "dist", "gateway", "models", "package.json", "prompts", "proto", "third_party"]);
   const files = readdirSync(packed, { recursive: true, encoding: "utf8" });
+  expect(files.filter((file) => /^(clients|gateway)\/.+\./.test(file)).sort()).toEqual([
+    ...["clients/python/README.md", "clients/python/ask.py"],
+    ...["kustomization.yaml", "envoy.yaml", "limits.yaml", "tls.yaml"].map((name) => `gateway/envoy/${name}`).sort(),
+  ]);
   expect(files.filter((file) => /\.(test|suite)\.|\.map$|(?<!\.d)\.ts$/.test(file))).toEqual([]);
 });
 

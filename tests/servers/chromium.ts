@@ -34,8 +34,11 @@ export async function chromiumFound(): Promise<boolean> {
   return (await findChromium()) !== undefined || skipSuites("Chromium", REMEDY);
 }
 
-/** Starts a headless Chromium that reaches nothing by itself. */
-export async function startChromium(): Promise<TestBrowser> {
+/**
+ * Starts a headless Chromium that reaches nothing by itself.
+ * @param trustedKeys SHA-256 of public keys, in base64, whose certificates it trusts whoever signed them
+ */
+export async function startChromium({ trustedKeys = [] }: { trustedKeys?: readonly string[] } = {}): Promise<TestBrowser> {
   const executablePath = await findChromium();
   if (executablePath === undefined) throw new Error(`Chromium is not available: ${REMEDY}`);
   const profile = await mkdtemp(join(tmpdir(), "ragents-chromium-"));
@@ -43,7 +46,12 @@ export async function startChromium(): Promise<TestBrowser> {
     executablePath,
     headless: true,
     // Its sandbox does not start for root.
-    args: ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"],
+    args: [
+      "--no-sandbox",
+      "--disable-background-networking",
+      "--disable-dev-shm-usage",
+      ...(trustedKeys.length > 0 ? [`--ignore-certificate-errors-spki-list=${trustedKeys.join(",")}`] : []),
+    ],
   });
   return {
     context,

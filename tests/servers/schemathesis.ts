@@ -1,11 +1,6 @@
-import { execFile } from "node:child_process";
-import { access, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { findProgram, installDebianPackage } from "./find-program.js";
-
-const run = promisify(execFile);
+import { findProgram } from "./find-program.js";
+import { pythonEnvironment } from "./python-environment.js";
 
 const PACKAGE = "schemathesis==4.32.5";
 /** How to have it where it cannot be installed by itself. */
@@ -20,30 +15,6 @@ export function findSchemathesis(): Promise<string | undefined> {
 }
 
 async function install(): Promise<string | undefined> {
-  const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "ragents-mesh");
-  const folder = join(cache, PACKAGE.replace("==", "-"));
-  const installed = join(folder, "bin", "schemathesis");
-  if (await exists(installed)) return installed;
-  if (process.getuid?.() !== 0 || (await findProgram("apt-get")) === undefined) return undefined;
-  const hasVenv = await run("python3", ["-c", "import venv, ensurepip"]).then(
-    () => true,
-    () => installDebianPackage("python3-venv"),
-  );
-  if (!hasVenv) return undefined;
-  try {
-    await run("python3", ["-m", "venv", "--clear", folder]);
-    await run(join(folder, "bin", "pip"), ["install", "--quiet", PACKAGE]);
-    return installed;
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    console.warn(`Schemathesis cannot be installed: ${error instanceof Error ? error.message : String(error)}`);
-    return undefined;
-  }
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
+  const folder = await pythonEnvironment([PACKAGE]);
+  return folder && join(folder, "bin", "schemathesis");
 }

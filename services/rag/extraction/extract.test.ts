@@ -27,8 +27,22 @@ describe("plain text", () => {
     { name: "little-endian UTF-16", content: Buffer.from("\ufeffGröße 東京 😀", "utf16le") },
     { name: "big-endian UTF-16", content: Buffer.from("\ufeffGröße 東京 😀", "utf16le").swap16() },
     { name: "a string", content: "Größe 東京 😀" },
-  ])("in $name is its own text", async ({ content }) => {
-    expect(await extract({ content, name: "a.txt" })).toEqual({ text: "Größe 東京 😀", structure: "plain", mimeType: "text/plain", metadata: {} });
+  ])("in $name is its own text", async ({ name, content }) => {
+    const encoding = /UTF-16/.test(name) && { encoding: name.startsWith("little") ? "utf-16le" : "utf-16be" };
+    expect(await extract({ content, name: "a.txt" })).toEqual({ text: "Größe 東京 😀", structure: "plain", mimeType: "text/plain", metadata: { ...encoding } });
+  });
+
+  const windows = Buffer.from([0x93, 0x47, 0x72, 0xf6, 0xdf, 0x65, 0x94, 0x20, 0x80, 0x35]);
+  test.each([
+    { name: "Latin-1", content: Buffer.from("Größe", "latin1"), text: "Größe", encoding: "windows-1252" },
+    { name: "windows-1252", content: windows, text: "“Größe” €5", encoding: "windows-1252" },
+    { name: "UTF-16 without a byte order mark", content: Buffer.from("Größe 5", "utf16le"), text: "Größe 5", encoding: "utf-16le" },
+    { name: "big-endian UTF-16 without one", content: Buffer.from("Größe 5", "utf16le").swap16(), text: "Größe 5", encoding: "utf-16be" },
+    { name: "an encoding that its type names", content: Buffer.from([0x93, 0xfa, 0x96, 0x7b]), mimeType: 'text/plain; charset="Shift_JIS"', text: "日本", encoding: "shift_jis" },
+    { name: "UTF-8 that its type calls Latin-1", content: utf8("Größe"), mimeType: "text/plain; charset=iso-8859-1", text: "Größe", encoding: undefined },
+    { name: "two encodings, each part in its own", content: Buffer.concat([utf8("Größe 東京\n"), windows]), text: "Größe 東京\n“Größe” €5", encoding: "utf-8, windows-1252" },
+  ])("in $name is read, and the document says so", async ({ content, mimeType = "text/plain", text, encoding }) => {
+    expect(await extract({ content, mimeType })).toMatchObject({ text, metadata: encoding === undefined ? {} : { encoding } });
   });
 
   test("has the same line ends whatever system wrote it, and no zero characters", async () => {
@@ -76,8 +90,10 @@ describe("what is refused", () => {
     { name: "nothing", document: { content: "" }, kind: "EMPTY", message: /is empty/ },
     { name: "white space", document: { content: " \n\t" }, kind: "EMPTY", message: /has no text/ },
     { name: "a mark alone", document: { content: utf8("\ufeff"), name: "a.txt" }, kind: "EMPTY", message: /has no text/ },
-    { name: "Latin-1 as text", document: { content: Buffer.from("Größe", "latin1"), name: "a.txt" }, kind: "INVALID_ENCODING", message: /UTF-8 \(byte 2\).*iconv/ },
-    { name: "a fault behind a true U+FFFD", document: { content: Buffer.concat([utf8("é\ufffd"), Buffer.from([0xff])]), name: "a.md" }, kind: "INVALID_ENCODING", message: /byte 5/ },
+    { name: "Shift JIS as text", document: { content: Buffer.from([0x93, 0xfa, 0x96, 0x7b, 0x83, 0x8f]), name: "a.txt" }, kind: "INVALID_ENCODING", message: /windows-1252 \(byte 5\).*charset=shift_jis.*iconv/ },
+    { name: "a fault behind a true U+FFFD", document: { content: Buffer.concat([utf8("é\ufffd"), Buffer.from([0x81])]), name: "a.md" }, kind: "INVALID_ENCODING", message: /byte 5/ },
+    { name: "another encoding than the declared one", document: { content: Buffer.from([0x61, 0xff]), mimeType: "text/plain; charset=euc-kr" }, kind: "INVALID_ENCODING", message: /not valid EUC-KR/ },
+    { name: "bytes of a program without zeros", document: { content: Buffer.from([0x41, 0x02, 0xe9, 0x1f]), name: "a.txt" }, kind: "BINARY_CONTENT", message: /control characters/ },
     { name: "half of UTF-16", document: { content: Buffer.from([0xff, 0xfe, 0x00, 0xd8]), name: "a.txt" }, kind: "INVALID_ENCODING", message: /UTF-16LE/ },
     { name: "zero bytes as text", document: { content: Buffer.from([1, 0, 2, 0]), name: "a.txt" }, kind: "BINARY_CONTENT", message: /zero bytes/ },
     { name: "gzip as text", document: { content: gzipSync("text"), name: "a.txt" }, kind: "BINARY_CONTENT", message: /gzip.*not text\/plain/ },

@@ -7,7 +7,7 @@ import { extractCsv } from "./csv.js";
 import { decodeText, looksBinary } from "./decode.js";
 import { extractDocx } from "./docx.js";
 import { type Extracted, ExtractionError } from "./extracted.js";
-import { extractHtml } from "./html.js";
+import { declaredEncoding, extractHtml } from "./html.js";
 import { extractJson, extractJsonLines } from "./json.js";
 import { extractMarkdown } from "./markdown.js";
 import { extractPdf } from "./pdf.js";
@@ -21,31 +21,36 @@ export interface SourceDocument {
   content: Uint8Array | string;
   /** The file's name or path, for its extension. */
   name?: string;
-  /** Parameters such as charset are ignored: what the bytes say counts. */
+  /** Its charset is what the bytes are read in where they say nothing else. */
   mimeType?: string;
 }
 
-interface Format extends DocumentType {
-  /** What every document of the format begins with; absent for texts. */
-  signature?: string;
-  extract(content: Uint8Array | string, signal?: AbortSignal): Extracted | Promise<Extracted>;
+interface TextFormat extends DocumentType {
+  signature?: undefined;
+  extractText(text: string, signal?: AbortSignal): Extracted | Promise<Extracted>;
+  /** The encoding that the document itself names. */
+  declared?: (bytes: Uint8Array) => string | undefined;
 }
 
-const text = (content: Uint8Array | string) => (typeof content === "string" ? content : decodeText(content));
-/** A text was given for bytes: its characters cannot be what the format says. */
-const bytes = (content: Uint8Array | string) => (typeof content === "string" ? Buffer.from(content) : content);
+interface BinaryFormat extends DocumentType {
+  /** What every document of the format begins with. */
+  signature: string;
+  extractBytes(bytes: Uint8Array, signal?: AbortSignal): Promise<Extracted>;
+}
 
-const html: Format = { ...DOCUMENT_TYPES.html, extract: (content, signal) => extractHtml(content, signal) };
-const plainText: Format = { ...DOCUMENT_TYPES.text, extract: (content) => extractPlainText(text(content)) };
+type Format = TextFormat | BinaryFormat;
+
+const html: Format = { ...DOCUMENT_TYPES.html, extractText: extractHtml, declared: declaredEncoding };
+const plainText: Format = { ...DOCUMENT_TYPES.text, extractText: extractPlainText };
 
 const formats: readonly Format[] = [
-  { ...DOCUMENT_TYPES.markdown, extract: (content) => extractMarkdown(text(content)) },
+  { ...DOCUMENT_TYPES.markdown, extractText: extractMarkdown },
   html,
-  { ...DOCUMENT_TYPES.pdf, signature: "%PDF-", extract: (content, signal) => extractPdf(bytes(content), signal) },
-  { ...DOCUMENT_TYPES.docx, signature: "PK\x03\x04", extract: (content, signal) => extractDocx(bytes(content), signal) },
-  { ...DOCUMENT_TYPES.csv, extract: (content, signal) => extractCsv(text(content), signal) },
-  { ...DOCUMENT_TYPES.json, extract: (content) => extractJson(text(content)) },
-  { ...DOCUMENT_TYPES.jsonLines, extract: (content, signal) => extractJsonLines(text(content), signal) },
+  { ...DOCUMENT_TYPES.pdf, signature: "%PDF-", extractBytes: extractPdf },
+  { ...DOCUMENT_TYPES.docx, signature: "PK\x03\x04", extractBytes: extractDocx },
+  { ...DOCUMENT_TYPES.csv, extractText: extractCsv },
+  { ...DOCUMENT_TYPES.json, extractText: extractJson },
+  { ...DOCUMENT_TYPES.jsonLines, extractText: extractJsonLines },
   plainText,
 ];
 
@@ -76,7 +81,23 @@ export async function extract(document: SourceDocument, signal?: AbortSignal): P
   if (size === 0) {
     throw new ExtractionError("EMPTY", "The document is empty; leave it out, or check that the file was written completely.");
   }
-  return formatOf(document).extract(content, signal);
+  const format = formatOf(document);
+  // A text was given for bytes: its characters cannot be what the format says.
+  if (format.signature !== undefined) return format.extractBytes(typeof content === "string" ? Buffer.from(content) : content, signal);
+  if (typeof content === "string") return format.extractText(content, signal);
+  const { text, encoding } = decodeText(content, charsetOf(document.mimeType) ?? format.declared?.(content));
+  const { metadata, ...extracted } = await format.extractText(text, signal);
+  return { ...extracted, metadata: { ...metadata, ...encodingMetadata(encoding) } };
+}
+
+/** What a document's metadata says of its encoding: nothing where it is the usual one. */
+export function encodingMetadata(encoding: string): { encoding?: string } {
+  return encoding === "utf-8" ? {} : { encoding };
+}
+
+/** The encoding that a media type names in its parameters. */
+export function charsetOf(mimeType: string | undefined): string | undefined {
+  return /;\s*charset\s*=\s*"?([\w.:-]+)/i.exec(mimeType ?? "")?.[1];
 }
 
 /**

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { extract } from "./extract.js";
 import { extractHtml, MAX_HTML_DEPTH } from "./html.js";
 
 const textOf = async (html: string) => (await extractHtml(html)).text;
@@ -76,6 +77,7 @@ describe("encodings", () => {
   const latin1 = (html: string) => Buffer.from(html, "latin1");
   test.each([
     { name: "UTF-8 by default", bytes: Buffer.from("<p>Größe</p>") },
+    { name: "a charset of its type", bytes: latin1("<p>Größe</p>"), mimeType: "text/html; charset=ISO-8859-15" },
     { name: "a byte order mark", bytes: Buffer.from("\ufeff<p>Größe</p>") },
     { name: "UTF-16 with a mark", bytes: Buffer.from("\ufeff<p>Größe</p>", "utf16le") },
     { name: "a declared charset", bytes: latin1('<meta charset="iso-8859-1"><p>Größe</p>') },
@@ -83,8 +85,9 @@ describe("encodings", () => {
     { name: "none and not UTF-8, as in browsers", bytes: latin1("<p>Größe</p>") },
     { name: "an unknown declaration", bytes: Buffer.from("<meta charset=nonsense><p>Größe</p>") },
     { name: "a declaration that cannot be", bytes: Buffer.from("<meta charset=utf-16><p>Größe</p>") },
-  ])("$name", async ({ bytes }) => {
-    expect((await extractHtml(bytes)).text).toBe("Größe");
+    { name: "a declaration of another alphabet", bytes: Buffer.from([...latin1("<meta charset=iso-8859-7><p>Gr"), 0xf6, 0xdf, ...latin1("e</p>")]), text: "Grφίe" },
+  ])("$name", async ({ bytes, mimeType = "text/html", text = "Größe" }) => {
+    expect((await extract({ content: bytes, mimeType })).text).toBe(text);
   });
 });
 

@@ -1,6 +1,5 @@
 import { setImmediate } from "node:timers/promises";
 import { Parser } from "htmlparser2";
-import { decodeText, encodingOfMark } from "./decode.js";
 import { assertNotEmpty, type Extracted, ExtractionError, normalizeText } from "./extracted.js";
 import { HtmlWriter } from "./html-writer.js";
 
@@ -16,8 +15,8 @@ const MAX_METADATA_LENGTH = 1_000;
  * A page as Markdown: its main part, with headings, lists, tables and code, without menus, scripts and the like.
  * @throws ExtractionError
  */
-export async function extractHtml(source: Uint8Array | string, signal?: AbortSignal): Promise<Extracted> {
-  const html = normalizeText(typeof source === "string" ? source : decodeHtml(source));
+export async function extractHtml(source: string, signal?: AbortSignal): Promise<Extracted> {
+  const html = normalizeText(source);
   let page = await readPage(html, true, signal);
   // All of it looked like menus: then the menus are what the page has to say.
   if (page.text === "") page = await readPage(html, false, signal);
@@ -75,25 +74,10 @@ function addMetadata(metadata: Record<string, unknown>, name: string | undefined
   metadata[key] = value.trim().slice(0, MAX_METADATA_LENGTH);
 }
 
-/** By mark, by declaration, as UTF-8; and what is none of these is windows-1252, as in browsers. */
-function decodeHtml(bytes: Uint8Array): string {
-  const declared = encodingOfMark(bytes) === undefined ? declaredEncoding(bytes) : undefined;
-  try {
-    return decodeText(bytes, declared);
-  } catch (error) {
-    if (!(error instanceof ExtractionError) || error.kind !== "INVALID_ENCODING" || encodingOfMark(bytes) !== undefined) throw error;
-    return decodeText(bytes, "windows-1252");
-  }
-}
-
-function declaredEncoding(bytes: Uint8Array): string | undefined {
+/** The encoding that a page says it is in; undefined where it says none, or cannot be in the one that it names. */
+export function declaredEncoding(bytes: Uint8Array): string | undefined {
   const head = Buffer.from(bytes.subarray(0, ENCODING_WITHIN)).toString("latin1");
   const label = /<meta[^>]+charset\s*=\s*["']?\s*([\w-]+)/i.exec(head)?.[1] ?? /^<\?xml[^>]+encoding\s*=\s*["']([\w-]+)/i.exec(head)?.[1];
   // A declaration that could be read at all is not in UTF-16, whatever it says.
-  if (label === undefined || /^utf-?16/i.test(label)) return undefined;
-  try {
-    return new TextDecoder(label).encoding;
-  } catch {
-    return undefined;
-  }
+  return label === undefined || /^utf-?16/i.test(label) ? undefined : label;
 }

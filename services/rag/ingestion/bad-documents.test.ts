@@ -53,6 +53,7 @@ async function ingest(files: Record<string, string | Uint8Array>, used?: Embedde
     clock: systemClock,
     logger: silentLogger,
     toolsFor: () => ({ embedder, analyzer: new Analyzer("english") }),
+    embedderFor: () => embedder,
     onChange: () => {},
     onIndexed: () => {},
   });
@@ -80,14 +81,13 @@ test("bad files fail alone, each with its reason and what to do; the job goes on
     "pictures.pdf": pdfOf([[], []]),
     "bomb.docx": docxOf(wordParagraph("x".repeat(70_000_000))),
     "deep.json": "[".repeat(10_000) + "]".repeat(10_000),
-    "latin1.txt": Buffer.from("caf\xe9 cr\xe8me", "latin1"),
-    "mixed.txt": Buffer.concat([Buffer.from("Überschrift, dann "), Buffer.from("caf\xe9", "latin1")]),
+    "shift-jis.txt": Buffer.from([0x93, 0xfa, 0x96, 0x7b, 0x83, 0x8f]),
     "program.txt": Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 0, 1]),
     "open-quote.csv": 'a,b\n"1,2\n3,4\n',
     "empty.md": "",
     "two\nlines.txt": "A name with a line break.",
   });
-  expect(job).toMatchObject({ state: "SUCCEEDED", totalDocuments: 12, failedDocuments: 11 });
+  expect(job).toMatchObject({ state: "SUCCEEDED", totalDocuments: 11, failedDocuments: 10 });
   const unreadable = (message: RegExp) => ({ reason: "UNREADABLE_DOCUMENT", message: expect.stringMatching(message) });
   expect(failuresOf(job)).toEqual({
     "encrypted.pdf": unreadable(/password/),
@@ -95,8 +95,7 @@ test("bad files fail alone, each with its reason and what to do; the job goes on
     "pictures.pdf": unreadable(/no text.*ocrmypdf/),
     "bomb.docx": { reason: "DOCUMENT_TOO_LARGE", message: expect.stringMatching(/67108864 bytes/) },
     "deep.json": unreadable(/more than 200/),
-    "latin1.txt": unreadable(/not valid UTF-8.*iconv/),
-    "mixed.txt": unreadable(/not valid UTF-8.*iconv/),
+    "shift-jis.txt": unreadable(/neither UTF-8 nor windows-1252.*iconv/),
     "program.txt": unreadable(/a program/),
     "open-quote.csv": unreadable(/never closed/),
     "empty.md": unreadable(/empty/),
@@ -110,14 +109,27 @@ test("odd files that can be read are read", async () => {
     "one-line.html": `<p>${"The bearing is greased. ".repeat(45_000)}</p>`,
     "ragged.csv": 'a,b\n1\n1,2,3\n5" pipe,x\n',
     "utf16.txt": Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from("The bearing is greased.", "utf16le")]),
+    "latin1.txt": Buffer.from("caf\xe9 cr\xe8me", "latin1"),
+    "mixed.txt": Buffer.concat([Buffer.from("Überschrift, dann "), Buffer.from("caf\xe9", "latin1")]),
+    // Above the size from which texts are read piece by piece.
+    "large-latin1.txt": Buffer.from("Der Käse reift im Keller.\n\n".repeat(160_000), "latin1"),
     "thousand-pages.pdf": pdfOf(Array.from({ length: 1_000 }, (_, page) => [`The bearing on page ${page} is greased.`])),
     "..hidden-looking/..name.txt": "Hidden.",
     "sub/..name.txt": "Hidden too.",
     "sub/with space & ümlaut.txt": "A bearing.",
   });
   expect(failuresOf(job)).toEqual({});
-  const ids = (await store.listDocuments(collection.uid, undefined, { limit: 100 })).map(({ id }) => id);
-  expect(ids.sort()).toEqual(["one-line.html", "ragged.csv", "sub/with space & ümlaut.txt", "thousand-pages.pdf", "utf16.txt"]);
+  const documents = await store.listDocuments(collection.uid, undefined, { limit: 100 });
+  expect(Object.fromEntries(documents.map(({ id, metadata }) => [id, metadata["encoding"] ?? "utf-8"]))).toEqual({
+    "large-latin1.txt": "windows-1252",
+    "latin1.txt": "windows-1252",
+    "mixed.txt": "utf-8, windows-1252",
+    "one-line.html": "utf-8",
+    "ragged.csv": "utf-8",
+    "sub/with space & ümlaut.txt": "utf-8",
+    "thousand-pages.pdf": "utf-8",
+    "utf16.txt": "utf-16le",
+  });
 });
 
 test.each([

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { cutWindows, type Window } from "../chunking/windows.js";
 import { csvRows } from "../extraction/csv.js";
+import { charsetOf, encodingMetadata } from "../extraction/extract.js";
 import { assertNotEmpty } from "../extraction/extracted.js";
 import { jsonLines } from "../extraction/json.js";
 import { extractMarkdown } from "../extraction/markdown.js";
@@ -86,7 +87,9 @@ class LargeText {
     let sizeBytes = 0;
     onPhase("PARSING");
     const bytes = hashed(open(), hash, (count) => (sizeBytes += count));
-    const pieces = STREAMED_TYPES.get(mimeType)!(decodeTextStream(bytes));
+    let encoding = "";
+    const decoded = decodeTextStream(bytes, { declared: charsetOf(this.#document.mimeType), onEncoding: (found) => (encoding = found) });
+    const pieces = STREAMED_TYPES.get(mimeType)!(decoded);
     for await (const window of cutWindows(pieces, structure)) {
       signal.throwIfAborted();
       await this.#storeWindow(structure === "markdown" ? this.#withoutFrontMatter(window) : window, structure);
@@ -99,7 +102,7 @@ class LargeText {
       source: this.#document.source,
       title: storableText(this.#title),
       mimeType,
-      foundMetadata: this.#foundMetadata,
+      foundMetadata: { ...this.#foundMetadata, ...encodingMetadata(encoding) },
       ...givenOf(this.#document, ofAll),
       contentHash: hash.digest("hex"),
       sizeBytes,

@@ -1,19 +1,23 @@
 import { coerceMessageLikeToMessage } from "@langchain/core/messages";
-import type { RateLimiter } from "../../clients/ratelimit/index.js";
-import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
-import { costOf, type Price } from "../../runtime/llm/prices.js";
-import { tap } from "../../runtime/llm/tap.js";
+import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE, type Usage } from "./language-model.js";
+import { costOf, type Price } from "./prices.js";
+import { tap } from "./tap.js";
 
 /** The key under which a tenant's budgets of language models are held. */
 const BUDGET_KEY = "llm";
 /** Of English and of most code; what a prompt really took is settled afterwards. */
 const CHARACTERS_A_TOKEN = 4;
 
+/** Holds whole amounts of a tenant's budgets, all or none, until they are settled; the rate limit service's client is one. */
+export interface Budgets {
+  reserveBudget(key: string, amounts: Readonly<Record<string, number>>): Promise<{ settle(used: Readonly<Record<string, number>>): Promise<void> }>;
+}
+
 /**
  * The model within the tenant's budgets `llm_tokens` and `cost_microusd`: the most that a request can use is held before it
  * and settled with what it did use after it. Rejects with RESOURCE_EXHAUSTED and the wait when a budget has less.
  */
-export function budgetedModel(model: LanguageModel, limiter: Pick<RateLimiter, "reserveBudget">, price: Price | undefined): LanguageModel {
+export function budgetedModel(model: LanguageModel, budgets: Budgets, price: Price | undefined): LanguageModel {
   const amountsOf = (usage: Usage) => ({
     llm_tokens: usage.inputTokens + usage.outputTokens,
     ...(price !== undefined && { cost_microusd: Math.ceil(costOf(usage, price) * 1_000_000) }),
@@ -22,7 +26,7 @@ export function budgetedModel(model: LanguageModel, limiter: Pick<RateLimiter, "
     name: model.name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
       const inputTokens = promptTokens(request);
-      const reservation = await limiter.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens, outputTokens: request.maxTokens }));
+      const reservation = await budgets.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens, outputTokens: request.maxTokens }));
       let used = NO_USAGE;
       let written = 0;
       try {

@@ -31,9 +31,11 @@ import {
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
+import { fromStatus } from "../../runtime/grpc-status.js";
 import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
+import { CopyQueue } from "./copy-queue.js";
 import { ThreadLease } from "./lease.js";
 import { SegmentCache } from "./segment-cache.js";
 import { addContents, joinValue, type Segments, toContents, toHashes, toKeys, ValueCutter } from "./segments.js";
@@ -92,6 +94,10 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   readonly #queue = new WriteQueue<Put>({
     send: (_, puts) => this.#send(puts),
     mayJoin: (puts, next) => puts.length < MAX_TASKS && !(next.checkpoint && puts.some(({ checkpoint }) => checkpoint)),
+  });
+  readonly #copies = new CopyQueue(async (copies) => {
+    const { outcomes } = await this.#client.batchCopyThread({ copies: [...copies] });
+    return outcomes.map(({ error }) => error && fromStatus(error));
   });
   readonly #leases = new Map<string, ThreadLease>();
 
@@ -209,7 +215,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
 
   /** Copies a thread with its whole history. Rejects with NOT_FOUND or ALREADY_EXISTS. */
   async copyThread(sourceThreadId: string, targetThreadId: string): Promise<void> {
-    await this.#client.copyThread({ sourceThreadId, targetThreadId });
+    await this.#copies.add({ sourceThreadId, targetThreadId });
   }
 
   /** Deletes all but the newest `keep` checkpoints, and those that they need; resolves how many. */

@@ -48,7 +48,7 @@ const completion = {
       }),
     },
     usage: object({ prompt_tokens: count, completion_tokens: count, total_tokens: count }),
-    ragents: object({ thread_id: text, model: text, collection: text, cached: { type: "boolean" }, trace_id: text }),
+    ragents: object({ thread_id: text, model: text, model_version: text, agent_version: text, collection: text, cached: { type: "boolean" }, trace_id: text }),
   }),
   description: "An agent's answer.",
 };

@@ -85,7 +85,8 @@ export async function callRoute(exchange: Exchange): Promise<void> {
 /** Asks the hooks, before a body is read, and ties the call to the client's connection. */
 async function prepare({ context, request, response, route }: Exchange, streams: boolean): Promise<Outgoing> {
   const { options } = context;
-  const headers = new Headers(await options.requestHeaders?.(request, route.method));
+  const given = await options.requestHeaders?.(request, route.method);
+  const headers = given instanceof Headers ? given : new Headers(given);
   const lastEventId = request.headers["last-event-id"];
   if (streams && typeof lastEventId === "string") {
     // gRPC's metadata takes no other characters; ids of ours have none.
@@ -138,7 +139,7 @@ async function callUnary(exchange: Exchange, outgoing: Outgoing, message: Messag
   const { headers, timeoutMs, controller } = outgoing;
   const transport = exchange.context.transportOf(method);
   const answer = await transport.unary(method, controller.signal, timeoutMs, headers, message);
-  passHeaders(exchange, answer.header);
+  passHeaders(exchange, () => answer.header);
   return answer.message;
 }
 
@@ -149,15 +150,15 @@ async function* callStreaming(exchange: Exchange, outgoing: Outgoing, input: Req
   const transport = exchange.context.transportOf(method);
   try {
     const answer = await transport.stream(method, controller.signal, timeoutMs, headers, input.messages);
-    passHeaders(exchange, answer.header);
+    passHeaders(exchange, () => answer.header);
     yield* answer.message;
   } catch (error) {
     throw input.failure() ?? error;
   }
 }
 
-function passHeaders({ context, response, route }: Exchange, upstream: Headers): void {
-  const passed = response.headersSent ? undefined : context.options.responseHeaders?.(upstream, route.method);
+function passHeaders({ context, response, route }: Exchange, upstream: () => Headers): void {
+  const passed = response.headersSent ? undefined : context.options.responseHeaders?.(upstream(), route.method);
   for (const [name, value] of passed ?? []) response.setHeader(name, value);
 }
 

@@ -8,6 +8,7 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { DEPRECATED, DEPRECATION_HEADER, usesDeprecated } from "./deprecation.js";
 import { malformed, notAcceptable, unexpectedBody } from "./http-error.js";
 import { methodName } from "./http-rule.js";
 import type { StatusJson } from "./http-status.js";
@@ -62,6 +63,7 @@ export async function callRoute(exchange: Exchange): Promise<void> {
   const offered: readonly string[] = streams ? streamMediaTypes : jsonType;
   const mediaType = negotiateMediaType(request.headers.accept, offered);
   if (mediaType === undefined) throw notAcceptable(offered);
+  if (usesDeprecated(route.method)) response.setHeader(DEPRECATION_HEADER, DEPRECATED);
   const outgoing = await prepare(exchange, streams);
 
   if (streams) {
@@ -103,13 +105,15 @@ async function prepare({ context, request, response, route }: Exchange, streams:
 }
 
 /** The message of a request that does not stream; a body where none belongs is refused instead of being ignored. */
-async function readMessage({ context, request, route, pathVariables, query }: Exchange): Promise<Message> {
+async function readMessage({ context, request, response, route, pathVariables, query }: Exchange): Promise<Message> {
   const { method, binding } = route;
   const maxBodyBytes = context.options.maxBodyBytes ?? defaultMaxBodyBytes;
   let body: JsonValue | undefined;
   if (binding.body !== undefined) body = await readJsonBody(request, maxBodyBytes);
   else if (hasBody(request) && (await readBody(request, maxBodyBytes)).length > 0) throw unexpectedBody();
-  return bindRequest(method.input, binding, { pathVariables, query, body }, context.codec);
+  const message = bindRequest(method.input, binding, { pathVariables, query, body }, context.codec);
+  if (usesDeprecated(method, message)) response.setHeader(DEPRECATION_HEADER, DEPRECATED);
+  return message;
 }
 
 /** The messages of a request; those of a streamed one are read while the call runs. */

@@ -10,7 +10,7 @@ let client: OpenAI;
 
 beforeAll(async () => {
   model = await startOpenAiDouble();
-  mesh = await startTestMesh({ OPENAI_BASE_URL: model.baseUrl, OPENAI_MODEL: "scripted", RAGENTS_LLM_RETRIES: "0" });
+  mesh = await startTestMesh({ OPENAI_BASE_URL: model.baseUrl, OPENAI_MODEL: "scripted", RAGENTS_LLM_RETRIES: "0", RAGENTS_TENANT_CALLS: "4" });
   const { body } = await mesh.rest("POST", "/v1/collections/default/documents:ingest", {
     documents: [
       { id: "kingfisher.md", text: "The kingfisher eats small fish. It dives from a branch above clear water." },
@@ -236,6 +236,19 @@ describe("models", () => {
     expect(await client.models.retrieve("react")).toMatchObject({ id: "react", owned_by: "ragents" });
     await expect(client.models.retrieve("none")).rejects.toMatchObject({ status: 404, code: "model_not_found" });
   });
+});
+
+test("a tenant with as many calls under way as it may have is refused with 429, and told when to come back", async () => {
+  model.script = () => ({ hang: true });
+  const leave = new AbortController();
+  const ask = (content: string, signal?: AbortSignal) => client.chat.completions.create({ model: "simple", messages: [{ role: "user", content }] }, { signal });
+  const held = ["one", "two", "three", "four"].map((number) => ask(`What is otter number ${number}?`, leave.signal).catch((error: unknown) => error));
+  await expect.poll(() => model.requests.length, { timeout: 10_000 }).toBe(4);
+  const refused = await ask("What is otter number five?").catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(OpenAI.RateLimitError);
+  expect((refused as APIError).headers?.get("retry-after")).toBe("1");
+  leave.abort();
+  await Promise.all(held);
 });
 
 describe("embeddings", () => {

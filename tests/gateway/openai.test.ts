@@ -238,6 +238,55 @@ describe("models", () => {
   });
 });
 
+describe("responses", () => {
+  test("answer with citations as annotations", async () => {
+    const { output_text: text, output, usage, status } = await client.responses.create({
+      model: "simple",
+      instructions: "Answer briefly.",
+      input: [
+        { role: "user", content: "What does the otter eat?" },
+        { role: "assistant", content: "Eels." },
+        { role: "user", content: [{ type: "input_text", text: "What does the kingfisher eat?" }] },
+      ],
+      ...(builtIn as object),
+    });
+    expect([status, usage?.total_tokens]).toEqual(["completed", 0]);
+    expect(text).toContain("small fish");
+    const [message] = output as OpenAI.Responses.ResponseOutputMessage[];
+    const [{ annotations }] = message!.content as [OpenAI.Responses.ResponseOutputText];
+    expect(annotations[0]).toMatchObject({ type: "file_citation", file_id: "kingfisher.md", filename: "kingfisher.md", index: text.indexOf("[1]") });
+  });
+
+  test("stream, as the client's own helper reads them", async () => {
+    inTurn({ text: "It eats small fish [1]." });
+    const types: string[] = [];
+    const stream = client.responses.stream({ model: "simple", input: "Which food does a kingfisher like?" });
+    let deltas = "";
+    for await (const event of stream) {
+      if (types.at(-1) !== event.type) types.push(event.type);
+      if (event.type === "response.output_text.delta") deltas += event.delta;
+    }
+    expect(types).toEqual([
+      ...["response.created", "response.in_progress", "response.output_item.added", "response.content_part.added", "response.output_text.delta"],
+      ...["response.output_text.annotation.added", "response.output_text.done", "response.content_part.done", "response.output_item.done"],
+      "response.completed",
+    ]);
+    const whole = await stream.finalResponse();
+    expect([deltas, whole.output_text, whole.usage?.output_tokens]).toEqual(["It eats small fish [1].", "It eats small fish [1].", 5]);
+  });
+
+  test.each<[string, object, object]>([
+    ["an unknown agent", { model: "none", input: "x" }, { status: 404, code: "model_not_found", param: "model" }],
+    ["a stored response", { model: "simple", input: "x", previous_response_id: "resp_1" }, { status: 400, param: "previous_response_id" }],
+    ["tools", { model: "simple", input: "x", tools: [weather] }, { status: 400, param: "tools" }],
+    ["a form of answer", { model: "simple", input: "x", text: { format: { type: "json_object" } } }, { status: 400, param: "text" }],
+    ["an image", { model: "simple", input: [{ role: "user", content: [{ type: "input_image" }] }] }, { status: 400, param: "input[0].content[0]" }],
+    ["no question", { model: "simple", input: [{ role: "assistant", content: "x" }] }, { status: 400, param: "input" }],
+  ])("refuse %s", async (_, body, expected) => {
+    await expect(client.responses.create(body as never)).rejects.toMatchObject(expected);
+  });
+});
+
 test("a tenant with as many calls under way as it may have is refused with 429, and told when to come back", async () => {
   model.script = () => ({ hang: true });
   const leave = new AbortController();

@@ -5,19 +5,12 @@
 # A private registry of packages: --secret id=npmrc,src=$HOME/.npmrc
 ARG BASE=docker.io/library/node:24.11.1-bookworm-slim
 
-FROM ${BASE} AS dependencies
-WORKDIR /app
-COPY package.json package-lock.json .npmrc ./
-COPY scripts/slim-modules.mjs scripts/
-RUN --mount=type=secret,id=npmrc,target=/root/.npmrc \
-    npm ci --omit=dev \
- && npm sbom --package-lock-only --omit=dev --sbom-format=spdx > sbom.spdx.json \
- && node scripts/slim-modules.mjs node_modules
-
 FROM ${BASE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN --mount=type=secret,id=npmrc,target=/root/.npmrc npm ci
+RUN --mount=type=secret,id=npmrc,target=/root/.npmrc \
+    npm ci \
+ && npm sbom --package-lock-only --omit=dev --sbom-format=spdx > sbom.spdx.json
 COPY tsconfig.json tsconfig.build.json ./
 COPY gen gen
 COPY runtime runtime
@@ -27,13 +20,18 @@ COPY gateway gateway
 COPY cli cli
 COPY launcher launcher
 RUN npm run build -- --declaration false --sourceMap false
+COPY scripts/traced-modules.mjs scripts/
+# Packages beside those that the programs import. For the embedding model MiniLM (46 MB): onnxruntime-node onnxruntime-common
+ARG PACKAGES=""
+RUN node scripts/traced-modules.mjs dist image/node_modules ${PACKAGES}
 
 FROM ${BASE}
 ENV NODE_ENV=production RAGENTS_DATA_DIR=/data
 WORKDIR /app
-COPY --from=dependencies /app/package.json /app/sbom.spdx.json ./
-COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/package.json /app/sbom.spdx.json ./
+COPY --from=build /app/image/node_modules node_modules
 COPY models models
+COPY prompts prompts
 COPY cli/ragents.mjs cli/
 # The code belongs to root, and the process cannot change it; skaffold's file synchronisation needs it otherwise.
 ARG DIST_OWNER=0

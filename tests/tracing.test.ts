@@ -47,7 +47,8 @@ describe("a traced mesh", () => {
     await expect.poll(() => named(spansOf(traceId), "cache.fill"), POLL).toBeDefined();
     const spans = spansOf(traceId);
     const trace = opik.traces.find(({ id }) => id === traceId)!;
-    expect(trace).toMatchObject({ project_name: "valves", thread_id: body.thread_id, input: { query: SECRET_QUESTION }, output: { response: body.response } });
+    expect(trace).toMatchObject({ project_name: "valves", thread_id: body.thread_id, input: { query: SECRET_QUESTION }, output: { response: body.response }, metadata: { agent_version: body.metadata.agent_version, model_version: body.metadata.model_version } });
+    expect(body.metadata.agent_version).toMatch(/^[0-9a-f]{8}$/);
     const gateway = named(spans, "gateway")!;
     expect(gateway["parent_span_id"]).toBeUndefined();
     const query = named(spans, "Query")!;
@@ -55,7 +56,7 @@ describe("a traced mesh", () => {
     const ids = new Set(spans.map(({ id }) => id));
     for (const span of spans) if (span !== gateway) expect(ids).toContain(span["parent_span_id"]);
     expect(new Set(spans.map(({ metadata }) => (metadata as { service: string }).service))).toEqual(new Set(["gateway", "agent", "rag", "checkpoint", "ratelimit"]));
-    expect(named(spans, "llm")).toMatchObject({ type: "llm", model: "gpt-4.1-mini", usage: { total_tokens: expect.any(Number) }, output: { text: "At ninety bar [1]." } });
+    expect(named(spans, "llm")).toMatchObject({ type: "llm", model: "gpt-4.1-mini", usage: { total_tokens: expect.any(Number) }, output: { text: "At ninety bar [1]." }, metadata: { prompt: expect.stringMatching(/^answer@[0-9a-f]{8}$/) } });
     expect(named(spans, "Retrieve")).toMatchObject({ input: { query: expect.any(String) }, metadata: { collection: "default", hits: 1 } });
     expect(named(spans, "cache.fill")).toMatchObject({ metadata: { kind: "ANSWER", hit: false } });
     expect(named(spans, "ratelimit.check")).toMatchObject({ metadata: { allowed: true } });

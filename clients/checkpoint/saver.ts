@@ -31,9 +31,11 @@ import {
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
+import { fromStatus } from "../../runtime/grpc-status.js";
 import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
+import { CopyQueue } from "./copy-queue.js";
 import { ThreadLease } from "./lease.js";
 import { SegmentCache } from "./segment-cache.js";
 import { addContents, joinValue, type Segments, toContents, toHashes, toKeys, ValueCutter } from "./segments.js";
@@ -92,6 +94,10 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   readonly #queue = new WriteQueue<Put>({
     send: (_, puts) => this.#send(puts),
     mayJoin: (puts, next) => puts.length < MAX_TASKS && !(next.checkpoint && puts.some(({ checkpoint }) => checkpoint)),
+  });
+  readonly #copies = new CopyQueue(async (copies) => {
+    const { outcomes } = await this.#client.batchCopyThread({ copies: [...copies] });
+    return outcomes.map(({ error }) => error && fromStatus(error));
   });
   readonly #leases = new Map<string, ThreadLease>();
 
@@ -209,7 +215,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
 
   /** Copies a thread with its whole history. Rejects with NOT_FOUND or ALREADY_EXISTS. */
   async copyThread(sourceThreadId: string, targetThreadId: string): Promise<void> {
-    await this.#client.copyThread({ sourceThreadId, targetThreadId });
+    await this.#copies.add({ sourceThreadId, targetThreadId });
   }
 
   /** Deletes all but the newest `keep` checkpoints, and those that they need; resolves how many. */
@@ -243,9 +249,9 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
    * (THREAD_LEASED, with the time to wait) while another holds the thread,
    * unless `takeOver` takes it from that one.
    */
-  async acquireLease(threadId: string, options: { ttlMs?: number; takeOver?: boolean } = {}): Promise<ThreadLease> {
-    const { ttlMs = DEFAULT_LEASE_MS, takeOver = false } = options;
-    const { lease } = await this.#client.acquireThreadLease({ threadId, owner: randomUUID(), ttl: durationFromMs(ttlMs), takeOver });
+  async acquireLease(threadId: string, options: { ttlMs?: number; takeOver?: boolean; owner?: string } = {}): Promise<ThreadLease> {
+    const { ttlMs = DEFAULT_LEASE_MS, takeOver = false, owner = randomUUID() } = options;
+    const { lease } = await this.#client.acquireThreadLease({ threadId, owner, ttl: durationFromMs(ttlMs), takeOver });
     if (lease === undefined) throw new Error("the service granted a lease and did not send it");
     const thread = keyOf(threadId);
     const held = new ThreadLease(this.#client, lease, ttlMs, (ended) => {
@@ -253,6 +259,15 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     });
     this.#leases.set(thread, held);
     return held;
+  }
+
+  /**
+   * Leases of all tenants' threads, of owners that begin with a text, that ended without being given back. Rejects with
+   * PERMISSION_DENIED unless a service of the mesh or its operator asks.
+   */
+  async expiredLeases(ownerPrefix: string, limit: number): Promise<{ tenant: string; threadId: string; owner: string }[]> {
+    const { leases } = await this.#client.listExpiredLeases({ ownerPrefix, pageSize: limit });
+    return leases.map(({ tenant, lease }) => ({ tenant, threadId: lease?.threadId ?? "", owner: lease?.owner ?? "" }));
   }
 
   /** A checkpoint with all its segments; those that came by before are not asked for again. Rejects with NOT_FOUND. */

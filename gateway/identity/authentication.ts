@@ -3,9 +3,11 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { IdentityService } from "../../gen/ragents/gateway/v1/identity_service_pb.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Logger } from "../../runtime/logger.js";
-import type { SqlDatabase } from "../../runtime/sql/database.js";
+import { ConfigError } from "../../runtime/config.js";
+import { isUnreachable, type SqlDatabase } from "../../runtime/sql/database.js";
 import { openPglite } from "../../runtime/sql/pglite.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
+import { untilReachable } from "../../runtime/store-patience.js";
 import { ApiKeys } from "./api-keys.js";
 import { type Authenticator, createAuthenticator } from "./authenticator.js";
 import { type IdentityConfig, loadIdentityConfig } from "./config.js";
@@ -25,7 +27,7 @@ export interface Authentication extends Authenticator {
 /**
  * Opens what the variables name: the admin key, the store of API keys, the issuer of tokens. Keys are kept at
  * RAGENTS_GATEWAY_URL, else in `shared.sql`, else nowhere.
- * @throws ConfigError when a variable is wrong; rejects when the store cannot be reached
+ * @throws ConfigError when a variable is wrong or the store cannot be reached within RAGENTS_STORE_WAIT_S
  */
 export async function openAuthentication(
   env: NodeJS.ProcessEnv,
@@ -35,7 +37,7 @@ export async function openAuthentication(
   const config = loadIdentityConfig(env);
   const { clock, logger } = host;
   const db = await openDatabase(config, logger, shared.sql);
-  const keys = db && (await openKeys(db, host));
+  const keys = db && (await openKeys(db, host, config.storeWaitMs));
   const tokens = config.jwt && new JsonWebTokens({ ...config.jwt, clock });
   const authenticator = createAuthenticator({ adminKey: config.adminKey, keys: keys?.checker, tokens });
   return {
@@ -48,13 +50,15 @@ export async function openAuthentication(
   };
 }
 
-async function openKeys(db: SqlDatabase, host: { logger: Logger; clock: Clock }) {
+async function openKeys(db: SqlDatabase, host: { logger: Logger; clock: Clock }, waitMs: number) {
   try {
+    await untilReachable(() => db.ping(), { ...host, logger: host.logger.child({ service: "gateway" }), waitMs });
     const store = await openSqlKeyStore(db);
     return { store, checker: await ApiKeys.open({ store, ...host }) };
   } catch (error) {
     await db.close();
-    throw error;
+    if (!isUnreachable(error)) throw error;
+    throw new ConfigError(`The gateway cannot reach the database that RAGENTS_GATEWAY_URL names: ${(error as Error).message}`);
   }
 }
 

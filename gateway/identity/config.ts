@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { commaList, ConfigError, parseEnv } from "../../runtime/config.js";
+import { storePatienceSchema } from "../../runtime/store-patience.js";
 import type { JwtOptions } from "./json-web-tokens.js";
 
 /** Signature algorithms with public keys: an issuer's published key must never pass for a shared secret. */
 const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 const schema = z.object({
+  ...storePatienceSchema.shape,
   RAGENTS_DATA_DIR: z.string().default(".ragents"),
   RAGENTS_GATEWAY_URL: z
     .string()
@@ -36,6 +38,8 @@ export interface IdentityConfig {
   readonly dataDir: string;
   /** Where API keys are kept; undefined: in the database that the process shares, or nowhere. */
   readonly url: string | undefined;
+  /** How long a start waits for a store that does not answer yet, in milliseconds. */
+  readonly storeWaitMs: number;
   readonly adminKey: string | undefined;
   readonly jwt: Omit<JwtOptions, "clock"> | undefined;
 }
@@ -52,6 +56,7 @@ export function loadIdentityConfig(env: NodeJS.ProcessEnv): IdentityConfig {
   return {
     dataDir: values.RAGENTS_DATA_DIR,
     url: values.RAGENTS_GATEWAY_URL,
+    storeWaitMs: values.RAGENTS_STORE_WAIT_S * 1000,
     adminKey: values.RAGENTS_ADMIN_KEY,
     jwt: issuer && audience && jwksUrl ? { issuer, audience, jwksUrl: new URL(jwksUrl), algorithms: values.RAGENTS_JWT_ALGORITHMS, claims } : undefined,
   };

@@ -6,7 +6,8 @@ import type { KeyStore, StoredKey } from "./key-store.js";
 
 const SCHEMA = "gateway";
 
-const MIGRATIONS: readonly Migration[] = [
+/** The history of the schema. */
+export const MIGRATIONS: readonly Migration[] = [
   {
     version: 1,
     statements: [

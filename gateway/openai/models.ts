@@ -22,7 +22,9 @@ export async function listModels({ agent, rag, agentCall, ragCall, created }: Mo
   ]);
   const model = (id: string, own: object) => ({ id, object: "model", created, owned_by: "ragents", ...own });
   const data = [
-    ...agents.map(({ agentType, description, version }) => model(agentType, { kind: "agent", version, description })),
+    ...agents.map(({ agentType, description, version, versions }) =>
+      model(agentType, { kind: "agent", version, versions: versions.map((one) => one.version), description }),
+    ),
     ...models.map(({ name, dimension }) => model(name, { kind: "embedding", dimension })),
   ];
   return { object: "list", data };
@@ -32,7 +34,7 @@ export async function listModels({ agent, rag, agentCall, ragCall, created }: Mo
 export async function getModel(sources: ModelSources, id: string) {
   const { data } = await listModels(sources);
   const [type, version] = id.split("@", 2);
-  const found = data.find((one) => one.id === id || (one.id === type && "version" in one && one.version === version));
+  const found = data.find((one) => one.id === id || (one.id === type && "versions" in one && (one.versions as string[]).includes(version ?? "")));
   if (found === undefined) {
     throw new OpenAiError(404, `There is no model ${JSON.stringify(id.slice(0, 100))}; known: ${data.map((one) => one.id).join(", ")}.`, "model", "model_not_found");
   }

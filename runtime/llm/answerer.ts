@@ -1,5 +1,6 @@
 import type { BaseMessageLike } from "@langchain/core/messages";
 import type { Usage } from "./language-model.js";
+import type { Prompt } from "./prompts.js";
 
 /** A passage of a document that may hold the answer. */
 export interface Passage {
@@ -40,6 +41,8 @@ export interface AnswerRequest {
   readonly passages: readonly Passage[];
   /** What a model worked out about the passages before; empty for nothing. */
   readonly notes?: string;
+  /** What a model is told to do with the passages. Default: the built-in prompt "answer". The built-in answerer does not read it. */
+  readonly prompt?: Prompt;
   /** How to answer, by the caller's word; the rules on passages stand above it. The built-in answerer does not read it. */
   readonly instructions?: string;
   /** 0 to 2. */

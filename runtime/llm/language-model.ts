@@ -14,6 +14,8 @@ export interface LanguageModel {
 
 export interface ModelRequest {
   readonly messages: BaseMessageLike[];
+  /** Which prompt instructs it, as NAME@VERSION, for traces. */
+  readonly prompt?: string;
   /** 0 to 2. */
   readonly temperature: number;
   /** The most tokens that the model may write. */

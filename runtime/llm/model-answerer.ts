@@ -3,6 +3,7 @@ import { CitationBinder } from "./citation-binder.js";
 import { packPassages } from "./context-packing.js";
 import type { LanguageModel } from "./language-model.js";
 import { answerPrompt } from "./prompt.js";
+import { BUILT_IN_PROMPTS } from "./prompts.js";
 
 /** Tokens of passages that a model is shown. */
 export const DEFAULT_CONTEXT_TOKENS = 8_000;
@@ -20,10 +21,10 @@ export function modelAnswerer(model: LanguageModel, options: ModelAnswererOption
   return {
     model: model.name,
     async *answer(request: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
-      const { temperature, maxTokens, signal } = request;
+      const { temperature, maxTokens, signal, prompt = BUILT_IN_PROMPTS.answer } = request;
       const passages = packPassages(request.passages, contextTokens);
       const binder = new CitationBinder(passages);
-      const stream = model.stream({ messages: answerPrompt({ ...request, passages }), temperature, maxTokens, signal });
+      const stream = model.stream({ messages: answerPrompt({ ...request, passages }), prompt: prompt.id, temperature, maxTokens, signal });
       try {
         for (;;) {
           const step = await stream.next();

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { Counter, type Registry } from "prom-client";
 import { z } from "zod";
@@ -6,7 +7,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { commaList, ConfigError, integer } from "../config.js";
 import { meshError } from "../errors.js";
 import type { Answerer } from "./answerer.js";
-import { EXTRACTIVE_MODEL, extractiveAnswerer } from "./extractive/extractive-answerer.js";
+import { EXTRACTIVE_MODEL, EXTRACTIVE_VERSION, extractiveAnswerer } from "./extractive/extractive-answerer.js";
 import { answererWithStandIns, withStandIns } from "./fallback.js";
 import type { LanguageModel } from "./language-model.js";
 import { measuredModel } from "./model-metrics.js";
@@ -44,6 +45,13 @@ export interface Models {
   readonly defaultModel: string;
   /** All names, the default first. */
   readonly names: readonly string[];
+  /**
+   * The name that "NAME" or "NAME@VERSION" asks for, the default one for undefined. INVALID_ARGUMENT UNKNOWN_MODEL naming the known
+   * ones when there is none, or none of this version.
+   */
+  nameOf(asked?: string): string;
+  /** Eight digits that change when another model, or another server, answers by that name. */
+  versionOf(name: string): string;
   /** INVALID_ARGUMENT UNKNOWN_MODEL naming the known ones when `name` is none of them. */
   answerer(name?: string): Answerer;
   /** The language model of that name; undefined for the built-in one, which writes nothing of its own. Unknown names as in `answerer`. */
@@ -62,12 +70,15 @@ export interface OpenModelsOptions {
 /** The configured models: an OpenAI-compatible server's when one is set, Anthropic's when its key is set, the built-in one always. */
 export function openModels(config: ModelsConfig, options: OpenModelsOptions = {}): Models {
   const models: LanguageModel[] = [];
+  const versions = new Map<string, string>();
   if (config.OPENAI_API_KEY !== undefined || config.OPENAI_BASE_URL !== undefined) {
     const model = config.OPENAI_MODEL;
+    versions.set(model, versionHash("openai", model, config.OPENAI_BASE_URL));
     models.push(openAiModel({ name: model, model, apiKey: config.OPENAI_API_KEY, baseUrl: config.OPENAI_BASE_URL }));
   }
   if (config.ANTHROPIC_API_KEY !== undefined) {
     const model = config.ANTHROPIC_MODEL;
+    versions.set(model, versionHash("anthropic", model, config.ANTHROPIC_BASE_URL));
     models.push(anthropicModel({ name: model, model, apiKey: config.ANTHROPIC_API_KEY, baseUrl: config.ANTHROPIC_BASE_URL }));
   }
   const reliability = {
@@ -83,7 +94,7 @@ export function openModels(config: ModelsConfig, options: OpenModelsOptions = {}
     const measured = registry === undefined ? priced : measuredModel(priced, registry, reliability.clock);
     return around(reliableModel(tracedModel(measured), reliability), config.RAGENTS_LLM_PRICES.get(model.name));
   });
-  return modelsOf(reliable, { standIns: config.RAGENTS_LLM_FALLBACK, contextTokens: config.RAGENTS_LLM_CONTEXT_TOKENS, ...(registry && { registry }) });
+  return modelsOf(reliable, { versions, standIns: config.RAGENTS_LLM_FALLBACK, contextTokens: config.RAGENTS_LLM_CONTEXT_TOKENS, ...(registry && { registry }) });
 }
 
 export interface ModelsOptions {
@@ -92,10 +103,12 @@ export interface ModelsOptions {
   standIns?: readonly string[];
   /** Tokens of passages that a model is shown. */
   contextTokens?: number;
+  /** Versions by name. Default: hashes of the names. */
+  versions?: ReadonlyMap<string, string>;
 }
 
 /** Models from a list; the first is the default, the built-in one comes last. Throws ConfigError for an unknown stand-in. */
-export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [], contextTokens }: ModelsOptions = {}): Models {
+export function modelsOf(list: readonly LanguageModel[], { registry, standIns = [], contextTokens, versions }: ModelsOptions = {}): Models {
   const invented = registry && inventedCounter(registry);
   for (const { name } of list) invented?.inc({ model: name }, 0);
   const names = [...new Set(list.map(({ name }) => name)), EXTRACTIVE_MODEL];
@@ -108,17 +121,22 @@ export function modelsOf(list: readonly LanguageModel[], { registry, standIns = 
   );
   const builtIn = extractiveAnswerer();
   const defaultModel = names[0] as string;
-  const find = (name = defaultModel) => {
-    const model = byName.get(name);
-    if (model === undefined && name !== EXTRACTIVE_MODEL) throw unknownModel(name, names);
-    return model;
+  const versionOf = (name: string) => (name === EXTRACTIVE_MODEL ? versionHash(name, EXTRACTIVE_VERSION) : (versions?.get(name) ?? versionHash(name)));
+  const nameOf = (asked = defaultModel) => {
+    // Some providers' names have an @ of their own.
+    const found = names.find((name) => name === asked || `${name}@${versionOf(name)}` === asked);
+    if (found === undefined) throw unknownModel(asked, asked.includes("@") ? names.map((name) => `${name}@${versionOf(name)}`) : names);
+    return found;
   };
+  const find = (name?: string) => byName.get(nameOf(name));
   const countInvented = (model: string, count: number) => {
     if (count > 0) invented?.inc({ model }, count);
   };
   return {
     defaultModel,
     names,
+    versionOf,
+    nameOf,
     languageModel: find,
     countInvented,
     answerer(name) {
@@ -131,6 +149,10 @@ export function modelsOf(list: readonly LanguageModel[], { registry, standIns = 
       return answererWithStandIns(alone(model.name), standInsOf(model.name).map(alone));
     },
   };
+}
+
+function versionHash(...parts: (string | undefined)[]): string {
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 8);
 }
 
 /** One counter a registry, however many services of the process open models. */

@@ -14,7 +14,7 @@ export function tracedModel(model: LanguageModel): LanguageModel {
       span.set({
         model: model.name,
         input: { messages: request.messages.map(toJson) },
-        metadata: { temperature: request.temperature, max_tokens: request.maxTokens, tools: (request.tools ?? []).map(({ name }) => name) },
+        metadata: { ...(request.prompt !== undefined && { prompt: request.prompt }), temperature: request.temperature, max_tokens: request.maxTokens, tools: (request.tools ?? []).map(({ name }) => name) },
       });
       let text = "";
       const noteFirst = () => text === "" && span.set({ firstTokenMs: span.elapsed });

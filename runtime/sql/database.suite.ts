@@ -124,8 +124,32 @@ export function describeSqlDatabase(name: string, open: () => Promise<SqlDatabas
         expect(await db.query("select to_regclass('grown.half') as half")).toEqual([{ half: null }]);
       });
 
-      test("refuse a database that a newer release made", async () => {
-        await expect(migrate(db, "grown", [first])).rejects.toThrow("start a newer release");
+      test("let a program work on a database that is one version ahead, and leave it as it is", async () => {
+        await migrate(db, "grown", [first]);
+        expect(await db.query("select * from grown.things")).toEqual([{ id: 1, name: "a" }]);
+      });
+
+      test("refuse a database that is two versions ahead", async () => {
+        const third = { version: 3, statements: ["alter table grown.things add column size int"] };
+        await migrate(db, "grown", [first, second, third]);
+        await migrate(db, "grown", [first, second]);
+        await expect(migrate(db, "grown", [first])).rejects.toThrow('"grown" is at version 3 and needs a program of version 2 at least, this one knows 1: start a newer release');
+      });
+
+      test("refuse a database with a step that says that older programs cannot live with it", async () => {
+        const breaking = { version: 2, statements: ["alter table broken.things drop column name"], oldestProgram: 2 };
+        const before = { version: 1, statements: ["create table broken.things (id int, name text)"] };
+        await migrate(db, "broken", [before, breaking]);
+        await expect(migrate(db, "broken", [before])).rejects.toThrow("start a newer release");
+      });
+
+      test("take over a history that was begun before it told which programs can work on a version", async () => {
+        await migrate(db, "grown_before", [{ version: 1, statements: [] }]);
+        await db.query("alter table grown_before.schema_migrations drop column oldest_program");
+        await db.query("insert into grown_before.schema_migrations (version) values (2)");
+        await expect(migrate(db, "grown_before", [{ version: 1, statements: [] }])).rejects.toThrow("start a newer release");
+        await migrate(db, "grown_before", [{ version: 1, statements: [] }, { version: 2, statements: [] }, { version: 3, statements: [] }]);
+        await migrate(db, "grown_before", [{ version: 1, statements: [] }, { version: 2, statements: [] }]);
       });
     });
   });

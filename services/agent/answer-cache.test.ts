@@ -1,16 +1,14 @@
 import { expect, test } from "vitest";
 import { Role } from "../../gen/ragents/auth/v1/access_pb.js";
 import { backgroundCall, runInCall } from "../../runtime/call-context.js";
-import type { AgentKind } from "./agents/agent-kind.js";
 import { answerScope } from "./answer-cache.js";
 import type { RunSettings } from "./settings.js";
 
-const kind = { type: 1, version: 1 } as unknown as AgentKind;
-const settings = { collection: "docs", model: "extractive", topK: 5, mode: "hybrid", filters: {}, temperature: 0, maxTokens: 100 } as RunSettings;
+const settings = { agent: "simple", version: "1", collection: "docs", model: "extractive", topK: 5, mode: "hybrid", filters: {}, temperature: 0, maxTokens: 100 } as RunSettings;
 
 function scopeOf(user: string, restricted: boolean, roles = [Role.READER]) {
   const call = backgroundCall({ tenant: "t", user, roles }, "request", new AbortController().signal);
-  return runInCall(call, () => answerScope(kind, settings, { epoch: 1n, restricted }));
+  return runInCall(call, () => answerScope(settings, "m1", { epoch: 1n, restricted }));
 }
 
 test("answers are shared by all callers of a tenant while everyone may read everything", () => {
@@ -28,10 +26,11 @@ test.each<Partial<RunSettings>>([
   { ranking: { rerank: "builtin", neighbours: 1 } },
   { rewriteStrategy: "hyde" },
   { mode: "keyword" },
+  { version: "2" },
   { filters: { kind: "valve" } },
 ])("answers by $ranking $rewriteStrategy $mode $filters are not those of other settings", (other) => {
   const scopeWith = (own: Partial<RunSettings>) =>
-    runInCall(backgroundCall({ tenant: "t" }, "request", new AbortController().signal), () => answerScope(kind, { ...settings, ...own }, { epoch: 1n, restricted: false }));
+    runInCall(backgroundCall({ tenant: "t" }, "request", new AbortController().signal), () => answerScope({ ...settings, ...own }, "m1", { epoch: 1n, restricted: false }));
   expect(scopeWith(other)).not.toEqual(scopeWith({}));
   expect(scopeWith(other)).toEqual(scopeWith(structuredClone(other)));
 });

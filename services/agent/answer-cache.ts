@@ -1,26 +1,26 @@
 import type { CacheScope } from "../../clients/cache/index.js";
 import { currentViewer } from "../../runtime/identity/viewer.js";
-import type { AgentKind } from "./agents/agent-kind.js";
 import type { Knowledge } from "./epochs.js";
 import type { RunSettings } from "./settings.js";
 import type { RunAnswer } from "./state.js";
 
 /** An answer that may be given again: what it cost is not part of it. */
-export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model" | "analysis"> {
-  /** What threads with this answer grow from; null when it could not be stored. */
-  readonly seed: string | null;
+export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model" | "modelVersion" | "agentVersion" | "analysis"> {
+  /** What threads with this answer grow from, and the run that is told of in them; null when it could not be stored. */
+  readonly seed: { readonly id: string; readonly run: string } | null;
 }
 
 /** Changes with the form of what is stored. */
-const FORMAT = 1;
+const FORMAT = 3;
 
 /** What an answer to the current caller's question without history depends on, besides the question and the tenant. */
-export function answerScope(kind: AgentKind, settings: RunSettings, { epoch, restricted }: Knowledge): CacheScope {
+export function answerScope(settings: RunSettings, modelVersion: string, { epoch, restricted }: Knowledge): CacheScope {
   const { collection, model, topK, mode, filters, ranking, rewriteStrategy, temperature, maxTokens, logicalLlm, instructions } = settings;
   const parameters = JSON.stringify({
     format: FORMAT,
-    agent: kind.type,
-    version: kind.version,
+    agent: settings.agent,
+    version: settings.version,
+    modelVersion,
     topK,
     mode,
     filters: canonical(filters),
@@ -42,8 +42,8 @@ export function answerKey(question: string): string {
   return question.trim().replace(/\s+/g, " ");
 }
 
-export function encodeAnswer({ text, citations, model, analysis, seed }: StoredAnswer): Uint8Array {
-  return Buffer.from(JSON.stringify({ text, citations, model, analysis, seed }));
+export function encodeAnswer({ text, citations, model, modelVersion, agentVersion, analysis, seed }: StoredAnswer): Uint8Array {
+  return Buffer.from(JSON.stringify({ text, citations, model, modelVersion, agentVersion, analysis, seed }));
 }
 
 export function decodeAnswer(value: Uint8Array): StoredAnswer {

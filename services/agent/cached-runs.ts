@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { BaseMessage } from "@langchain/core/messages";
+import type { CacheScope } from "../../clients/cache/index.js";
 import { runBeyondCall } from "../../runtime/call-context.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
@@ -16,17 +17,19 @@ import type { Threads } from "./threads.js";
 const NOTHING = new Uint8Array();
 const FROM_CACHE = { name: "cache", summary: "Found the answer in the cache." };
 
+type CachedRunsDeps = Pick<AgentDeps, "rag" | "cache" | "models" | "clock">;
+
 /** Runs an agent, as `Runs` does it without a cache. */
 export type RunAgent = (run: Run) => AsyncIterable<RunEvent>;
 
 /** Answers first questions of threads from the cache, or by the agent for the cache. */
 export class CachedRuns {
-  readonly #deps: AgentDeps;
+  readonly #deps: CachedRunsDeps;
   readonly #threads: Threads;
   readonly #runAgent: RunAgent;
   readonly #epochs: Epochs;
 
-  constructor(deps: AgentDeps, threads: Threads, runAgent: RunAgent) {
+  constructor(deps: CachedRunsDeps, threads: Threads, runAgent: RunAgent) {
     this.#deps = deps;
     this.#threads = threads;
     this.#runAgent = runAgent;
@@ -45,9 +48,13 @@ export class CachedRuns {
   async #lookUpEarly(run: Run, knowledge: Promise<Knowledge>): Promise<StoredAnswer | undefined> {
     const supposed = this.#epochs.lastKnown(run.settings.collection);
     if (supposed === undefined) return undefined;
-    const lookup = this.#deps.cache.get("ANSWER", answerScope(run.kind, run.settings, supposed), answerKey(run.question));
+    const lookup = this.#deps.cache.get("ANSWER", this.#scopeOf(run, supposed), answerKey(run.question));
     const [value, actual] = await Promise.all([lookup, knowledge]);
     return value !== undefined && value.length > 0 && isDeepStrictEqual(actual, supposed) ? decodeAnswer(value) : undefined;
+  }
+
+  #scopeOf({ settings }: Run, knowledge: Knowledge): CacheScope {
+    return answerScope(settings, this.#deps.models.versionOf(settings.model), knowledge);
   }
 
   /** Takes the answers out of the cache that a conversation's questions put there. */
@@ -64,7 +71,7 @@ export class CachedRuns {
     const events = new Channel<RunEvent>();
     // What another model stood in with is not what the next one asks for.
     let mayStore = true;
-    const scope = answerScope(run.kind, run.settings, knowledge);
+    const scope = this.#scopeOf(run, knowledge);
     const compute = async () => {
       for await (const event of this.#runAgent({ ...run, cachedIn: scope })) {
         events.push(event);
@@ -93,14 +100,14 @@ export class CachedRuns {
     const answer = storedAnswer(result);
     const seed = newSeed();
     return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
-      () => ({ ...answer, seed }),
+      () => ({ ...answer, seed: { id: seed, run: run.runId } }),
       () => ({ ...answer, seed: null }),
     );
   }
 
   /** The events of a stored answer; its thread can be gone on with by then, whatever happens to this process. */
   async #repeat(run: Run, answer: StoredAnswer, isNamed: boolean): Promise<RunEvent[]> {
-    let { threadId } = run;
+    let { threadId, runId } = run;
     if (isNamed) {
       await this.#store(run, threadId, answer);
     } else if (answer.seed === null) {
@@ -110,11 +117,12 @@ export class CachedRuns {
         threadId = "";
       });
     } else {
-      threadId = threadGrownFrom(answer.seed);
-      await this.#threads.storeLater(threadId, () => this.#store(run, threadId, answer));
+      threadId = threadGrownFrom(answer.seed.id, this.#deps.clock.now());
+      runId = answer.seed.run;
+      await this.#threads.storeLater(threadId, answer.seed.id);
     }
     return [
-      { started: { threadId, runId: run.runId } },
+      { started: { threadId, runId } },
       { step: FROM_CACHE },
       { text: answer.text },
       ...answer.citations.map((citation) => ({ citation })),
@@ -125,8 +133,8 @@ export class CachedRuns {
   /** Makes a thread that holds question and answer. */
   async #store(run: Run, threadId: string, answer: Omit<StoredAnswer, "seed">): Promise<void> {
     const { clock } = this.#deps;
-    const { text, citations, model, analysis = null } = answer;
-    const reply = { text, citations, model, analysis, usage: NO_USAGE };
+    const { seed: _, analysis = null, ...rest } = { seed: null, ...answer };
+    const reply = { ...rest, analysis, usage: NO_USAGE };
     const asked = userMessage(run.question, clock, { run: run.runId, request: run.fingerprint });
     const messages = [asked, answerMessage({ run: run.runId, settings: run.settings }, reply, clock)];
     const update = { ...beginning(run, messages), trail: [FROM_CACHE], question: run.question, reply };
@@ -134,6 +142,6 @@ export class CachedRuns {
   }
 }
 
-function storedAnswer({ response: text, citations, model, analysis }: RunResult): Omit<StoredAnswer, "seed"> {
-  return { text, citations, model, analysis };
+function storedAnswer({ response: text, citations, model, modelVersion, agentVersion, analysis }: RunResult): Omit<StoredAnswer, "seed"> {
+  return { text, citations, model, modelVersion, agentVersion, analysis };
 }

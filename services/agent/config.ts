@@ -21,6 +21,8 @@ export interface AgentConfig {
   leaseMs: number;
   /** How long runs may go on when the replica stops, before another one goes on with them, in milliseconds. */
   handoverMs: number;
+  /** Time between two looks for runs whose replica is gone, in milliseconds; 0: none. */
+  takeoverMs: number;
   /** Longest time of a run, in milliseconds. */
   runTimeoutMs: number;
   models: ModelsConfig;
@@ -30,6 +32,8 @@ export interface AgentConfig {
   mcpFile: string | undefined;
   /** Files of more agents. */
   agentFiles: readonly string[];
+  /** File of the versions of agents that serve side by side; undefined for the built-in ones. */
+  versionsFile: string | undefined;
 }
 
 const schema = modelsConfigSchema.extend({
@@ -50,8 +54,10 @@ const schema = modelsConfigSchema.extend({
   RAGENTS_AGENT_TOOLS: z.string().optional(),
   RAGENTS_AGENT_MCP: z.string().optional(),
   RAGENTS_AGENT_GRAPHS: commaList([]),
+  RAGENTS_AGENT_VERSIONS: z.string().optional(),
   RAGENTS_AGENT_LEASE_S: integer({ default: 15, min: 1, max: 600, unit: "seconds" }),
   RAGENTS_AGENT_HANDOVER_S: integer({ default: 15, min: 0, max: 3_600, unit: "seconds" }),
+  RAGENTS_AGENT_TAKEOVER_S: integer({ default: 15, min: 0, max: 3_600, unit: "seconds" }),
   RAGENTS_AGENT_TIMEOUT_S: integer({ default: 300, min: 1, max: 3_600, unit: "seconds" }),
 });
 
@@ -68,6 +74,7 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     maxRuns: values.RAGENTS_AGENT_MAX_RUNS,
     leaseMs: values.RAGENTS_AGENT_LEASE_S * 1000,
     handoverMs: values.RAGENTS_AGENT_HANDOVER_S * 1000,
+    takeoverMs: values.RAGENTS_AGENT_TAKEOVER_S * 1000,
     maxWaiting: values.RAGENTS_AGENT_MAX_WAITING,
     priorities: values.RAGENTS_AGENT_PRIORITIES,
     runTimeoutMs: values.RAGENTS_AGENT_TIMEOUT_S * 1000,
@@ -75,5 +82,6 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     toolsFolder: values.RAGENTS_AGENT_TOOLS,
     mcpFile: values.RAGENTS_AGENT_MCP,
     agentFiles: values.RAGENTS_AGENT_GRAPHS,
+    versionsFile: values.RAGENTS_AGENT_VERSIONS,
   };
 }

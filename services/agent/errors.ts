@@ -10,11 +10,11 @@ export function unknownAgent(type: string, known: readonly string[]) {
   });
 }
 
-export function unknownAgentVersion(type: string, version: string, current: string) {
-  const message = `The agent ${type} has no version ${JSON.stringify(version)}; it is at ${current}.`;
+export function unknownAgentVersion(type: string, version: string, known: readonly string[]) {
+  const message = `The agent ${type} has no version ${JSON.stringify(version)}; known: ${known.join(", ")}.`;
   return meshError(Code.InvalidArgument, ErrorReason.UNKNOWN_AGENT, message, {
-    metadata: { known: `${type}@${current}` },
-    violations: [{ field: "agent_type", description: `must be ${type} or ${type}@${current}` }],
+    metadata: { known: known.map((one) => `${type}@${one}`).join(",") },
+    violations: [{ field: "agent_type", description: `must be ${type} or ${known.map((one) => `${type}@${one}`).join(", ")}` }],
   });
 }
 

@@ -1,15 +1,18 @@
+import { toJson } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ConfigOverridesSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import type { AgentService, QueryRequest, StreamQueryRequest } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import type { Models } from "../../runtime/llm/models.js";
 import type { Tracing } from "../../runtime/tracing/tracing.js";
 import { behind, eventId, parseEventId, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import { feedbackHandler } from "./feedback-handler.js";
-import { agentTypeOf, shortVersion } from "./agent-version.js";
+import type { AgentVersion, AgentVersions } from "./agent-versions.js";
 import { toCallerTool, toWork } from "./caller-messages.js";
 import { toldMessage } from "./conversation.js";
 import { InterruptDecisions } from "./interrupts.js";
-import { toEvent, toResponse } from "./messages.js";
+import { toAgent, toEvent, toResponse } from "./messages.js";
 import type { RunEvent, RunRequest, RunResult, WhenBusy } from "./run.js";
 import { runIdentity } from "./run-identity.js";
 import type { Runs } from "./runs.js";
@@ -18,7 +21,8 @@ import { threadHandlers, type ThreadHandlerDeps } from "./thread-handlers.js";
 
 export interface AgentHandlerDeps extends ThreadHandlerDeps {
   runs: Runs;
-  defaultModel: string;
+  versions: AgentVersions;
+  models: Pick<Models, "names" | "nameOf" | "versionOf">;
   clock: Clock;
   /** Sends what somebody thinks of an answer; undefined where nothing takes it. */
   score: Tracing["score"];
@@ -63,12 +67,8 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
       return { response: await responseOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)) };
     },
     listAgents: () => ({
-      agents: runs.kinds.map((kind) => ({
-        agentType: kind.type,
-        description: kind.description,
-        version: shortVersion(kind),
-        ...(kind.configSchema !== undefined && { configSchema: kind.configSchema }),
-      })),
+      agents: deps.versions.types.map((type) => toAgent(deps.versions.of(type))),
+      models: deps.models.names.map((name) => ({ name, version: deps.models.versionOf(name) })),
     }),
   };
 }
@@ -81,35 +81,49 @@ async function* traced(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent
   }
 }
 
-function traceResult({ response, threadId, agentType, model, collection, cached, usage, citations }: RunResult): void {
+function traceResult({ response, threadId, agentType, agentVersion, model, modelVersion, collection, cached, usage, citations }: RunResult): void {
   const { inputTokens, outputTokens } = usage;
   currentCall()?.span?.set({
     output: { response },
     threadId,
-    metadata: { agent_type: agentType, model, collection, cached, citations: citations.length, input_tokens: inputTokens, output_tokens: outputTokens },
+    metadata: {
+      agent_type: agentType,
+      agent_version: agentVersion,
+      model,
+      model_version: modelVersion,
+      collection,
+      cached,
+      citations: citations.length,
+      input_tokens: inputTokens,
+      output_tokens: outputTokens,
+    },
   });
 }
 
 function runRequest(
   request: QueryRequest | StreamQueryRequest,
   resumable: boolean,
-  { runs, defaultModel, clock }: Pick<AgentHandlerDeps, "runs" | "defaultModel" | "clock">,
+  { versions, models, clock }: Pick<AgentHandlerDeps, "versions" | "models" | "clock">,
   context: HandlerContext,
 ): RunRequest {
   const { query: question, threadId, configOverrides, enableLogicalLlm, history, toolRounds, callerTools } = request;
   currentCall()?.span?.set({ input: { query: question } });
   const key = request.idempotencyKey || (context.requestHeader.get("idempotency-key") ?? "");
-  const agent = agentTypeOf(request.agentType === "" ? DEFAULT_AGENT : request.agentType, runs.kinds);
-  const settings = runSettings(agent, configOverrides, defaultModel, enableLogicalLlm, callerTools.map(toCallerTool));
+  const { type, pinned } = versions.named(request.agentType === "" ? DEFAULT_AGENT : request.agentType);
+  const identity = runIdentity(key, () => ({ question, threadId, agent: request.agentType, ...(configOverrides && { overrides: toJson(ConfigOverridesSchema, configOverrides) }), enableLogicalLlm, callerTools, history, toolRounds }));
+  const { tenant = "", user } = currentCall()?.identity ?? {};
+  const version = pinned ?? versions.chosenFor(type, [tenant, user ?? (threadId || identity.newThreadId)]);
+  const settingsUnder = (one: AgentVersion) => runSettings(one, models, { overrides: configOverrides, enableLogicalLlm, callerTools: callerTools.map(toCallerTool) });
   return {
-    ...runIdentity(key, { question, threadId, settings, history, toolRounds }),
+    ...identity,
     question,
     threadId,
     history: history.map(({ role, content }) => toldMessage(role, content, clock)),
     work: toolRounds.flatMap(toWork),
     outlivesCall: resumable || key !== "",
     whenBusy: (request.whenBusy || "reject") as WhenBusy,
-    settings,
+    settings: settingsUnder(version),
+    settingsUnder: pinned === undefined ? settingsUnder : undefined,
     bypassCache: configOverrides?.bypassCache ?? false,
   };
 }

@@ -2,10 +2,11 @@ import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { BaseMessage } from "@langchain/core/messages";
-import type { LogicalAnalysisSchema, MessageSchema, RunInterruptSchema, ThreadCheckpointSchema, ThreadSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
+import type { AgentSchema, LogicalAnalysisSchema, MessageSchema, RunInterruptSchema, ThreadCheckpointSchema, ThreadSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import { type QueryResponse, QueryResponseSchema, type StreamQueryResponseSchema } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { toTokenUsage } from "../../runtime/llm/token-usage.js";
+import type { AgentVersion } from "./agent-versions.js";
 import { citationsOf, stampOf } from "./conversation.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { Interrupt, RunEvent, RunResult } from "./run.js";
@@ -22,6 +23,8 @@ export function toResponse(result: RunResult, processingTime: number): QueryResp
     metadata: {
       cached: result.cached,
       model: result.model,
+      modelVersion: result.modelVersion,
+      agentVersion: result.agentVersion,
       collection: result.collection,
       citations: [...result.citations],
       usage: toTokenUsage(result.usage),
@@ -47,6 +50,23 @@ export function toEvent(event: RunEvent, processingTime: number): StreamEvent {
   if ("interrupt" in event) return { case: "interrupt", value: toInterrupt(event.interrupt) };
   if ("usage" in event) return { case: "usage", value: toTokenUsage(event.usage) };
   return { case: "result", value: toResponse(event.result, processingTime) };
+}
+
+/** @param versions of one type, the first in the configuration first */
+export function toAgent(versions: readonly AgentVersion[]): MessageInitShape<typeof AgentSchema> {
+  const [{ kind, version }] = versions as [AgentVersion];
+  return {
+    agentType: kind.type,
+    description: kind.description,
+    version,
+    versions: versions.map((one) => ({
+      version: one.version,
+      weight: one.weight,
+      prompts: kind.prompts.map((name) => one.prompts[name].id),
+      ...(one.settings !== undefined && { settings: one.settings }),
+    })),
+    ...(kind.configSchema !== undefined && { configSchema: kind.configSchema }),
+  };
 }
 
 export function toMessage(message: BaseMessage): MessageInitShape<typeof MessageSchema> {

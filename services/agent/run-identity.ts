@@ -14,13 +14,13 @@ export interface RunIdentity {
  * Without a key the run is a new one. With one, the run of the same user's request with the same key: run and new thread are
  * named by it, so that every replica finds them.
  */
-export function runIdentity(key: string, request: unknown): RunIdentity {
+export function runIdentity(key: string, request: () => unknown): RunIdentity {
   if (key === "") return { runId: randomUUID(), newThreadId: randomUUID(), fingerprint: "" };
   const user = currentCall()?.identity.user ?? "";
   return {
     runId: uuidOf(["run", user, key]),
     newThreadId: uuidOf(["thread", user, key]),
-    fingerprint: uuidOf(["request", JSON.stringify(request)]),
+    fingerprint: uuidOf(["request", JSON.stringify(request())]),
   };
 }
 

@@ -3,6 +3,7 @@ import type { CacheScope } from "../../clients/cache/index.js";
 import type { Citation } from "../../runtime/llm/answerer.js";
 import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
 import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import type { AgentVersion } from "./agent-versions.js";
 import type { RunPlace } from "./event-position.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
@@ -29,6 +30,8 @@ export interface RunRequest {
   readonly outlivesCall: boolean;
   readonly whenBusy: WhenBusy;
   readonly settings: RunSettings;
+  /** The settings under another version of its agent, where a thread stays on one; undefined when the request names its version. */
+  readonly settingsUnder: ((version: AgentVersion) => RunSettings) | undefined;
   /** Answer afresh even when the cache has an answer. */
   readonly bypassCache: boolean;
 }
@@ -68,6 +71,9 @@ export interface RunResult {
   readonly agentType: string;
   readonly cached: boolean;
   readonly model: string;
+  /** Empty where the answer was stored before versions were. */
+  readonly modelVersion: string;
+  readonly agentVersion: string;
   readonly collection: string;
   readonly citations: readonly Citation[];
   readonly usage: Usage;
@@ -99,13 +105,13 @@ export function beginning(run: Pick<Run, "runId" | "settings" | "work">, message
 
 type Asked = { readonly threadId: string; readonly settings: Pick<RunSettings, "agent" | "collection"> };
 
-export function resultOf({ threadId, settings }: Asked, { text, citations, model, usage, analysis = null, toolCalls = [] }: RunAnswer, cached: boolean): RunResult {
-  return { response: text, threadId, agentType: settings.agent, cached, model, collection: settings.collection, citations, usage, analysis, interrupts: [], toolCalls };
+export function resultOf({ threadId, settings }: Asked, { text, citations, model, modelVersion = "", agentVersion = "", usage, analysis = null, toolCalls = [] }: RunAnswer, cached: boolean): RunResult {
+  return { response: text, threadId, agentType: settings.agent, cached, model, modelVersion, agentVersion, collection: settings.collection, citations, usage, analysis, interrupts: [], toolCalls };
 }
 
 /** The result of a run that asks something before it goes on. */
 export function interruptedResult(run: { readonly threadId: string; readonly settings: RunSettings }, interrupts: readonly Interrupt[]): RunResult {
-  return { ...resultOf(run, { text: "", citations: [], model: run.settings.model, usage: NO_USAGE }, false), interrupts };
+  return { ...resultOf(run, { text: "", citations: [], model: run.settings.model, agentVersion: run.settings.version, usage: NO_USAGE }, false), interrupts };
 }
 
 /** The events that end a run. */

@@ -1,15 +1,18 @@
+import { randomUUID } from "node:crypto";
 import { Command } from "@langchain/langgraph";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
-import { currentTenant } from "../../runtime/call-context.js";
+import { backgroundCall, currentCall, currentTenant, type Identity, runInCall } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
+import type { Warrants } from "../../runtime/identity/warrants.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import type { AgentVersion, AgentVersions } from "./agent-versions.js";
 import { checkAgentConfig } from "./agents/agent-config.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
-import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound, unknownAgent } from "./errors.js";
+import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound } from "./errors.js";
 import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
@@ -18,20 +21,23 @@ import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
+import { retold, type StoredRun, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { RunStateUpdate } from "./state.js";
-import type { Threads } from "./threads.js";
+import type { RunSettings } from "./settings.js";
+import type { Threads, ThreadView } from "./threads.js";
 import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
-  deps: AgentDeps & { readonly checkpointer: BaseCheckpointSaver };
-  kinds: readonly AgentKind[];
+  deps: Omit<AgentDeps, "prompts" | "version"> & { readonly checkpointer: BaseCheckpointSaver };
+  versions: AgentVersions;
   threads: Threads;
   locks: ThreadLocks;
   slots: RunSlots;
   limiter: Pick<RateLimiter, "check" | "windows">;
+  /** For runs that outlive their callers. */
+  warrants: Warrants;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
   /** Counts what runs use. */
@@ -40,7 +46,7 @@ export interface RunsOptions {
 
 /** An agent's graph, for threads that exist and for those that do not. */
 interface Agent {
-  readonly kind: AgentKind;
+  readonly version: AgentVersion;
   readonly graph: AgentGraph;
   readonly newThreadGraph: AgentGraph;
   /** Remembers nothing. */
@@ -55,39 +61,34 @@ const LOOK_AGAIN_MS = 250;
 /** Runs agents on questions. */
 export class Runs {
   readonly #options: RunsOptions;
-  readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #agents: ReadonlyMap<AgentVersion, Agent>;
   readonly #cached: CachedRuns;
   readonly #live: LiveRuns;
   readonly #stored: StoredRuns;
   readonly #closing = new AbortController();
 
   constructor(options: RunsOptions) {
-    const { deps, kinds, threads } = options;
+    const { deps, versions, threads } = options;
     this.#options = options;
     this.#cached = new CachedRuns(deps, threads, (run) => this.#firstOf(run));
     this.#live = new LiveRuns(deps.clock);
-    this.#stored = new StoredRuns(threads, (type) => this.graphOf(type));
-    const newThreadDeps = { ...deps, checkpointer: new NewThreadSaver(deps.checkpointer) };
+    this.#stored = new StoredRuns(threads, (type, version) => this.graphOf(type, version));
+    const newThreadSaver = new NewThreadSaver(deps.checkpointer);
     this.#agents = new Map(
-      kinds.map((kind) => [
-        kind.type,
-        {
-          kind,
-          graph: kind.build(deps),
-          newThreadGraph: kind.build(newThreadDeps),
-          unstoredGraph: kind.build({ ...deps, checkpointer: undefined }),
-        },
-      ]),
+      versions.all.map((version) => {
+        const build = (checkpointer: BaseCheckpointSaver | undefined) =>
+          version.kind.build({ ...deps, checkpointer, prompts: version.prompts, version: version.version });
+        return [
+          version,
+          { version, graph: build(deps.checkpointer), newThreadGraph: build(newThreadSaver), unstoredGraph: build(undefined) },
+        ];
+      }),
     );
   }
 
-  get kinds(): readonly AgentKind[] {
-    return this.#options.kinds;
-  }
-
-  /** The graph of a kind of agent, for threads that exist. Throws INVALID_ARGUMENT for an unknown agent. */
-  graphOf(type: string): AgentGraph {
-    return this.#agentOf(type).graph;
+  /** The graph of a kind of agent, for threads that exist; of its version where that is known. Throws INVALID_ARGUMENT for an unknown agent. */
+  graphOf(type: string, version?: string): AgentGraph {
+    return this.#agentOf(type, version).graph;
   }
 
   /**
@@ -96,11 +97,9 @@ export class Runs {
    * A request whose idempotency key was used before is that run: what it did is told, and what is left of it is done.
    */
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const agent = this.#agentOf(request.settings.agent);
-    this.#checkCallerTools(request, agent.kind);
-    checkAgentConfig(agent.kind, request.settings);
-    // Throws for a model that is not configured.
-    this.#options.deps.models.answerer(request.settings.model);
+    const agent = this.#agentOf(request.settings.agent, request.settings.version);
+    this.#checkCallerTools(request, agent.version.kind);
+    checkAgentConfig(agent.version.kind, request.settings);
     if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
     const work: Work = (ended) => this.#begin(request, agent, ended);
     return request.outlivesCall ? this.#live.start(placeOf(request), work) : work(signal);
@@ -130,6 +129,36 @@ export class Runs {
         yield* this.#options.slots.hold(run.signal, () => this.#graphEvents(run, command));
       }.bind(this)),
     );
+  }
+
+  /**
+   * Goes on with the run of a thread whose replica is gone, to its end, when it was to outlive its caller. Rejects with ABORTED
+   * THREAD_BUSY when another replica does.
+   * @param attempt how often that was tried, this time included
+   */
+  async takeOver(threadId: string, attempt: number, signal: AbortSignal): Promise<"finished" | "left"> {
+    const stored = await this.#stored.last(threadId);
+    const identity = stored?.isOpen === true && attempt <= MAX_TAKEOVERS ? this.#warranted(stored) : undefined;
+    if (stored === undefined || identity === undefined) {
+      // Given back, so that it is not looked at again; whoever asks for the run still finds it where it is.
+      for await (const _ of this.#options.locks.hold(threadId, "reject", signal, nothing));
+      return "left";
+    }
+    const place = { threadId, runId: stored.state.run };
+    const call = backgroundCall(identity, randomUUID(), signal);
+    return runInCall(call, async () => {
+      for await (const _ of this.#live.start(place, (ended) => this.#goOn(place, START_OF_RUN, ended, attempt), { fingerprint: stored.request }));
+      return "finished" as const;
+    });
+  }
+
+  #warranted({ threadId, state: { run, warrant = "", messages } }: StoredRun): Identity | undefined {
+    return this.#options.warrants.read(warrant, [threadId, run, messages.findLast(({ type }) => type === "human")?.text ?? ""]);
+  }
+
+  #warrantFor({ outlivesCall, threadId, runId, question }: Run): string {
+    const identity = currentCall()?.identity;
+    return outlivesCall && identity !== undefined ? this.#options.warrants.issue(identity, [threadId, runId, question]) : "";
   }
 
   /**
@@ -167,10 +196,16 @@ export class Runs {
     this.#live.close();
   }
 
-  #agentOf(type: string): Agent {
-    const agent = this.#agents.get(type);
-    if (agent === undefined) throw unknownAgent(type, [...this.#agents.keys()]);
-    return agent;
+  #agentOf(type: string, version: string | undefined): Agent {
+    return this.#agents.get(this.#options.versions.orFirst(type, version)) as Agent;
+  }
+
+  /** A thread stays on the version that it is at, unless the request names another one, or there is none of it any more. */
+  #staying(request: RunRequest, agent: Agent, thread: ThreadView | undefined): { agent: Agent; settings: RunSettings } {
+    const { settings, settingsUnder } = request;
+    if (thread === undefined || settingsUnder === undefined || thread.agentType !== settings.agent || thread.agentVersion === settings.version) return { agent, settings };
+    const stays = this.#options.versions.of(settings.agent).find(({ version }) => version === thread.agentVersion);
+    return stays === undefined ? { agent, settings } : { agent: this.#agents.get(stays) as Agent, settings: settingsUnder(stays) };
   }
 
   #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
@@ -211,7 +246,7 @@ export class Runs {
   }
 
   /** Does what is left of a run, unless that is done already; waits for a replica that works on it, or died so lately that its lease holds. */
-  async *#goOn(place: RunPlace, after: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
+  async *#goOn(place: RunPlace, after: Position, signal: AbortSignal, attempt = 0): AsyncGenerator<RunEvent> {
     const { locks, deps, slots } = this.#options;
     const work = (bounded: AbortSignal) =>
       locks.hold(place.threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
@@ -221,12 +256,12 @@ export class Runs {
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
-      }.bind(this));
+      }.bind(this), attempt);
     for (;;) {
       try {
         return yield* this.#bounded(signal, work);
       } catch (error) {
-        if (reasonOf(error) !== "THREAD_BUSY") throw error;
+        if (reasonOf(error) !== "THREAD_BUSY" || attempt > 0) throw error;
         await deps.clock.sleep(LOOK_AGAIN_MS, AbortSignal.any([signal, this.#closing.signal]));
         const stored = await this.#stored.find(place);
         if (stored === undefined) throw runNotFound();
@@ -236,7 +271,7 @@ export class Runs {
   }
 
   /** Nobody else knows the thread: it needs no lease, and has no history. */
-  #inNewThread(request: RunRequest, { kind, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inNewThread(request: RunRequest, { version: { kind }, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
       const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
@@ -244,15 +279,17 @@ export class Runs {
     });
   }
 
-  #inThread(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inThread(request: RunRequest, asked: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
     const { threads, locks } = this.#options;
     const threadId = request.threadId === "" ? request.newThreadId : request.threadId;
     return locks.hold(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal) {
       const thread = await threads.find(threadId);
+      const { agent, settings } = this.#staying(request, asked, thread);
       const run = {
         ...request,
+        settings,
         threadId,
-        kind: agent.kind,
+        kind: agent.version.kind,
         graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
         signal: AbortSignal.any([signal, stopped]),
         unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,
@@ -272,7 +309,7 @@ export class Runs {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-    const input = beginning(run, messages);
+    const input = { ...beginning(run, messages), warrant: this.#warrantFor(run) };
     let steps = 0;
     try {
       for await (const event of this.#graphEvents(run, input)) {
@@ -322,6 +359,8 @@ export class Runs {
 
 /** Time for runs to end where they are when they are handed over, in milliseconds. */
 const HANDOVER_MS = 2_000;
+/** Times that a run is gone on with whose replicas die one after the other. */
+const MAX_TAKEOVERS = 3;
 const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
 
 /** The events of a run that is not remembered. */
@@ -330,6 +369,8 @@ async function* withoutThread(events: AsyncIterable<RunEvent>): AsyncGenerator<R
     yield "result" in event ? { result: { ...event.result, threadId: "" } } : event;
   }
 }
+
+async function* nothing(): AsyncGenerator<never> {}
 
 function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
   return { threadId: threadId === "" ? newThreadId : threadId, runId };

@@ -7,6 +7,7 @@ import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { budgetedModel } from "../../runtime/llm/budgeted-model.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
+import { localWarrants } from "../../runtime/identity/warrants.js";
 import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
@@ -21,8 +22,10 @@ import { Runs } from "./runs.js";
 import { ThreadLocks } from "./thread-locks.js";
 import { loadTools } from "./tools/load-tools.js";
 import { connectMcpTools } from "./tools/mcp-tools.js";
+import { Takeovers } from "./takeovers.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
+import { loadVersions } from "./versions-file.js";
 import { usageMetrics } from "./usage-metrics.js";
 
 /** Most of the grace in which runs may end; what is left is for handing the others over. */
@@ -53,6 +56,7 @@ export async function startAgentService(
     clock: host.clock,
     around: (model, price) => budgetedModel(model, limiter, price),
   });
+  const versions = await loadVersions(config.versionsFile, kinds, models);
   const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
@@ -61,15 +65,24 @@ export async function startAgentService(
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
     deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, clock: host.clock, checkpointer, tools },
-    kinds,
+    versions,
     threads,
     locks,
     slots,
     limiter,
+    warrants: host.security?.warrants ?? localWarrants,
     timeoutMs: config.runTimeoutMs,
     usage: usageMetrics(host.metrics.registry),
   });
   const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
+  const takeovers = new Takeovers({
+    saver: checkpointer,
+    takeOver: (threadId, attempt, signal) => runs.takeOver(threadId, attempt, signal),
+    clock: host.clock,
+    logger,
+    registry: host.metrics.registry,
+    intervalMs: config.takeoverMs,
+  });
   registerRunMetrics(host.metrics.registry, slots);
   const closeClients = async () => {
     await slots.close();
@@ -85,7 +98,7 @@ export async function startAgentService(
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, defaultModel: models.defaultModel, clock: host.clock, score: host.score }))],
+    services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, versions, models, clock: host.clock, score: host.score }))],
     interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
@@ -93,6 +106,7 @@ export async function startAgentService(
     throw error;
   });
 
+  if (config.takeoverMs > 0) takeovers.start();
   return {
     name: "agent",
     address: server.address,
@@ -100,8 +114,9 @@ export async function startAgentService(
     notReady: async () => [],
     async stop(graceMs) {
       const drained = server.drain(graceMs);
+      const ended = takeovers.stop();
       await runs.close(Math.min(config.handoverMs, graceMs * PART_TO_END));
-      await drained;
+      await Promise.all([drained, ended]);
       await threads.settled();
       await closeClients();
     },

@@ -2,12 +2,17 @@ import { type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { ToolDefinition } from "../../runtime/llm/language-model.js";
 import type { ConfigOverrides } from "../../gen/ragents/agent/v1/agent_pb.js";
 import { RankingOptionsSchema } from "../../gen/ragents/rag/v1/ranking_pb.js";
+import type { Models } from "../../runtime/llm/models.js";
+import type { AgentKind } from "./agents/agent-kind.js";
+import type { AgentVersion } from "./agent-versions.js";
 import type { RewriteStrategy } from "./rewriting/strategies.js";
 
 /** What a run works with: the configuration with the request's overrides. Plain JSON: it is part of every checkpoint. */
 export interface RunSettings {
   /** The kind of agent. */
   agent: string;
+  /** Its version. A run that was begun before there were versions has none. */
+  version: string;
   collection: string;
   model: string;
   temperature: number;
@@ -47,28 +52,39 @@ export const DEFAULT_SETTINGS = {
   instructions: "",
 } as const;
 
-/** The settings of a request. Limits were checked by the schema; the model's name is checked where models are known. */
+/** What a request asks for besides its question. */
+export interface RequestedSettings {
+  readonly overrides?: ConfigOverrides | undefined;
+  readonly enableLogicalLlm?: boolean | undefined;
+  readonly callerTools?: CallerTool[];
+}
+
+/**
+ * The settings of a request under a version of an agent. Limits were checked by the schema. Throws INVALID_ARGUMENT for a model that is
+ * not configured, or not in the version that is asked for.
+ */
 export function runSettings(
-  agent: string,
-  overrides: ConfigOverrides | undefined,
-  defaultModel: string,
-  enableLogicalLlm = false,
-  callerTools: CallerTool[] = [],
+  { kind, version, settings }: Pick<AgentVersion, "version" | "settings"> & { readonly kind: Pick<AgentKind, "type"> },
+  models: Pick<Models, "nameOf">,
+  { overrides, enableLogicalLlm = false, callerTools = [] }: RequestedSettings = {},
 ): RunSettings {
+  const ranking = overrides?.ranking ?? settings?.ranking;
+  const chosen = <Name extends Exclude<keyof typeof DEFAULT_SETTINGS, "ranking" | "logicalLlm">>(name: Name) => overrides?.[name] ?? settings?.[name] ?? DEFAULT_SETTINGS[name];
   return {
-    agent,
-    collection: overrides?.collection ?? DEFAULT_SETTINGS.collection,
-    model: overrides?.model ?? defaultModel,
-    temperature: overrides?.temperature ?? DEFAULT_SETTINGS.temperature,
-    maxTokens: overrides?.maxTokens ?? DEFAULT_SETTINGS.maxTokens,
-    topK: overrides?.topK ?? DEFAULT_SETTINGS.topK,
-    mode: overrides?.mode ?? DEFAULT_SETTINGS.mode,
-    filters: overrides?.filters ?? DEFAULT_SETTINGS.filters,
-    ranking: overrides?.ranking === undefined ? DEFAULT_SETTINGS.ranking : toJson(RankingOptionsSchema, overrides.ranking),
-    rewriteStrategy: (overrides?.rewriteStrategy as RewriteStrategy | undefined) ?? DEFAULT_SETTINGS.rewriteStrategy,
-    agentConfig: overrides?.agentConfig ?? DEFAULT_SETTINGS.agentConfig,
+    agent: kind.type,
+    version,
+    collection: chosen("collection"),
+    model: models.nameOf(overrides?.model ?? settings?.model),
+    temperature: chosen("temperature"),
+    maxTokens: chosen("maxTokens"),
+    topK: chosen("topK"),
+    mode: chosen("mode"),
+    filters: chosen("filters"),
+    ranking: ranking === undefined ? DEFAULT_SETTINGS.ranking : toJson(RankingOptionsSchema, ranking),
+    rewriteStrategy: chosen("rewriteStrategy") as RewriteStrategy,
+    agentConfig: chosen("agentConfig"),
     logicalLlm: enableLogicalLlm,
-    instructions: overrides?.instructions ?? DEFAULT_SETTINGS.instructions,
+    instructions: chosen("instructions"),
     callerTools,
   };
 }

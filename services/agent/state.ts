@@ -3,6 +3,7 @@ import type { BaseMessage } from "@langchain/core/messages";
 import { Annotation, type LangGraphRunnableConfig, MessagesAnnotation } from "@langchain/langgraph";
 import type { Citation, Passage } from "../../runtime/llm/answerer.js";
 import type { Usage } from "../../runtime/llm/language-model.js";
+import type { AnsweredBy } from "./answered-by.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
 
@@ -17,6 +18,8 @@ export const RunState = Annotation.Root({
     reducer: (left, right) => (right === null ? [] : [...left, ...right]),
     default: () => [],
   }),
+  /** On whose behalf another replica may go on with the run when this one is gone; empty when it ends with its caller. */
+  warrant: Annotation<string>,
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,
@@ -53,10 +56,9 @@ export interface DoneStep {
 }
 
 /** An answer before it is a response. */
-export interface RunAnswer {
+export interface RunAnswer extends AnsweredBy {
   text: string;
   citations: readonly Citation[];
-  model: string;
   usage: Usage;
   /** What the question amounts to, where that was asked. */
   analysis?: Analysis | null;

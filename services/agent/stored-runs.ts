@@ -32,9 +32,9 @@ export interface StoredRun {
  */
 export class StoredRuns {
   readonly #threads: Threads;
-  readonly #graphOf: (agentType: string) => AgentGraph;
+  readonly #graphOf: (agentType: string, version: string | undefined) => AgentGraph;
 
-  constructor(threads: Threads, graphOf: (agentType: string) => AgentGraph) {
+  constructor(threads: Threads, graphOf: (agentType: string, version: string | undefined) => AgentGraph) {
     this.#threads = threads;
     this.#graphOf = graphOf;
   }
@@ -59,7 +59,7 @@ export class StoredRuns {
     const thread = await this.#threads.find(threadId);
     if (thread === undefined) return undefined;
     const config = { configurable: { thread_id: thread.holder } };
-    const graph = this.#graphOf(thread.agentType);
+    const graph = this.#graphOf(thread.agentType, thread.agentVersion);
     const { values, next, tasks } = await graph.getState(config);
     const state = values as RunStateValue;
     const interrupts = tasks.flatMap((task) => task.interrupts as Interrupt[]);

@@ -1,16 +1,18 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { ConnectError, ServiceImpl } from "@connectrpc/connect";
 import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
 import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import { toStatus } from "../../runtime/grpc-status.js";
+import { requireMeshService } from "../../runtime/identity/access.js";
 import { sweepTimeOf } from "./cleaning.js";
 import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
 import { listParts, readCheckpoint, readContents } from "./reading.js";
 import { chooseDeletable } from "./retention.js";
 import type { SegmentReader } from "./segment-reader.js";
-import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
+import type { CheckpointStore, Lease, ThreadCopy, ThreadKey, ThreadSummary } from "./store.js";
 import type { ThreadQuota } from "./thread-quota.js";
 import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
 
@@ -28,6 +30,17 @@ export function checkpointHandlers(deps: {
   const { store, segments, quota, clock } = deps;
   const now = () => new Date(clock.now());
   const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
+
+  /** Why a copy was not made, for each; undefined for those that were. */
+  async function copyThreads(copies: readonly ThreadCopy[]): Promise<(ConnectError | undefined)[]> {
+    const tenant = currentTenant();
+    for (const { target } of copies) await quota.admit({ tenant, threadId: target });
+    const outcomes = await store.copyThreads(tenant, copies, now());
+    return copies.map(({ source, target }, i) => {
+      if (outcomes[i] === "copied") return undefined;
+      return outcomes[i] === "no source" ? threadNotFound(source) : threadExists(target);
+    });
+  }
 
   return {
     async putCheckpoint(request) {
@@ -131,13 +144,15 @@ export function checkpointHandlers(deps: {
       return {};
     },
 
-    async copyThread(request) {
-      const source = threadOf({ threadId: request.sourceThreadId });
-      await quota.admit(threadOf({ threadId: request.targetThreadId }));
-      const outcome = await store.copyThread(source, request.targetThreadId, now());
-      if (outcome === "no source") throw threadNotFound(request.sourceThreadId);
-      if (outcome === "target exists") throw threadExists(request.targetThreadId);
+    async copyThread({ sourceThreadId, targetThreadId }) {
+      const [error] = await copyThreads([{ source: sourceThreadId, target: targetThreadId }]);
+      if (error !== undefined) throw error;
       return {};
+    },
+
+    async batchCopyThread({ copies }) {
+      const errors = await copyThreads(copies.map(({ sourceThreadId: source, targetThreadId: target }) => ({ source, target })));
+      return { outcomes: errors.map((error) => (error === undefined ? {} : { error: toStatus(error) })) };
     },
 
     async pruneThread(request) {
@@ -161,6 +176,12 @@ export function checkpointHandlers(deps: {
     async releaseThreadLease(request) {
       await store.releaseLease(threadOf(request), request.fencingToken);
       return {};
+    },
+
+    async listExpiredLeases({ ownerPrefix, pageSize }) {
+      requireMeshService("Only services of the mesh and its operator may list leases of all tenants.");
+      const expired = await store.expiredLeases(ownerPrefix, now(), pageSize === 0 ? DEFAULT_PAGE_SIZE : pageSize);
+      return { leases: expired.map(({ tenant, threadId, lease }) => ({ tenant, lease: toLease(threadId, lease) })) };
     },
 
     async getStats() {

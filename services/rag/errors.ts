@@ -1,5 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
+import { EmbeddingError } from "../../runtime/embedding/embedder.js";
 import { invalidField, meshError } from "../../runtime/errors.js";
 
 export function collectionNotFound(id: string): ConnectError {
@@ -41,6 +42,34 @@ export function jobEnded(id: string, state: string): ConnectError {
 
 export function duplicateDocument(field: string, id: string): ConnectError {
   return invalidField(field, `the id ${JSON.stringify(id)} is given twice; ids are unique`, ErrorReason.DUPLICATE_DOCUMENT);
+}
+
+export function sameEmbeddingModel(collection: string, model: string): ConnectError {
+  return invalidField(
+    "embedding_model",
+    `the collection ${JSON.stringify(collection)} has the model ${JSON.stringify(model)}; name another`,
+    ErrorReason.SAME_EMBEDDING_MODEL,
+  );
+}
+
+export function reembeddingRunning(collection: string): ConnectError {
+  return meshError(
+    Code.FailedPrecondition,
+    ErrorReason.REEMBEDDING_RUNNING,
+    `The collection ${JSON.stringify(collection)} is being re-embedded already; wait for that job, or cancel it.`,
+    { metadata: { collection } },
+  );
+}
+
+/** What EmbeddingError says is for callers; whatever else went wrong is for the log. */
+export function embeddingModelFails(model: string, cause: unknown): ConnectError {
+  const why = cause instanceof EmbeddingError ? cause.message : "It cannot be reached; the service's log has the cause.";
+  return meshError(
+    Code.FailedPrecondition,
+    ErrorReason.EMBEDDING_FAILED,
+    `The embedding model ${JSON.stringify(model)} does not work. ${why}`,
+    { metadata: { model }, cause },
+  );
 }
 
 export function unknownEmbeddingModel(name: string, known: readonly string[], field = "settings.embedding_model"): ConnectError {

@@ -24,8 +24,9 @@ import type { IngestionWorker } from "./ingestion/worker.js";
 import type { Merger } from "./merging/merger.js";
 import { fromSettingsMessage, toCollectionMessage, toDocumentMessage, toHitMessage, toJobMessage } from "./messages.js";
 import { isId, isTimeAndId, pageOf, takePage } from "./paging.js";
+import { startReembedding } from "./reembedding/start-reembedding.js";
 import type { SearchIndexes } from "./retrieval/search-indexes.js";
-import { questionOf, type Retriever } from "./retrieval/retriever.js";
+import { conditionOf, questionOf, type Retriever } from "./retrieval/retriever.js";
 import { DEFAULT_COLLECTION, defaultSettings, withDefaults } from "./settings.js";
 import type { CollectionRecord, RagStore } from "./store/store.js";
 
@@ -34,7 +35,7 @@ export interface RagHandlerDependencies {
   readonly clock: Clock;
   readonly embedders: Embedders;
   readonly starter: JobStarter;
-  readonly worker: Pick<IngestionWorker, "abandon">;
+  readonly worker: Pick<IngestionWorker, "abandon" | "wake">;
   readonly merger: Pick<Merger, "consider">;
   readonly watching: WatchDependencies;
   readonly indexes: SearchIndexes;
@@ -88,9 +89,18 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
       return {};
     },
 
-    async ingestDocuments({ collection: id, path, documents, metadata = {}, readers, idempotencyKey, sync }) {
+    async reembedCollection({ collection: id, embeddingModel, idempotencyKey }, { signal }) {
+      const request = { collection: await collectionOf(id), embeddingModel, idempotencyKey };
+      return { job: toJobMessage(await startReembedding({ store, clock, embedders, onQueued: () => worker.wake() }, request, signal)) };
+    },
+
+    async ingestDocuments({ collection: id, path, documents, urls, metadata = {}, readers, idempotencyKey, sync }) {
       const request = { collection: await collectionOf(id), metadata, readers, idempotencyKey };
-      const job = await (path === "" ? starter.ingestInline(request, documents) : starter.ingestPath(request, path, sync));
+      // The schema lets exactly one of them through.
+      const job =
+        path !== "" ? await starter.ingestPath(request, path, sync)
+        : urls.length > 0 ? await starter.ingestUrls(request, urls)
+        : await starter.ingestInline(request, documents);
       return { job: toJobMessage(job) };
     },
     async uploadDocuments(requests, { signal }) {
@@ -149,6 +159,16 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
       if (!(await store.deleteDocument(uid, currentViewer(), id, now()))) throw documentNotFound(id);
       merger.consider(uid);
       return {};
+    },
+
+    async deleteDocuments({ collection: collectionId, filters }) {
+      const { uid } = await collectionOf(collectionId);
+      const condition = conditionOf(filters);
+      // The schema lets no empty filter through: it would select everything.
+      if (condition === undefined) throw invalidField("filters", "must have at least one condition");
+      const deleted = await store.deleteDocuments(uid, currentViewer(), condition, now());
+      if (deleted > 0) merger.consider(uid);
+      return { deletedDocuments: BigInt(deleted) };
     },
 
     async retrieve(request, { signal }) {

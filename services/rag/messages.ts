@@ -30,6 +30,7 @@ export function toCollectionMessage(collection: CollectionRecord): MessageInitSh
 /** What a caller set; the schema has checked it. */
 export function fromSettingsMessage(settings: CollectionSettingsMessage | undefined): Partial<CollectionSettings> {
   return {
+    ...(settings?.chunkUnit !== undefined && { chunkUnit: settings.chunkUnit === "tokens" ? "tokens" : "characters" }),
     ...(settings?.chunkSize !== undefined && { chunkSize: settings.chunkSize }),
     ...(settings?.chunkOverlap !== undefined && { chunkOverlap: settings.chunkOverlap }),
     ...(settings?.embeddingModel !== undefined && { embeddingModel: settings.embeddingModel }),
@@ -61,6 +62,8 @@ export function toJobMessage(job: JobRecord, phase: JobRecord["phase"] = job.pha
     ignoredFiles: BigInt(job.ignoredFiles),
     removedDocuments: BigInt(job.removedDocuments),
     chunks: BigInt(job.chunks),
+    ...(job.targetModel !== undefined && { embeddingModel: job.targetModel }),
+    totalChunks: BigInt(job.totalChunks),
     totalBytes: BigInt(job.totalBytes),
     doneBytes: BigInt(job.doneBytes),
     failures: [...job.failures],

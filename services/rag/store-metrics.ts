@@ -16,9 +16,14 @@ export function measuredStore(store: RagStore, registry: Registry, clock: Clock)
     help: "Chunks that jobs of this replica made searchable.",
     registers: [registry],
   });
+  const reembedded = new Counter({
+    name: "rag_chunks_reembedded_total",
+    help: "Chunks that jobs of this replica gave a vector of their collection's next model.",
+    registers: [registry],
+  });
   const jobs = new Counter({
     name: "rag_jobs_finished_total",
-    help: "Ingestion jobs that ended on this replica, by state.",
+    help: "Ingestion and re-embedding jobs that ended on this replica, by state.",
     labelNames: ["state"],
     registers: [registry],
   });
@@ -35,9 +40,19 @@ export function measuredStore(store: RagStore, registry: Registry, clock: Clock)
       chunks.inc(batch.documents.reduce((sum, document) => sum + document.chunks.length, 0));
       return job;
     },
-    async finishJob(lease, state, now) {
-      const job = await store.finishJob(lease, state, now);
+    async finishJob(lease, state, now, failure) {
+      const job = await store.finishJob(lease, state, now, failure);
       jobs.inc({ state });
+      return job;
+    },
+    async switchModel(lease, model, now) {
+      const job = await store.switchModel(lease, model, now);
+      if (job !== undefined) jobs.inc({ state: job.state });
+      return job;
+    },
+    async addVectors(lease, model, vectors) {
+      const job = await store.addVectors(lease, model, vectors);
+      reembedded.inc(vectors.reduce((sum, { run }) => sum + run.count, 0));
       return job;
     },
   });
@@ -62,9 +77,9 @@ function showBacklog(store: RagStore, registry: Registry, clock: Clock): void {
         }
       },
     });
-  show("rag_jobs_queued", "Ingestion jobs that wait for a worker in the whole mesh.", ({ queued }) => queued);
-  show("rag_jobs_running", "Ingestion jobs under way in the whole mesh.", ({ running }) => running);
-  show("rag_oldest_queued_job_seconds", "How long the ingestion job that waits longest has waited; 0 when none waits.", ({ oldestQueued }) =>
+  show("rag_jobs_queued", "Ingestion and re-embedding jobs that wait for a worker in the whole mesh.", ({ queued }) => queued);
+  show("rag_jobs_running", "Ingestion and re-embedding jobs under way in the whole mesh.", ({ running }) => running);
+  show("rag_oldest_queued_job_seconds", "How long the job that waits longest has waited; 0 when none waits.", ({ oldestQueued }) =>
     oldestQueued === undefined ? 0 : Math.max(0, (clock.now() - oldestQueued.getTime()) / 1000),
   );
 }

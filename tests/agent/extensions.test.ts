@@ -153,3 +153,54 @@ describe("a registered agent", () => {
     await expect(loadAgents([GRAPH, GRAPH], [])).rejects.toThrow("there is an agent inspector already");
   });
 });
+
+describe("versions that serve side by side", () => {
+  const QUERY = { query: "When does the pump stop?" };
+  const serving = async (weights: number[]) => {
+    await writeFile(join(folder, "rhyme.txt"), "Answer from the passages, in rhymes.\n");
+    const own = ["{}", "{ answer: rhyme.txt }"];
+    const path = await file(`simple:\n${weights.map((weight, i) => `  - { weight: ${weight}, prompts: ${own[i]}, settings: { temperature: 0.${i + 1} } }\n`).join("")}`);
+    return mesh.replica({ RAGENTS_AGENT_VERSIONS: path });
+  };
+
+  test("answer by their own prompts and settings, which the response and the registry name; a thread stays on its version", async () => {
+    double.script = () => ({ text: "It stops above 3 bar [1]." });
+    const [both, second] = [await serving([1, 1]), await serving([0, 1])];
+    const { agents, models } = await both.listAgents({});
+    const { version, versions = [] } = agents.find(({ agentType }) => agentType === "simple") ?? {};
+    const [plain = "", rhymed = ""] = versions.map((one) => one.version);
+    expect(version).toBe(plain);
+    expect(versions[1]?.prompts.find((id) => id.startsWith("answer@"))).toMatch(/^answer@[0-9a-f]{8}$/);
+    expect(versions[1]?.settings?.temperature).toBe(0.2);
+    expect(models.map(({ name }) => name)).toEqual(["llama-3", "extractive"]);
+
+    const seen = new Map<string, string>();
+    for (let i = 0; seen.size < 2 && i < 40; i += 1) {
+      const threadId = `versioned-${Math.random()}`;
+      const { metadata } = await both.query({ ...QUERY, threadId, configOverrides: { bypassCache: true } });
+      seen.set(metadata?.agentVersion ?? "", threadId);
+      const { messages, temperature } = double.requests.at(-1) ?? {};
+      expect([messages?.[0]?.content.includes("in rhymes"), temperature]).toEqual(metadata?.agentVersion === rhymed ? [true, 0.2] : [false, 0.1]);
+    }
+    expect(new Set(seen.keys())).toEqual(new Set([plain, rhymed]));
+
+    const goneOn = await second.query({ query: "And when does the pump start?", threadId: seen.get(plain) ?? "" });
+    expect(goneOn.metadata).toMatchObject({ agentVersion: plain, modelVersion: models[0]?.version });
+    expect((await second.query({ ...QUERY, configOverrides: { bypassCache: true } })).metadata?.agentVersion).toBe(rhymed);
+  });
+
+  test("do not answer from each other's cache, and are refused when unknown, with the known ones", async () => {
+    double.script = () => ({ text: "It stops above 3 bar [1]." });
+    const both = await serving([1, 1]);
+    const versions = (await both.listAgents({})).agents.find(({ agentType }) => agentType === "simple")?.versions.map((one) => one.version) ?? [];
+    const ask = (version: string) => both.query({ query: "When does the pump stop by itself?", agentType: `simple@${version}` });
+    const cached: unknown[] = [];
+    for (const version of [...versions, ...versions]) {
+      const { metadata } = await ask(version);
+      expect(metadata?.agentVersion).toBe(version);
+      cached.push(metadata?.cached);
+    }
+    expect(cached).toEqual([false, false, true, true]);
+    expect(await failureOf(ask("00000000"))).toMatchObject({ code: Code.InvalidArgument, message: expect.stringContaining(versions.join(", ")) });
+  });
+});

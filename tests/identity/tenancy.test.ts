@@ -70,6 +70,8 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.rag.v1.RagService/ListDocuments": NOT_FOUND((ids) => ({ collection: ids.collection })),
   "ragents.rag.v1.RagService/GetDocument": NOT_FOUND((ids) => ({ collection: ids.collection, document: ids.document })),
   "ragents.rag.v1.RagService/DeleteDocument": NOT_FOUND((ids) => ({ collection: ids.collection, document: ids.document })),
+  "ragents.rag.v1.RagService/DeleteDocuments": NOT_FOUND((ids) => ({ collection: ids.collection, filters: { a: 1 } })),
+  "ragents.rag.v1.RagService/ReembedCollection": NOT_FOUND((ids) => ({ collection: ids.collection, embeddingModel: "static-256" })),
   "ragents.rag.v1.RagService/Retrieve": NOT_FOUND((ids) => ({ collection: ids.collection, query: QUESTION })),
   "ragents.rag.v1.RagService/BatchRetrieve": AS_NOBODY((ids) => ({ requests: [{ collection: ids.collection, query: QUESTION }] })),
   "ragents.rag.v1.RagService/Answer": NOT_FOUND((ids) => ({ collection: ids.collection, query: QUESTION })),
@@ -108,6 +110,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.checkpoint.v1.CheckpointService/GetThread": NOT_FOUND((ids) => ({ threadId: ids.saverThread })),
   "ragents.checkpoint.v1.CheckpointService/ListThreads": AS_NOBODY(() => ({})),
   "ragents.checkpoint.v1.CheckpointService/CopyThread": NOT_FOUND((ids) => ({ sourceThreadId: ids.saverThread, targetThreadId: "copy" })),
+  "ragents.checkpoint.v1.CheckpointService/BatchCopyThread": AS_NOBODY((ids) => ({ copies: [{ sourceThreadId: ids.saverThread, targetThreadId: "copies" }] })),
   "ragents.checkpoint.v1.CheckpointService/PruneThread": AS_NOBODY((ids) => ({ threadId: ids.saverThread, keep: 1 })),
   "ragents.checkpoint.v1.CheckpointService/DeleteThread": AS_NOBODY((ids) => ({ threadId: ids.saverThread })),
   "ragents.checkpoint.v1.CheckpointService/RenewThreadLease": AS_NOBODY((ids) => ({
@@ -116,6 +119,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
     ttl: durationFromMs(60_000),
   })),
   "ragents.checkpoint.v1.CheckpointService/ReleaseThreadLease": AS_NOBODY((ids) => ({ threadId: ids.saverThread, fencingToken: ids.fencingToken })),
+  "ragents.checkpoint.v1.CheckpointService/ListExpiredLeases": NOT_ALLOWED(() => ({})),
   "ragents.checkpoint.v1.CheckpointService/GetStats": AS_NOBODY(() => ({})),
   // Contents that another tenant has are not there for this one: a hash alone never gives what it names.
   "ragents.checkpoint.v1.CheckpointService/PutCheckpoint": AS_NOBODY((ids) => ({

@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(program, { recursive: true, force: true }));
 
 test("the package holds the built program and what it needs, and nothing else", () => {
-  expect(readdirSync(packed).sort()).toEqual(["LICENSE", "README.md", "cli", "clients", "dist", "gateway", "models", "package.json", "proto", "third_party"]);
+  expect(readdirSync(packed).sort()).toEqual(["LICENSE", "README.md", "cli", "clients", "dist", "gateway", "models", "package.json", "prompts", "proto", "third_party"]);
   const files = readdirSync(packed, { recursive: true, encoding: "utf8" });
   expect(files.filter((file) => /^(clients|gateway)\/.+\./.test(file)).sort()).toEqual([
     ...["clients/python/README.md", "clients/python/ask.py"],

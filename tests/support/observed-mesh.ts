@@ -25,7 +25,9 @@ export interface ObservedMesh {
 }
 
 export async function startObservedMesh(variables: NodeJS.ProcessEnv = {}): Promise<ObservedMesh> {
-  const sql = await openPglite();
+  const isElsewhere = ["RAGENTS_RAG_URL", "RAGENTS_CHECKPOINT_URL"].every((name) => variables[name]?.startsWith("postgres"));
+  const sql = isElsewhere ? undefined : await openPglite();
+  const shared = sql === undefined ? {} : { sql };
   const env: NodeJS.ProcessEnv = { ...FREE_PORTS, ...variables };
   const probes = new Map<string, string>();
   const running: [service: RunningService, probes: ProbeServer][] = [];
@@ -39,10 +41,10 @@ export async function startObservedMesh(variables: NodeJS.ProcessEnv = {}): Prom
     return service.address;
   };
   env["RAGENTS_CACHE_ADDRESS"] = await start("cache", (host) => startCacheService(env, host));
-  env["RAGENTS_CHECKPOINT_ADDRESS"] = await start("checkpoint", (host) => startCheckpointService(env, host, { sql }));
+  env["RAGENTS_CHECKPOINT_ADDRESS"] = await start("checkpoint", (host) => startCheckpointService(env, host, shared));
   env["RAGENTS_RATELIMIT_ADDRESS"] = await start("ratelimit", (host) => startRateLimitService(env, host));
-  env["RAGENTS_RAG_ADDRESS"] = await start("rag", (host) => startRagService({ ...env, RAGENTS_RAG_ROLE: "serve" }, host, { sql }));
-  await start("rag-ingest", (host) => startRagService({ ...env, RAGENTS_RAG_ROLE: "ingest" }, host, { sql }));
+  env["RAGENTS_RAG_ADDRESS"] = await start("rag", (host) => startRagService({ ...env, RAGENTS_RAG_ROLE: "serve" }, host, shared));
+  await start("rag-ingest", (host) => startRagService({ ...env, RAGENTS_RAG_ROLE: "ingest" }, host, shared));
   env["RAGENTS_AGENT_ADDRESS"] = await start("agent", (host) => startAgentService(env, host));
   const url = `http://${await start("gateway", (host) => startGatewayService(env, host))}`;
   return {
@@ -54,7 +56,7 @@ export async function startObservedMesh(variables: NodeJS.ProcessEnv = {}): Prom
         await service.stop(2_000);
         await served.close();
       }
-      await sql.close();
+      await sql?.close();
     },
   };
 }

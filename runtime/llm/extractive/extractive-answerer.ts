@@ -8,6 +8,9 @@ import { asksForAmount, BACK_REFERENCE, type Candidate, hasAmount, rankSentences
 /** The name that configuration, requests and answers know it by. */
 export const EXTRACTIVE_MODEL = "extractive";
 
+/** Changes when it answers otherwise: part of every key of a cached answer. */
+export const EXTRACTIVE_VERSION = "2";
+
 /** What is said when the passages do not hold an answer. */
 export const NOT_ANSWERED = "The documents do not answer this question.";
 

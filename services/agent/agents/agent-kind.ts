@@ -5,6 +5,7 @@ import type { Client } from "@connectrpc/connect";
 import type { RagService } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Clock } from "../../../runtime/clock.js";
 import type { Models } from "../../../runtime/llm/models.js";
+import type { PromptName, Prompts } from "../../../runtime/llm/prompts.js";
 import type { CacheClient } from "../../../clients/cache/index.js";
 import type { Tool } from "../tools/tool.js";
 import type { RunStateUpdate, RunStateValue } from "../state.js";
@@ -14,6 +15,9 @@ export interface AgentDeps {
   readonly rag: Client<typeof RagService>;
   readonly cache: CacheClient;
   readonly models: Models;
+  readonly prompts: Prompts;
+  /** The agent's version, for its answers to carry. */
+  readonly version: string;
   readonly clock: Clock;
   /** Where threads are kept; undefined for graphs that remember nothing. */
   readonly checkpointer: BaseCheckpointSaver | undefined;
@@ -31,8 +35,10 @@ export interface AgentKind {
   readonly type: string;
   /** What it does, in a sentence. */
   readonly description: string;
-  /** Changes when the same question would be answered otherwise: part of every key of a cached answer. */
+  /** Changes when its graph, with the same prompts, would answer the same question otherwise. */
   readonly version: string;
+  /** What its models are instructed with. */
+  readonly prompts: readonly PromptName[];
   /** A node that ends the graph: a thread that begins with a cached answer looks as if it had written it. */
   readonly lastNode: string;
   /** Whether its model calls tools, those of the caller too. Default: it does not. */

@@ -4,6 +4,7 @@ import { type CompiledStateGraph, END, START, StateGraph } from "@langchain/lang
 import { CitationBinder } from "../../../runtime/llm/citation-binder.js";
 import { addUsage, NO_USAGE } from "../../../runtime/llm/language-model.js";
 import type { Passage } from "../../../runtime/llm/answerer.js";
+import { answeredBy } from "../answered-by.js";
 import { answerMessage } from "../conversation.js";
 import { recorded } from "../nodes/recorded.js";
 import { retrieve } from "../nodes/retrieve.js";
@@ -44,6 +45,7 @@ export function graphAgent({ type, description, configSchema, version, graph }: 
     description,
     configSchema,
     version,
+    prompts: [],
     lastNode: "answer",
     build: (deps) => {
       const search = (query: string, settings: RunSettings, signal?: AbortSignal) => retrieve(deps.rag, query, settings, signal);
@@ -63,7 +65,7 @@ export function graphAgent({ type, description, configSchema, version, graph }: 
 const readQuestion: Node = async ({ messages }) => ({ question: messages.at(-1)?.text.trim() ?? "" });
 
 /** Makes the graph's last message the answer, in the place of that message. */
-function lastMessage({ clock }: Pick<AgentDeps, "clock">): Node {
+function lastMessage(deps: Pick<AgentDeps, "models" | "clock" | "version">): Node {
   return async (state, { writer }) => {
     const { messages, passages, settings } = state;
     const last = messages.at(-1);
@@ -72,8 +74,8 @@ function lastMessage({ clock }: Pick<AgentDeps, "clock">): Node {
     for (const event of [...binder.write(last.text), ...binder.end()]) writer?.(event);
     const asked = messages.findLastIndex(({ type }) => type === "human");
     const usage = messages.slice(asked + 1).map(usageOf).reduce(addUsage, NO_USAGE);
-    const reply = { text: binder.text, citations: binder.citations, model: settings.model, usage };
-    const message = answerMessage(state, reply, clock);
+    const reply = { text: binder.text, citations: binder.citations, ...answeredBy(deps, settings.model), usage };
+    const message = answerMessage(state, reply, deps.clock);
     if (last.id !== undefined) message.id = last.id;
     return { messages: [message], reply };
   };

@@ -1,15 +1,15 @@
 import { Code } from "@connectrpc/connect";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import { hasCode } from "../../../runtime/errors.js";
-import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
 import { answerNode } from "../nodes/answer.js";
 import { errorOf, guarded } from "../nodes/guard.js";
 import { processInput } from "../nodes/process-input.js";
-import { REASON_PROMPT_VERSION, reasonNode } from "../nodes/reason.js";
+import { reasonNode } from "../nodes/reason.js";
 import { recorded } from "../nodes/recorded.js";
 import { retrievePartsNode } from "../nodes/retrieve-parts.js";
-import { REWRITE_PROMPT_VERSION, trustedRewriteNode } from "../nodes/rewrite.js";
+import { trustedRewriteNode } from "../nodes/rewrite.js";
+import { REWRITE_PROMPTS } from "../rewriting/strategies.js";
 import { RunState, type RunStateValue } from "../state.js";
 import { type AgentKind, compiled } from "./agent-kind.js";
 
@@ -23,7 +23,8 @@ const MAX_FAILURES = 3;
 export const langgraphAgent: AgentKind = {
   type: "langgraph",
   description: "Takes complex questions apart, retrieves for each part, reasons about them and answers.",
-  version: `langgraph-1 ${REWRITE_PROMPT_VERSION} ${REASON_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  version: "langgraph-1",
+  prompts: [...REWRITE_PROMPTS, "reason", "answer"],
   lastNode: "generate_response",
   build: (deps) =>
     new StateGraph(RunState)

@@ -1,13 +1,12 @@
 import { END, START, StateGraph } from "@langchain/langgraph";
-import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
-import { LOGICAL_PROMPT_VERSION } from "../logical/llm-analysis.js";
 import { analyseNode } from "../nodes/analyse.js";
 import { answerNode } from "../nodes/answer.js";
 import { clarifyNode } from "../nodes/clarify.js";
 import { followDirectiveNode } from "../nodes/follow-directive.js";
 import { recorded } from "../nodes/recorded.js";
-import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
+import { rewriteNode } from "../nodes/rewrite.js";
+import { REWRITE_PROMPTS } from "../rewriting/strategies.js";
 import { RunState, type RunStateValue } from "../state.js";
 import { type AgentKind, compiled } from "./agent-kind.js";
 
@@ -18,7 +17,8 @@ import { type AgentKind, compiled } from "./agent-kind.js";
 export const logicalAgent: AgentKind = {
   type: "logical",
   description: "Analyses what a question asks, asks back when it is unclear, and searches for just what it needs.",
-  version: `logical-1 ${REWRITE_PROMPT_VERSION} ${LOGICAL_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  version: "logical-1",
+  prompts: [...REWRITE_PROMPTS, "logical", "answer"],
   lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)

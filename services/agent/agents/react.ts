@@ -1,12 +1,12 @@
 import { END, START, StateGraph } from "@langchain/langgraph";
-import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
 import { actNode } from "../nodes/act.js";
 import { answerNode } from "../nodes/answer.js";
 import { recorded } from "../nodes/recorded.js";
 import { retrieveNode } from "../nodes/retrieve.js";
 import { rewriteNode } from "../nodes/rewrite.js";
-import { concludeNode, REACT_PROMPT_VERSION, thinkNode } from "../nodes/think.js";
+import { concludeNode, thinkNode } from "../nodes/think.js";
+import { REWRITE_PROMPTS } from "../rewriting/strategies.js";
 import { RunState, type RunStateValue } from "../state.js";
 import { searchKnowledgeBase } from "../tools/search-knowledge-base.js";
 import { type AgentDeps, type AgentKind, compiled } from "./agent-kind.js";
@@ -21,7 +21,8 @@ export const MAX_ROUNDS = 10;
 export const reactAgent: AgentKind = {
   type: "react",
   description: "Lets the model search and use tools in up to 10 rounds until it can answer.",
-  version: `react-1 ${REACT_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  version: "react-1",
+  prompts: ["react", "react-conclude", ...REWRITE_PROMPTS, "answer"],
   lastNode: "finalize",
   callsTools: true,
   build: (deps) => {

@@ -1,10 +1,10 @@
 import { END, START, StateGraph } from "@langchain/langgraph";
-import { ANSWER_PROMPT_VERSION } from "../../../runtime/llm/prompt.js";
 import { asksSomething } from "../asks.js";
 import { answerNode } from "../nodes/answer.js";
 import { recorded } from "../nodes/recorded.js";
 import { retrieveNode } from "../nodes/retrieve.js";
-import { REWRITE_PROMPT_VERSION, rewriteNode } from "../nodes/rewrite.js";
+import { rewriteNode } from "../nodes/rewrite.js";
+import { REWRITE_PROMPTS } from "../rewriting/strategies.js";
 import { RunState } from "../state.js";
 import { type AgentKind, compiled } from "./agent-kind.js";
 
@@ -12,7 +12,8 @@ import { type AgentKind, compiled } from "./agent-kind.js";
 export const simpleAgent: AgentKind = {
   type: "simple",
   description: "Rewrites the question by the conversation, retrieves passages for it and answers from them.",
-  version: `simple-1 ${REWRITE_PROMPT_VERSION} ${ANSWER_PROMPT_VERSION}`,
+  version: "simple-1",
+  prompts: [...REWRITE_PROMPTS, "answer"],
   lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)

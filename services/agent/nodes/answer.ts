@@ -2,6 +2,7 @@ import type { Answer } from "../../../runtime/llm/answerer.js";
 import { EXTRACTIVE_MODEL } from "../../../runtime/llm/extractive/extractive-answerer.js";
 import { addUsage, NO_USAGE } from "../../../runtime/llm/language-model.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
+import { answeredBy } from "../answered-by.js";
 import { answerParts } from "../answer-parts.js";
 import { asksSomething } from "../asks.js";
 import { answerMessage } from "../conversation.js";
@@ -14,19 +15,19 @@ export const HISTORY_MESSAGES = 20;
 export const SMALL_TALK_REPLY = "Ask a question about the documents, and the answer will quote and cite them.";
 
 /** Writes the answer from the passages and the last messages, and adds it to the conversation. */
-export function answerNode({ models, clock }: Pick<AgentDeps, "models" | "clock">): Node {
+export function answerNode(deps: Pick<AgentDeps, "models" | "clock" | "prompts" | "version">): Node {
   return async (state, { writer, signal }) => {
     const tell = (event: NodeEvent) => writer?.(event);
-    const answer = await write(state, tell, models, signal);
-    const reply = { ...answer, usage: addUsage(state.usage, answer.usage), analysis: state.analysis };
-    return { messages: [answerMessage(state, reply, clock)], reply };
+    const answer = await write(state, tell, deps, signal);
+    const reply = { ...answer, ...answeredBy(deps, answer.model), usage: addUsage(state.usage, answer.usage), analysis: state.analysis };
+    return { messages: [answerMessage(state, reply, deps.clock)], reply };
   };
 }
 
 async function write(
   { messages, question, parts, notes, passages, settings }: RunStateValue,
   tell: (event: NodeEvent) => void,
-  models: AgentDeps["models"],
+  { models, prompts }: Pick<AgentDeps, "models" | "prompts">,
   signal: AbortSignal | undefined,
 ): Promise<Answer> {
   if (settings.model === EXTRACTIVE_MODEL && !asksSomething(question)) {
@@ -41,6 +42,7 @@ async function write(
     history: messages.slice(-HISTORY_MESSAGES, -1),
     passages,
     notes,
+    prompt: prompts.answer,
     instructions: settings.instructions,
     temperature: settings.temperature,
     maxTokens: settings.maxTokens,

@@ -2,6 +2,7 @@ import { AIMessage, type BaseMessage, HumanMessage } from "@langchain/core/messa
 import { beforeEach, describe, expect, test } from "vitest";
 import type { LanguageModel, ModelRequest } from "../../../runtime/llm/language-model.js";
 import { modelsOf } from "../../../runtime/llm/models.js";
+import { BUILT_IN_PROMPTS } from "../../../runtime/llm/prompts.js";
 import type { RewriteStrategy } from "../rewriting/strategies.js";
 import { DEFAULT_SETTINGS } from "../settings.js";
 import type { RunStateValue } from "../state.js";
@@ -40,7 +41,7 @@ const history = [new HumanMessage("What is the pump P-7?"), new AIMessage("It mo
 async function rewrite(said: string, options: { strategy?: RewriteStrategy; before?: BaseMessage[]; models?: LanguageModel[]; model?: string } = {}) {
   const { strategy = "contextual", before = history, models = [], model = models[0]?.name ?? "extractive" } = options;
   const settings = { ...DEFAULT_SETTINGS, agent: "simple", model, rewriteStrategy: strategy };
-  const node = rewriteNode({ models: modelsOf(models), cache } as unknown as Parameters<typeof rewriteNode>[0]);
+  const node = rewriteNode({ models: modelsOf(models), cache, prompts: BUILT_IN_PROMPTS } as unknown as Parameters<typeof rewriteNode>[0]);
   return node({ messages: [...before, new HumanMessage(said)], settings } as unknown as RunStateValue, {});
 }
 

@@ -1,15 +1,14 @@
 import { createHash } from "node:crypto";
 import type { BaseMessage } from "@langchain/core/messages";
 import { type LanguageModel, NO_USAGE, type Usage } from "../../../runtime/llm/language-model.js";
+import type { Prompt } from "../../../runtime/llm/prompts.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import { asksSomething } from "../asks.js";
 import { rewriteByRules } from "../contextual-rewrite.js";
 import { partsOf } from "../question-parts.js";
 import { rewriteConfidence } from "../rewrite-confidence.js";
-import { modelStrategies, REWRITE_PROMPT_VERSION, type RewriteStrategy, type Rewritten } from "../rewriting/strategies.js";
+import { modelStrategies, type RewriteStrategy, type Rewritten } from "../rewriting/strategies.js";
 import type { Node, RunStateValue } from "../state.js";
-
-export { REWRITE_PROMPT_VERSION };
 
 /** Messages before the question that a reference may go back to. */
 const CONTEXT_MESSAGES = 6;
@@ -33,7 +32,7 @@ export function trustedRewriteNode(deps: RewriteDeps): Node {
   };
 }
 
-type RewriteDeps = Pick<AgentDeps, "models" | "cache">;
+type RewriteDeps = Pick<AgentDeps, "models" | "cache" | "prompts">;
 
 interface Outcome {
   question: string;
@@ -46,7 +45,7 @@ interface Outcome {
  * the contextual rewrite leaves it as it is.
  */
 async function rewriteQuestion(
-  { models, cache }: RewriteDeps,
+  { models, cache, prompts }: RewriteDeps,
   { messages, settings }: RunStateValue,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
@@ -58,11 +57,12 @@ async function rewriteQuestion(
   const model = models.languageModel(settings.model);
   if (model === undefined) return { ...byRules(said, before, strategy), usage: NO_USAGE };
   const context = before.slice(-CONTEXT_MESSAGES);
-  const parameters = JSON.stringify({ prompt: REWRITE_PROMPT_VERSION, strategy, history: hashOf(context) });
+  const prompt = prompts[modelStrategies[strategy].prompt];
+  const parameters = JSON.stringify({ prompt: prompt.id, modelVersion: models.versionOf(model.name), strategy, history: hashOf(context) });
   const scope = { collection: "conversation", epoch: 0, model: model.name, parameters };
   let usage = NO_USAGE;
   const rewritten = await cache.getOrCompute("QUERY_REWRITE", scope, said, async () => {
-    const reply = await rewriteByModel(model, strategy, said, context, signal);
+    const reply = await rewriteByModel(model, strategy, prompt, said, context, signal);
     usage = reply.usage;
     return Buffer.from(JSON.stringify(reply.rewritten));
   });
@@ -83,20 +83,22 @@ function asSaid(question: string): { question: string; queries: string[] } {
 async function rewriteByModel(
   model: LanguageModel,
   strategy: Exclude<RewriteStrategy, "none">,
+  prompt: Prompt,
   said: string,
   context: BaseMessage[],
   signal: AbortSignal | undefined,
 ): Promise<{ rewritten: Rewritten; usage: Usage }> {
-  const { instructions, maxTokens, read } = modelStrategies[strategy];
+  const { maxTokens, read } = modelStrategies[strategy];
   const conversation = context
     .map((message) => `${roleOf(message)}: ${message.text.slice(0, CONTEXT_LENGTH)}`)
     .join("\n")
     .replace(/<(\/?\s*conversation)\b/gi, "‹$1");
   const stream = model.stream({
     messages: [
-      { role: "system", content: instructions },
+      { role: "system", content: prompt.text },
       { role: "user", content: `<conversation>\n${conversation}\n</conversation>\n\nLast message: ${said}` },
     ],
+    prompt: prompt.id,
     temperature: 0,
     maxTokens,
     signal,

@@ -12,7 +12,7 @@ const parameters = {
   required: ["city"],
   additionalProperties: false,
 };
-const run = { settings: runSettings("react", undefined, "m"), signal: new AbortController().signal };
+const run = { settings: runSettings({ kind: { type: "react" }, version: "1", settings: undefined }, { nameOf: () => "m" }), signal: new AbortController().signal };
 
 function call(work: Tool["run"], args: unknown = { city: "Bern" }, timeoutMs = 1_000, signal = run.signal) {
   const tool: Tool = { name: "weather", description: "Tells the weather.", parameters, run: work };

@@ -53,6 +53,7 @@ async function ingest(files: Record<string, string | Uint8Array>, used?: Embedde
     clock: systemClock,
     logger: silentLogger,
     toolsFor: () => ({ embedder, analyzer: new Analyzer("english") }),
+    embedderFor: () => embedder,
     onChange: () => {},
     onIndexed: () => {},
   });

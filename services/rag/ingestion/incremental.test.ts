@@ -50,6 +50,7 @@ beforeAll(async () => {
     clock: systemClock,
     logger: silentLogger,
     toolsFor: () => ({ embedder, analyzer }),
+    embedderFor: () => embedder,
     onChange: () => {},
     onIndexed: () => {},
   });

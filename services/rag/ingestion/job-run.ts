@@ -1,6 +1,6 @@
 import type { Clock } from "../../../runtime/clock.js";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
-import { EmbeddingError } from "../../../runtime/embedding/embedder.js";
+import { type Embedder, EmbeddingError } from "../../../runtime/embedding/embedder.js";
 import { reasonName } from "../../../runtime/errors.js";
 import type { Logger } from "../../../runtime/logger.js";
 import { inSpan, type Tracer } from "../../../runtime/tracing/tracer.js";
@@ -19,13 +19,16 @@ import {
 } from "../store/store.js";
 import type { Cutter } from "../cutting/cutter.js";
 import { detectType } from "../extraction/extract.js";
+import type { PageFetcher } from "../fetching/page-fetcher.js";
 import { type FoundFile, findFiles } from "./allowed-folders.js";
 import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
 import { indexDocuments, type IndexingTools } from "./index-batch.js";
+import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./interruption.js";
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
 import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
+import { readPage } from "./read-page.js";
 import { retrying } from "./retrying.js";
 import { type TenantLimits, TenantQuota } from "./tenant-quota.js";
 
@@ -39,8 +42,6 @@ const BATCH_DOCUMENTS = 500;
 const PAGE = 500;
 /** Documents removed in one transaction. */
 const REMOVED_AT_ONCE = 500;
-/** Workers that a job may cost before it is given up: what kills one kills the next. */
-const MAX_FRUITLESS_ATTEMPTS = 5;
 
 export interface JobRunDependencies {
   readonly store: RagStore;
@@ -50,26 +51,16 @@ export interface JobRunDependencies {
   readonly tracer?: Tracer | undefined;
   readonly cutter: Cutter;
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
+  /** Throws when this installation does not have the model. */
+  readonly embedderFor: (model: string) => Embedder;
+  /** Fetches documents that are pages. Default: none are fetched. */
+  readonly pages?: Pick<PageFetcher, "fetch"> | undefined;
   /** Default: none. */
   readonly tenantLimits?: TenantLimits;
   /** Called after every change of the job's row. */
   readonly onChange: (jobId: string) => void;
   /** Called after every change of a collection's index. */
   readonly onIndexed: (collection: number) => void;
-}
-
-/** Something that all documents need fails: no document is at fault, the job is tried again later. */
-class JobInterruptedError extends Error {
-  override name = "JobInterruptedError";
-}
-
-function isInterruption(error: unknown): boolean {
-  return error instanceof LeaseLostError || error instanceof JobInterruptedError;
-}
-
-/** No repetition changes it: an interruption, or a model that answers what it must not. */
-function isDecided(error: unknown): boolean {
-  return isInterruption(error) || error instanceof EmbeddingError;
 }
 
 /** The outcome of one document, on its way into a batch. */
@@ -185,11 +176,26 @@ export class JobRun {
   }
 
   async #read(document: JobDocument, options: PrepareOptions) {
+    const { store, clock, pages } = this.#deps;
+    const { lease, job } = this.#claimed;
+    if (document.url !== undefined) {
+      const read = await readPage(document, document.url, options, { pages, clock, tenant: job.tenant });
+      if (read.kind !== "fetched") return read;
+      const { content, version: page } = read.page;
+      // It was compared with the known version already.
+      const outcome = await this.#readBytes(read.document, () => once(content), { ...options, version: undefined });
+      if (outcome.kind === "cut") return { ...outcome, document: { ...outcome.document, page } };
+      return outcome.kind === "windowed" ? { ...outcome, document: { ...outcome.document, page } } : outcome;
+    }
+    const retry = <T>(work: () => Promise<T>) => this.#retry(work);
+    const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
+    return this.#readBytes(document, () => documentBytes(parts, lease.jobId, document), options);
+  }
+
+  async #readBytes(document: JobDocument, open: () => AsyncGenerator<Uint8Array>, options: PrepareOptions) {
     const { store, clock } = this.#deps;
     const { lease } = this.#claimed;
     const retry = <T>(work: () => Promise<T>) => this.#retry(work);
-    const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
-    const open = () => documentBytes(parts, lease.jobId, document);
     const again = { clock, signal: this.#signal, isFinal: (error: unknown) => error instanceof DocumentError || isInterruption(error) };
     if (document.sizeBytes > LARGE_TEXT_BYTES) {
       const content = await retrying(() => readStart(open()), again);
@@ -199,14 +205,8 @@ export class JobRun {
     return prepareDocument(document, await retrying(() => readWhole(open()), again), options);
   }
 
-  /** Runs what needs store or model, again when it fails. Rejects with an interruption of the job when it keeps failing. */
-  async #retry<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await retrying(work, { clock: this.#deps.clock, signal: this.#signal, isFinal: isDecided });
-    } catch (cause) {
-      if (isDecided(cause) || this.#signal.aborted) throw cause;
-      throw new JobInterruptedError("store or embedding model keep failing", { cause });
-    }
+  #retry<T>(work: () => Promise<T>): Promise<T> {
+    return retryOrInterrupt(work, { clock: this.#deps.clock, signal: this.#signal });
   }
 
   /** Makes a batch visible. All of a batch or nothing of it is ever seen. */
@@ -318,6 +318,10 @@ class Batch {
   get isFull(): boolean {
     return this.#chunks >= BATCH_CHUNKS || this.#characters >= BATCH_CHARACTERS || this.#count >= BATCH_DOCUMENTS;
   }
+}
+
+async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield content;
 }
 
 /** Ids are shown, linked to and typed: the schema's rule for callers' ids holds for names of files too. */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "@bufbuild/protobuf";
+import { chunkLimits } from "../cutting/cut-document.js";
 import type { Cutter } from "../cutting/cutter.js";
 import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewDocument, NewJob } from "../store/store.js";
 import { storableJson } from "../store/stored-json.js";
@@ -37,8 +38,12 @@ export interface PrepareOptions {
 export function unchanged(document: JobDocument, hash: string, { version, ofAll }: PrepareOptions): Unchanged | undefined {
   if (version === undefined || version.contentHash !== hash) return undefined;
   if (document.mimeType !== "" && document.mimeType !== version.mimeType) return undefined;
+  return asKnown(document, version, { ofAll });
+}
+
+/** What is left to do for a document whose bytes are as they were. */
+export function asKnown(document: JobDocument, { givenMetadata, readers }: DocumentVersion, { ofAll }: Pick<PrepareOptions, "ofAll">): Unchanged {
   const given = givenOf(document, ofAll);
-  const { givenMetadata, readers } = version;
   return isDeepStrictEqual(given, { givenMetadata, readers }) ? { kind: "unchanged" } : { kind: "metadata", given };
 }
 
@@ -51,9 +56,8 @@ export async function prepareDocument(
   const same = unchanged(document, hash, options);
   if (same !== undefined) return same;
   options.onPhase("PARSING");
-  const { chunkSize: size, chunkOverlap: overlap } = options.settings;
   const sizeBytes = content.length;
-  const whole = { content, name: document.documentId, mimeType: document.mimeType, limits: { size, overlap } };
+  const whole = { content, name: document.documentId, mimeType: document.mimeType, limits: chunkLimits(options.settings) };
   const cut = await options.cutter.document(whole, options.signal);
   return {
     kind: "cut",

@@ -65,6 +65,7 @@ function startWorker(used: Embedder = embedder(() => {}), tenantLimits: TenantLi
     clock,
     logger: silentLogger,
     toolsFor: () => ({ embedder: used, analyzer: new Analyzer("english") }),
+    embedderFor: () => used,
     tenantLimits,
     onChange: (jobId) => changes.announce(jobId),
     onIndexed: () => {},

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { backgroundCall, currentCall, runDetached, runInCall } from "../../../runtime/call-context.js";
-import { type ClaimedJob, LeaseLostError } from "../store/store.js";
+import { ReembeddingRun } from "../reembedding/reembedding-run.js";
+import { type ClaimedJob, LeaseLostError, ModelChangedError } from "../store/store.js";
 import { JobRun, type JobRunDependencies } from "./job-run.js";
 
 /** A worker that is not heard of for this long has lost its jobs. */
@@ -13,15 +14,22 @@ const RETRY_MS = 5_000;
 const PRUNE_MS = 60_000;
 /** Jobs that ended are shown for 30 days. */
 const KEEP_ENDED_MS = 30 * 24 * 3_600_000;
+/** Vectors stay this long after their last use: a question that began before a switch may still read them. */
+const UNUSED_VECTORS_MS = 60_000;
+/** Rows of them that go at a time: one part of a second's work, so that they do not stand in anybody's way. */
+const UNUSED_ROWS_AT_ONCE = 500;
 /** Jobs of one replica at once: a small one does not wait for a large one to end. */
 const PARALLEL_JOBS = 4;
+
+/** One worker's run of a job, of whatever kind. */
+type Run = JobRun | ReembeddingRun;
 
 /** Runs queued jobs, of this replica and of those that died. */
 export class IngestionWorker {
   readonly #owner = randomUUID();
   readonly #deps: JobRunDependencies;
   readonly #stopping = new AbortController();
-  readonly #running = new Map<string, { run: JobRun; lost: AbortController; done: Promise<void> }>();
+  readonly #running = new Map<string, { run: Run; lost: AbortController; done: Promise<void> }>();
   #loop: Promise<void> = Promise.resolve();
   #wake: () => void = () => {};
 
@@ -72,6 +80,7 @@ export class IngestionWorker {
           await store.pruneJobs(new Date(clock.now()), new Date(clock.now() - KEEP_ENDED_MS));
           nextPrune = clock.now() + PRUNE_MS;
         }
+        await store.removeUnusedVectors(new Date(clock.now() - UNUSED_VECTORS_MS), UNUSED_ROWS_AT_ONCE);
       } catch (err) {
         logger.error("job_claim_failed", { err });
       }
@@ -90,9 +99,9 @@ export class IngestionWorker {
     const { jobId } = claimed.lease;
     const lost = new AbortController();
     const signal = AbortSignal.any([lost.signal, this.#stopping.signal]);
-    const run = new JobRun(claimed, this.#deps, signal);
-    const { tenant } = claimed.job;
-    const span = this.#deps.tracer?.start("ingest", { tenant, requestId: jobId }, { isTrace: true });
+    const { tenant, targetModel } = claimed.job;
+    const run = targetModel === undefined ? new JobRun(claimed, this.#deps, signal) : new ReembeddingRun(claimed, targetModel, this.#deps, signal);
+    const span = this.#deps.tracer?.start(targetModel === undefined ? "ingest" : "reembed", { tenant, requestId: jobId }, { isTrace: true });
     const call = backgroundCall({ tenant }, jobId, signal, span);
     const done = runInCall(call, () => this.#see(claimed, run, lost)).finally(() => {
       this.#running.delete(jobId);
@@ -103,7 +112,7 @@ export class IngestionWorker {
   }
 
   /** Sees a run through to its end. Never rejects. */
-  async #see(claimed: ClaimedJob, run: JobRun, lost: AbortController): Promise<void> {
+  async #see(claimed: ClaimedJob, run: Run, lost: AbortController): Promise<void> {
     const { store, clock, logger } = this.#deps;
     const { lease } = claimed;
     const span = currentCall()?.span;
@@ -117,7 +126,7 @@ export class IngestionWorker {
       span?.end(err);
       if (err instanceof LeaseLostError || lost.signal.aborted) {
         logger.info("job_lost", { job: lease.jobId });
-      } else if (this.#stopping.signal.aborted) {
+      } else if (this.#stopping.signal.aborted || err instanceof ModelChangedError) {
         await store.releaseJob(lease).catch((failure: unknown) => logger.warn("job_release_failed", { job: lease.jobId, err: failure }));
       } else {
         logger.error("job_interrupted", { job: lease.jobId, attempt: lease.attempt, err });
@@ -131,7 +140,7 @@ export class IngestionWorker {
     }
   }
 
-  async #keepLease(claimed: ClaimedJob, run: JobRun, ended: AbortSignal, lost: AbortController): Promise<void> {
+  async #keepLease(claimed: ClaimedJob, run: Run, ended: AbortSignal, lost: AbortController): Promise<void> {
     const { store, clock, logger } = this.#deps;
     while (!ended.aborted) {
       await clock.sleep(RENEW_MS, ended).catch(() => {});

@@ -42,7 +42,7 @@ describe("what is merged next", () => {
     tombstoneVersion: 0,
   });
   const plan = (segments: SegmentEntry[]) => {
-    const found = planMerge({ epoch: 1, segments });
+    const found = planMerge({ model: "static-256", epoch: 1, segments });
     return found && { level: found.level, firsts: found.inputs.map(({ runs }) => runs[0]!.first) };
   };
   const row = (level: number, count: number, size = 1_000) => Array.from({ length: count }, (_, i) => segment(level, 1 + i * size, size));

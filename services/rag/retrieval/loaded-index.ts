@@ -3,8 +3,8 @@ import { Searcher, type SearchRequest } from "../index/searcher.js";
 import { Segment } from "../index/segment.js";
 import { Tombstones } from "../index/tombstones.js";
 import { LoadedVectors } from "../index/vectors.js";
-import type { CollectionRecord, IndexStore, Manifest, SegmentEntry } from "../store/store.js";
-import { type SearchIndex, SegmentGoneError } from "./search-index.js";
+import type { Manifest, SegmentEntry } from "../store/store.js";
+import { type SearchIndex, type SearchIndexOptions, SegmentGoneError } from "./search-index.js";
 import { readDeleted } from "./read-deleted.js";
 import { alignVectors } from "./vector-rows.js";
 
@@ -25,25 +25,26 @@ export function loadedBytes({ segments }: Manifest, dimension: number): number {
 
 /**
  * The index of one collection in memory. Segments never change, so an update loads what is new, drops what is gone, and reads the
- * tombstones that moved.
+ * tombstones that moved. When the collection has another model, the segments' texts stay and their vectors are loaded anew.
  */
 export class LoadedIndex implements SearchIndex {
-  readonly #store: IndexStore;
-  readonly #collection: CollectionRecord;
-  readonly #dimension: number;
+  readonly #options: SearchIndexOptions;
   #segments = new Map<number, LivingSegment>();
   #searcher: Searcher;
   #epoch = -1;
+  #model = "";
 
-  constructor(store: IndexStore, collection: CollectionRecord, dimension: number) {
-    this.#store = store;
-    this.#collection = collection;
-    this.#dimension = dimension;
+  constructor(options: SearchIndexOptions) {
+    this.#options = options;
     this.#searcher = this.#makeSearcher();
   }
 
   get epoch(): number {
     return this.#epoch;
+  }
+
+  get model(): string {
+    return this.#model;
   }
 
   get byteLength(): number {
@@ -56,23 +57,29 @@ export class LoadedIndex implements SearchIndex {
     return this.#searcher.search(request);
   }
 
-  async update({ epoch, segments }: Manifest): Promise<void> {
-    const deleted = await readDeleted(this.#store, this.#collection.uid, segments, this.#segments);
+  async update({ epoch, model, segments }: Manifest): Promise<void> {
+    const { store, collection } = this.#options;
+    const dead = await readDeleted(store, collection, segments, this.#segments);
     const before = this.#segments;
+    const isSameModel = model === this.#model;
     const after = new Map<number, LivingSegment>();
     try {
       for (const entry of segments) {
-        const { segment, vectors } = before.get(entry.id) ?? (await this.#load(entry));
-        after.set(entry.id, { segment, vectors, ...deleted.get(entry.id)! });
+        const known = before.get(entry.id);
+        const segment = known?.segment ?? (await this.#loadSegment(entry));
+        const vectors = known !== undefined && isSameModel ? known.vectors : await this.#loadVectors(entry, segment, model);
+        const { deleted, tombstoneVersion } = dead.get(entry.id)!;
+        after.set(entry.id, { segment, vectors, deleted, tombstoneVersion });
       }
     } catch (error) {
-      for (const [id, { vectors }] of after) if (!before.has(id)) vectors.release();
+      releaseOthers(after, before);
       throw error;
     }
     this.#segments = after;
+    this.#model = model;
     this.#searcher = this.#makeSearcher();
     this.#epoch = epoch;
-    for (const [id, { vectors }] of before) if (!after.has(id)) vectors.release();
+    releaseOthers(before, after);
   }
 
   release(): void {
@@ -82,15 +89,19 @@ export class LoadedIndex implements SearchIndex {
     this.#epoch = -1;
   }
 
-  async #load({ id, runs }: SegmentEntry): Promise<LoadedSegment> {
-    const { uid, settings } = this.#collection;
-    const bytes = await this.#store.readSegment(uid, id);
+  async #loadSegment({ id }: SegmentEntry): Promise<Segment> {
+    const { store, collection } = this.#options;
+    const bytes = await store.readSegment(collection, id);
     if (bytes === undefined) throw new SegmentGoneError();
-    const segment = new Segment(new Uint8Array(bytes));
+    return new Segment(new Uint8Array(bytes));
+  }
+
+  async #loadVectors({ runs }: SegmentEntry, { chunkIds }: Segment, model: string): Promise<LoadedVectors> {
+    const { store, collection, dimensionOf } = this.#options;
     const last = runs.at(-1)!;
-    const rows = await this.#store.readVectors(uid, settings.embeddingModel, runs[0]!.first, last.first + last.count - 1);
+    const rows = await store.readVectors(collection, model, runs[0]!.first, last.first + last.count - 1);
     // In the order of the segment's chunks, so that the segment's tombstones hold for the vectors too.
-    return { segment, vectors: new LoadedVectors(alignVectors(segment.chunkIds, this.#dimension, rows)) };
+    return new LoadedVectors(alignVectors(chunkIds, dimensionOf(model), rows));
   }
 
   #makeSearcher(): Searcher {
@@ -98,7 +109,12 @@ export class LoadedIndex implements SearchIndex {
     return new Searcher({
       lexical: parts.map(({ segment, deleted }) => ({ segment, deleted })),
       vectors: parts.map(({ vectors, deleted }) => ({ vectors, deleted })),
-      alpha: alphaOf(this.#collection.settings.embeddingModel),
+      alpha: alphaOf(this.#model),
     });
   }
+}
+
+/** Gives back the vectors of segments that are not held by `kept` too. */
+function releaseOthers(segments: ReadonlyMap<number, LoadedSegment>, kept: ReadonlyMap<number, LoadedSegment>): void {
+  for (const [id, { vectors }] of segments) if (kept.get(id)?.vectors !== vectors) vectors.release();
 }

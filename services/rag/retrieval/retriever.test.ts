@@ -32,6 +32,7 @@ beforeAll(async () => {
     clock: systemClock,
     logger: silentLogger,
     toolsFor: () => ({ embedder, analyzer: new Analyzer("english") }),
+    embedderFor: () => embedder,
     onChange: () => {},
     onIndexed: () => {},
   });

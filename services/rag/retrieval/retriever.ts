@@ -84,13 +84,15 @@ export class Retriever {
     const filter = conditionOf(question.filters);
     const depth = depthOf(ranking, question.topK);
     const terms = question.mode === "semantic" ? [] : this.#deps.analyzerFor(collection.settings.language).terms(question.query);
-    const vector = question.mode === "keyword" ? undefined : await this.#embed(collection, question.query);
+    const { embeddingModel } = collection.settings;
+    const vector = question.mode === "keyword" ? undefined : await this.#embed(embeddingModel, question.query);
     for (let attempt = 1; ; attempt += 1) {
       // A document may have become restricted since the collection was read: readChunks withholds it, and the next try leaves it out.
       const mayHide = viewer !== undefined && (collection.restrictedCount > 0 || attempt > 1);
       const { hits, epoch } = await this.#deps.indexes.search(collection, {
         terms,
-        vector,
+        // The collection may have been given another model since its row was read.
+        vectorBy: async (model) => (vector === undefined || model === embeddingModel ? vector : this.#embed(model, question.query)),
         mode: question.mode,
         k: depth,
         allowAt: async (at) => (mayHide || filter ? this.#allowedTo(viewer, collection, filter ?? EVERYTHING, at) : undefined),
@@ -110,10 +112,10 @@ export class Retriever {
     }
   }
 
-  async #embed({ settings }: CollectionRecord, query: string): Promise<Float32Array | undefined> {
+  async #embed(model: string, query: string): Promise<Float32Array> {
     return inSpan("embed", async (span) => {
-      span?.set({ metadata: { model: settings.embeddingModel, texts: 1 } });
-      return this.#embedTogether(settings.embeddingModel)(query);
+      span?.set({ metadata: { model, texts: 1 } });
+      return this.#embedTogether(model)(query);
     });
   }
 
@@ -137,7 +139,8 @@ export class Retriever {
   }
 }
 
-function conditionOf(filters: JsonObject | undefined): DocumentCondition | undefined {
+/** A filter as the store's condition; undefined for none. Throws INVALID_ARGUMENT for one that cannot be understood. */
+export function conditionOf(filters: JsonObject | undefined): DocumentCondition | undefined {
   if (filters === undefined || Object.keys(filters).length === 0) return undefined;
   const parameters: unknown[] = [];
   try {

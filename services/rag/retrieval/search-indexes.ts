@@ -5,8 +5,10 @@ import { LoadedIndex, loadedBytes } from "./loaded-index.js";
 import { type SearchIndex, SegmentGoneError } from "./search-index.js";
 import { UnloadedIndex } from "./unloaded-index.js";
 
-/** A question to an index; what may be answered with can depend on the epoch that is searched. */
-export interface IndexQuestion extends Omit<SearchRequest, "allow"> {
+/** A question to an index; its vector depends on the model that the index has, and what may be answered with on its epoch. */
+export interface IndexQuestion extends Omit<SearchRequest, "allow" | "vector"> {
+  /** The question's vector by a model; undefined for none. */
+  readonly vectorBy: (model: string) => Promise<Float32Array | undefined>;
   /** The chunks that may be answered with at an epoch; undefined for all. */
   readonly allowAt: (epoch: number) => Promise<ReadonlySet<number> | undefined>;
 }
@@ -41,15 +43,15 @@ export class SearchIndexes {
   }
 
   /** Searches what was committed when the collection's row was read, or later. */
-  async search(collection: CollectionRecord, { allowAt, ...request }: IndexQuestion): Promise<IndexAnswer> {
+  async search(collection: CollectionRecord, { vectorBy, allowAt, ...request }: IndexQuestion): Promise<IndexAnswer> {
     for (;;) {
       const index = await this.#current(collection);
-      const { epoch } = index;
-      const allow = await allowAt(epoch);
-      // Reading what is allowed took its time: the index may have moved on, or gone.
+      const { epoch, model } = index;
+      const [vector, allow] = await Promise.all([vectorBy(model), allowAt(epoch)]);
+      // That took its time: the index may have moved on, to another model even, or gone.
       if (index.epoch !== epoch) continue;
       try {
-        return { epoch, hits: await index.search({ ...request, allow }) };
+        return { epoch, hits: await index.search({ ...request, vector, allow }) };
       } catch (error) {
         if (!(error instanceof SegmentGoneError)) throw error;
         await this.refresh(collection);
@@ -95,13 +97,13 @@ export class SearchIndexes {
 
   async #update(collection: CollectionRecord): Promise<void> {
     const { uid, settings } = collection;
-    const dimension = this.#options.dimensionOf(settings.embeddingModel);
+    const { budgetBytes, dimensionOf } = this.#options;
     for (;;) {
       // A collection that was deleted is empty to who still holds its row.
-      const manifest = (await this.#store.manifest(uid)) ?? { epoch: Number.MAX_SAFE_INTEGER, segments: [] };
-      const Kind = loadedBytes(manifest, dimension) <= this.#options.budgetBytes ? LoadedIndex : UnloadedIndex;
+      const manifest = (await this.#store.manifest(uid)) ?? { epoch: Number.MAX_SAFE_INTEGER, model: settings.embeddingModel, segments: [] };
+      const Kind = loadedBytes(manifest, dimensionOf(manifest.model)) <= budgetBytes ? LoadedIndex : UnloadedIndex;
       const known = this.#indexes.get(uid);
-      const index = known instanceof Kind ? known : new Kind(this.#store, collection, dimension);
+      const index = known instanceof Kind ? known : new Kind({ store: this.#store, collection: uid, dimensionOf });
       try {
         await index.update(manifest);
       } catch (error) {

@@ -16,7 +16,7 @@ export function batchStore(db: SqlDatabase): Pick<JobStore, "commitBatch"> {
 
 async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now: Date): Promise<JobRecord> {
   const { collection } = lease;
-  const model = await lockForWriting(tx, lease);
+  await lockForWriting(tx, lease);
   const finished = await finishDocuments(tx, lease, batch);
   if (finished === undefined) return readJob(tx, lease.jobId);
 
@@ -36,7 +36,7 @@ async function commitBatch(tx: SqlSession, lease: JobLease, batch: JobBatch, now
   }
   if (batch.documents.length > 0) {
     await insertChunks(tx, collection, batch.documents.flatMap(({ firstChunkId, chunks }) => chunks.map((chunk, place) => chunkRow(chunk, firstChunkId + place, firstChunkId, place))));
-    await insertVectors(tx, collection, model, batch.documents.map(({ firstChunkId: first, chunks, vectors }) => ({ run: { first, count: chunks.length }, vectors })));
+    await insertVectors(tx, collection, lease.model, batch.documents.map(({ firstChunkId: first, chunks, vectors }) => ({ run: { first, count: chunks.length }, vectors })));
   }
   if (batch.segment !== undefined) await insertSegment(tx, collection, batch.segment);
   await showWindows(tx, lease.jobId, (batch.windowed ?? []).map(({ ordinal }) => ordinal));

@@ -57,7 +57,7 @@ export function collectionStore(db: SqlDatabase): CollectionStore {
         await tx.query(
           `delete from rag.job_parts where job in (select id from rag.jobs where collection = $1)`, [row.uid]);
         await tx.query(`delete from rag.job_documents where job in (select id from rag.jobs where collection = $1)`, [row.uid]);
-        for (const table of ["jobs", "segment_parts", "segments", "vectors", "chunks", "documents"]) {
+        for (const table of ["jobs", "segment_parts", "segments", "vectors", "unused_vectors", "chunks", "documents"]) {
           await tx.query(`delete from rag.${table} where collection = $1`, [row.uid]);
         }
         return true;
@@ -70,10 +70,10 @@ async function insert(db: SqlSession, { tenant, id }: CollectionRef, settings: C
   try {
     const [row] = await db.query<CollectionRow>(
       `insert into rag.collections
-         (tenant, id, chunk_size, chunk_overlap, embedding_model, language, epoch, create_time, update_time)
-       select $1, $2, $3, $4, $5, $6, coalesce((select epoch + 1 from rag.last_epochs where tenant = $1 and id = $2), 0), $7, $7
+         (tenant, id, chunk_unit, chunk_size, chunk_overlap, embedding_model, language, epoch, create_time, update_time)
+       select $1, $2, $8, $3, $4, $5, $6, coalesce((select epoch + 1 from rag.last_epochs where tenant = $1 and id = $2), 0), $7, $7
        returning ${COLLECTION_COLUMNS}`,
-      [tenant, id, settings.chunkSize, settings.chunkOverlap, settings.embeddingModel, settings.language, now],
+      [tenant, id, settings.chunkSize, settings.chunkOverlap, settings.embeddingModel, settings.language, now, settings.chunkUnit],
     );
     return row && toCollection(row);
   } catch (error) {

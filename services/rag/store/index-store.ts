@@ -16,6 +16,7 @@ interface SegmentRow {
   bytes: number;
   tombstone_version: number;
   epoch: number;
+  embedding_model: string;
 }
 
 interface VectorRowColumns {
@@ -49,9 +50,9 @@ export function indexStore(db: SqlDatabase): IndexStore {
       return row?.first ?? 1;
     },
     async manifest(collection) {
-      // One statement is one snapshot: the epoch and the segments belong together.
+      // One statement is one snapshot: the epoch, the model and the segments belong together.
       const rows = await db.query<SegmentRow>(
-        `select c.epoch, s.id, s.level, s.run_firsts, s.run_counts, s.chunk_count, s.dead_count, s.bytes, s.tombstone_version
+        `select c.epoch, c.embedding_model, s.id, s.level, s.run_firsts, s.run_counts, s.chunk_count, s.dead_count, s.bytes, s.tombstone_version
          from rag.collections c left join rag.segments s on s.collection = c.uid and s.job is null where c.uid = $1 order by s.id`,
         [collection],
       );
@@ -72,7 +73,7 @@ export function indexStore(db: SqlDatabase): IndexStore {
               },
             ],
       );
-      return { epoch: first.epoch, segments };
+      return { epoch: first.epoch, model: first.embedding_model, segments };
     },
     async readSegment(collection, segment) {
       const parts: Buffer[] = [];

@@ -2,6 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { SqlDatabase } from "../../../runtime/sql/database.js";
 import { insertJobDocuments, removeStaged } from "./jobs.js";
 import { holdLease } from "./locks.js";
+import { discardVectors } from "./reembedding.js";
 import { COLLECTION_COLUMNS, type CollectionRow, JOB_COLUMNS, type JobRow, toCollection, toJob } from "./rows.js";
 import { type JobStore, LeaseLostError, type NewJob } from "./store.js";
 
@@ -33,6 +34,7 @@ interface JobDocumentRow {
   readers: string[];
   size_bytes: number;
   file: string | null;
+  url: string | null;
 }
 
 export function jobWork(db: SqlDatabase): JobWork {
@@ -52,7 +54,7 @@ export function jobWork(db: SqlDatabase): JobWork {
       const [collection] = await db.query<CollectionRow>(`select ${COLLECTION_COLUMNS} from rag.collections where uid = $1`, [row.collection]);
       if (collection === undefined) return undefined;
       return {
-        lease: { jobId: row.id, collection: row.collection, owner, attempt: row.attempt },
+        lease: { jobId: row.id, collection: row.collection, owner, attempt: row.attempt, model: collection.embedding_model },
         job: toJob(row),
         collection: toCollection(collection),
         path: row.path ?? undefined,
@@ -73,7 +75,7 @@ export function jobWork(db: SqlDatabase): JobWork {
     },
     async releaseJob(lease) {
       await db.query(
-        `update rag.jobs set owner = null, lease_until = null, phase = 'NONE', fruitless_attempts = fruitless_attempts - 1
+        `update rag.jobs set owner = null, lease_until = null, phase = 'NONE', fruitless_attempts = greatest(fruitless_attempts - 1, 0)
          where id = $1 and owner = $2 and attempt = $3 and state = 'RUNNING'`,
         [lease.jobId, lease.owner, lease.attempt],
       );
@@ -98,7 +100,7 @@ export function jobWork(db: SqlDatabase): JobWork {
       }),
     async waitingDocuments(jobId, { after = -1, limit }) {
       const rows = await db.query<JobDocumentRow>(
-        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file from rag.job_documents
+        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url from rag.job_documents
          where job = $1 and waiting and ordinal > $2 order by ordinal limit $3`,
         [jobId, after, limit],
       );
@@ -111,6 +113,7 @@ export function jobWork(db: SqlDatabase): JobWork {
         readers: row.readers,
         sizeBytes: row.size_bytes,
         file: row.file ?? undefined,
+        url: row.url ?? undefined,
       }));
     },
     async readPart(jobId, ordinal, part) {
@@ -120,14 +123,15 @@ export function jobWork(db: SqlDatabase): JobWork {
       );
       return row?.data;
     },
-    finishJob: (lease, state, now) =>
+    finishJob: (lease, state, now, failure) =>
       db.transaction(async (tx) => {
         await holdLease(tx, lease);
         const [row] = await tx.query<JobRow>(
-          `update rag.jobs set state = $2, phase = 'NONE', end_time = $3, owner = null, lease_until = null
+          `update rag.jobs set state = $2, phase = 'NONE', end_time = $3, owner = null, lease_until = null, failures = failures || $4::jsonb
            where id = $1 returning ${JOB_COLUMNS}`,
-          [lease.jobId, state, now],
+          [lease.jobId, state, now, JSON.stringify(failure === undefined ? [] : [failure])],
         );
+        await discardVectors(tx, lease.jobId, now);
         await removeStaged(tx, [lease.jobId]);
         return toJob(row!);
       }),

@@ -1,8 +1,9 @@
 import type { SqlDatabase, SqlSession } from "../../../runtime/sql/database.js";
 import { sqlState, UNIQUE_VIOLATION } from "../../../runtime/sql/database.js";
 import { JOB_COLUMNS, type JobRow, toJob } from "./rows.js";
+import { discardVectors } from "./reembedding.js";
 import { removeAllWindows } from "./windows.js";
-import { type JobDocument, type JobRecord, type JobStore, LeaseLostError, type StagedDocuments } from "./store.js";
+import { type JobDocument, type JobRecord, type JobStore, LeaseLostError, type NewJob, type StagedDocuments } from "./store.js";
 
 /** The side of jobs that callers see; the workers' side is in job-leases.ts. */
 export type JobRequests = Pick<
@@ -30,24 +31,13 @@ export function jobRequests(db: SqlDatabase): JobRequests {
 
   return {
     async createJob(job, now, leaseUntil) {
-      await db.query(
-        `insert into rag.jobs (id, tenant, collection, collection_id, state, path, metadata, readers, sync_prefix, enumerated,
-           lease_until, create_time)
-         values ($1, $2, $3, $4, 'STAGING', $5, $6, $7, $8, $9, $10, $11)`,
-        [
-          job.id,
-          job.collection.tenant,
-          job.collection.uid,
-          job.collection.id,
-          job.path === undefined ? null : JSON.stringify(job.path),
-          JSON.stringify(job.metadata),
-          job.readers,
-          job.syncPrefix ?? null,
-          job.path === undefined,
-          leaseUntil,
-          now,
-        ],
-      );
+      try {
+        await insertJob(db, job, now, leaseUntil);
+        return true;
+      } catch (error) {
+        if (job.targetModel === undefined || sqlState(error) !== UNIQUE_VIOLATION) throw error;
+        return false;
+      }
     },
     stage: (jobId, staged, leaseUntil) => db.transaction((tx) => stage(tx, jobId, staged, leaseUntil)),
     async queueJob(jobId, idempotencyKey, reuseAfter) {
@@ -92,11 +82,15 @@ export function jobRequests(db: SqlDatabase): JobRequests {
       return { queued: row?.queued ?? 0, running: row?.running ?? 0, oldestQueued: row?.oldest ?? undefined };
     },
     async cancelJob(tenant, id, now) {
-      const [row] = await db.query<JobRow>(
-        `update rag.jobs set state = 'CANCELLED', phase = 'NONE', end_time = $3, owner = null, lease_until = null
-         where tenant = $1 and id = $2 and state in ('QUEUED', 'RUNNING') returning ${JOB_COLUMNS}`,
-        [tenant, id, now],
-      );
+      const row = await db.transaction(async (tx) => {
+        const [cancelled] = await tx.query<JobRow>(
+          `update rag.jobs set state = 'CANCELLED', phase = 'NONE', end_time = $3, owner = null, lease_until = null
+           where tenant = $1 and id = $2 and state in ('QUEUED', 'RUNNING') returning ${JOB_COLUMNS}`,
+          [tenant, id, now],
+        );
+        if (cancelled !== undefined) await discardVectors(tx, id, now);
+        return cancelled;
+      });
       if (row !== undefined) {
         await removeStaged(db, [id]);
         return { job: toJob(row), cancelled: true };
@@ -112,6 +106,28 @@ export function jobRequests(db: SqlDatabase): JobRequests {
       await removeStaged(db, gone.map(({ id }) => id));
     },
   };
+}
+
+async function insertJob(db: SqlSession, job: NewJob, now: Date, leaseUntil: Date): Promise<void> {
+  await db.query(
+    `insert into rag.jobs (id, tenant, collection, collection_id, state, path, metadata, readers, sync_prefix, target_model, enumerated,
+       lease_until, create_time)
+     values ($1, $2, $3, $4, 'STAGING', $5, $6, $7, $8, $9, $10, $11, $12)`,
+    [
+      job.id,
+      job.collection.tenant,
+      job.collection.uid,
+      job.collection.id,
+      job.path === undefined ? null : JSON.stringify(job.path),
+      JSON.stringify(job.metadata),
+      job.readers,
+      job.syncPrefix ?? null,
+      job.targetModel ?? null,
+      job.path === undefined,
+      leaseUntil,
+      now,
+    ],
+  );
 }
 
 async function stage(tx: SqlSession, jobId: string, { documents, parts }: StagedDocuments, leaseUntil: Date): Promise<void> {
@@ -142,10 +158,10 @@ export async function insertJobDocuments(
   documents: readonly JobDocument[],
 ): Promise<void> {
   await tx.query(
-    `insert into rag.job_documents (job, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file)
-     select $1, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file
+    `insert into rag.job_documents (job, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url)
+     select $1, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url
      from json_to_recordset($2::json) as x(ordinal int, document_id text, source text, mime_type text, metadata jsonb,
-       readers text[], size_bytes bigint, file text)`,
+       readers text[], size_bytes bigint, file text, url text)`,
     [
       jobId,
       JSON.stringify(
@@ -157,7 +173,8 @@ export async function insertJobDocuments(
           metadata: document.metadata,
           readers: document.readers,
           size_bytes: document.sizeBytes,
-          file: document.file ?? null,
+          file: document.file,
+          url: document.url,
         })),
       ),
     ],

@@ -1,5 +1,5 @@
 import type { SqlSession } from "../../../runtime/sql/database.js";
-import { type JobLease, LeaseLostError } from "./store.js";
+import { type JobLease, LeaseLostError, ModelChangedError } from "./store.js";
 
 /** Locks the job's row for the transaction. Rejects with LeaseLostError when another worker, a cancellation or a deletion has it. */
 export async function holdLease(tx: SqlSession, lease: JobLease): Promise<void> {
@@ -10,13 +10,16 @@ export async function holdLease(tx: SqlSession, lease: JobLease): Promise<void> 
   if (row === undefined) throw new LeaseLostError(`job ${lease.jobId} is no longer held`);
 }
 
-/** The collection's row first, the job's second, as whoever deletes a collection does: no deadlock. Resolves to the model's name. */
-export async function lockForWriting(tx: SqlSession, lease: JobLease): Promise<string> {
+/**
+ * The collection's row first, the job's second, as whoever deletes a collection does: no deadlock. Rejects with LeaseLostError, or
+ * with ModelChangedError when the collection has no longer the lease's model.
+ */
+export async function lockForWriting(tx: SqlSession, lease: JobLease): Promise<void> {
   const [held] = await tx.query<{ embedding_model: string }>(
     `select embedding_model from rag.collections where uid = $1 for update`,
     [lease.collection],
   );
   if (held === undefined) throw new LeaseLostError("the collection is gone");
   await holdLease(tx, lease);
-  return held.embedding_model;
+  if (held.embedding_model !== lease.model) throw new ModelChangedError(`the collection's model is ${held.embedding_model} now`);
 }

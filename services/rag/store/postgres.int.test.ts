@@ -3,6 +3,7 @@ import type { SqlDatabase } from "../../../runtime/sql/database.js";
 import { openPostgres } from "../../../runtime/sql/postgres.js";
 import { describePostgres } from "../../../tests/servers/postgres.js";
 import { describeRagStore } from "./rag-store.suite.js";
+import { describeReembeddingStore } from "./reembedding.suite.js";
 import { openSqlStore } from "./sql-store.js";
 
 describePostgres("PostgreSQL", (server) => {
@@ -11,9 +12,12 @@ describePostgres("PostgreSQL", (server) => {
     for (const db of opened) await db.close();
   });
 
-  describeRagStore("the rag store on a server", async () => {
+  async function open() {
     const db = openPostgres({ url: server().url });
     opened.push(db);
     return openSqlStore(db);
-  });
+  }
+
+  describeRagStore("the rag store on a server", open);
+  describeReembeddingStore("re-embedding on a server", open);
 });

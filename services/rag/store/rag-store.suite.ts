@@ -4,21 +4,8 @@ import { Segment, buildSegment } from "../index/segment.js";
 import { mergeHere } from "../merging/merge-blobs.js";
 import { withDefaults } from "../settings.js";
 import { chunkIds, countChunks } from "./chunk-runs.js";
-import {
-  type ClaimedJob,
-  type CollectionRecord,
-  type JobBatch,
-  LeaseLostError,
-  type NewDocument,
-  type NewWindow,
-  type RagStore,
-} from "./store.js";
-
-/** The time of the tests. */
-const start = Date.UTC(2026, 0, 1);
-const at = (seconds: number) => new Date(start + seconds * 1000);
-const longAgo = new Date(0);
-const none: Omit<JobBatch, "documents"> = { metadataChanges: [], skipped: [], failed: [] };
+import { type CollectionRecord, LeaseLostError, type NewDocument, type NewWindow, type RagStore } from "./store.js";
+import { at, longAgo, none, storeFixture } from "./store-fixture.suite.js";
 
 /** What every store of the rag service promises. `open` opens handles on one empty database; each is a replica of its own. */
 export function describeRagStore(name: string, open: () => Promise<RagStore>): void {
@@ -31,66 +18,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
       other = await open();
     });
 
-    async function newCollection(): Promise<CollectionRecord> {
-      const created = await store.createCollection({ tenant: randomUUID(), id: "docs" }, withDefaults({}), at(0));
-      return created!;
-    }
-
-    async function queueJob(collection: CollectionRecord, ids: readonly string[], { now = at(1), key = "" } = {}): Promise<string> {
-      const id = randomUUID();
-      await store.createJob({ id, collection, metadata: {}, readers: [] }, now, new Date(now.getTime() + 60_000));
-      const documents = ids.map((documentId, ordinal) => ({ ordinal, documentId, source: documentId, mimeType: "", metadata: {}, readers: [], sizeBytes: 0 }));
-      await store.stage(id, { documents, parts: ids.map((_, ordinal) => ({ ordinal, part: 0, bytes: Buffer.from("0123456789") })) }, new Date(now.getTime() + 60_000));
-      return (await store.queueJob(id, key, longAgo)).id;
-    }
-
-    /** Takes jobs, of whatever collection, until it is that one's turn; the others are ended. */
-    async function claim(jobId: string, { by = store, owner = "worker", now = at(10), until = at(40) } = {}): Promise<ClaimedJob> {
-      for (;;) {
-        const claimed = await by.claimJob(owner, now, until);
-        if (claimed === undefined) expect.fail("there is no job to take");
-        if (claimed.lease.jobId === jobId) return claimed;
-        await by.finishJob(claimed.lease, "FAILED", now);
-      }
-    }
-
-    async function newDocument(collection: CollectionRecord, ordinal: number, id: string, texts: readonly string[], more: Partial<NewDocument> = {}): Promise<NewDocument> {
-      const firstChunkId = await store.reserveChunkIds(collection.uid, texts.length);
-      return {
-        ordinal,
-        id,
-        source: id,
-        title: `Title of ${id}`,
-        mimeType: "text/plain",
-        foundMetadata: {},
-        givenMetadata: {},
-        readers: [],
-        contentHash: `hash of ${texts.join()}`,
-        sizeBytes: 10,
-        textBytes: texts.join("").length,
-        chunks: texts.map((text, i) => ({ start: i * 10, end: i * 10 + text.length, text, headingPath: ["A", `B"${i}`] })),
-        firstChunkId,
-        vectors: Buffer.from(`vectors of ${id}`),
-        ...more,
-      };
-    }
-
-    function batchOf(documents: readonly NewDocument[]): JobBatch {
-      const ids = documents.flatMap(({ firstChunkId, chunks }) => chunks.map((chunk, i) => ({ chunkId: firstChunkId + i, terms: chunk.text.split(" ") })));
-      const runs = documents.map(({ firstChunkId, chunks }) => ({ first: firstChunkId, count: chunks.length }));
-      return { ...none, documents, ...(ids.length > 0 && { segment: { level: 0, runs, bytes: buildSegment(ids) } }) };
-    }
-
-    /** Ingests documents by a job of their own. */
-    async function ingest(collection: CollectionRecord, documents: Record<string, readonly string[]>): Promise<NewDocument[]> {
-      const ids = Object.keys(documents);
-      const { lease } = await claim(await queueJob(collection, ids));
-      const made: NewDocument[] = [];
-      for (const [ordinal, id] of ids.entries()) made.push(await newDocument(collection, ordinal, id, documents[id]!));
-      await store.commitBatch(lease, batchOf(made), at(11));
-      await store.finishJob(lease, "SUCCEEDED", at(12));
-      return made;
-    }
+    const { newCollection, queueJob, claim, newDocument, batchOf, ingest } = storeFixture(() => store);
 
     /** The texts that the index leads to. */
     async function visibleTexts(collection: CollectionRecord): Promise<string[]> {
@@ -259,6 +187,24 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         await other.deleteCollection(collection);
         await expect(store.commitBatch(orphaned.lease, batch, at(13))).rejects.toThrow(LeaseLostError);
       });
+    });
+
+    test("documents that a condition selects are deleted at once, those that the viewer may read", async () => {
+      const collection = await newCollection();
+      const { lease } = await claim(await queueJob(collection, ["a", "b", "c", "d"]));
+      const made = [];
+      for (const [ordinal, id] of ["a", "b", "c", "d"].entries()) {
+        made.push(await newDocument(collection, ordinal, id, [id, `${id} more`], { givenMetadata: { even: ordinal % 2 === 0 }, readers: id === "c" ? ["user:ada"] : [] }));
+      }
+      await store.commitBatch(lease, batchOf(made), at(11));
+      const even = { text: `metadata @> $1::jsonb`, parameters: ['{"even":true}'] };
+      expect(await store.deleteDocuments(collection.uid, ["user:bob"], even, at(12))).toBe(1);
+      expect(await visibleTexts(collection)).toEqual(["b", "b more", "c", "c more", "d", "d more"]);
+      expect(await store.deleteDocuments(collection.uid, undefined, { text: "true", parameters: [] }, at(13))).toBe(3);
+      expect(await fresh(collection)).toMatchObject({ epoch: 3, documentCount: 0, chunkCount: 0 });
+      expect(await store.deleteDocuments(collection.uid, undefined, even, at(14))).toBe(0);
+      expect(await fresh(collection)).toMatchObject({ epoch: 3, updateTime: at(13) });
+      expect((await store.manifest(collection.uid))!.segments).toEqual([]);
     });
 
     test("a deleted document leaves nothing, and moves the epoch by one", async () => {
@@ -523,6 +469,22 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect(await store.getJob(collection.tenant, id)).toMatchObject({ totalDocuments: 2, totalBytes: 14, ignoredFiles: 3 });
         expect(await store.waitingDocuments(id, { after: 0, limit: 5 })).toEqual([documents[1]]);
         expect((await claim(id, { now: at(41), until: at(80) })).enumerated).toBe(true);
+      });
+
+      test("over pages keep where they are fetched from, and what their servers said of them", async () => {
+        const collection = await newCollection();
+        const jobId = randomUUID();
+        await store.createJob({ id: jobId, collection, metadata: {}, readers: [] }, at(1), at(100));
+        const page = { ordinal: 0, documentId: "https://a.test/", source: "", mimeType: "", metadata: {}, readers: [], sizeBytes: 0 };
+        await store.stage(jobId, { documents: [{ ...page, url: "https://a.test/" }, { ...page, ordinal: 1, documentId: "b" }], parts: [] }, at(100));
+        await store.queueJob(jobId, "", at(0));
+        const { lease } = await claim(jobId);
+        expect((await other.waitingDocuments(jobId, { limit: 10 })).map(({ url }) => url)).toEqual(["https://a.test/", undefined]);
+        const version = { etag: 'W/"1"' };
+        const documents = [await newDocument(collection, 0, page.documentId, ["one"], { page: version }), await newDocument(collection, 1, "b", ["two"])];
+        await store.commitBatch(lease, batchOf(documents), at(11));
+        const versions = await other.documentVersions(collection.uid, [page.documentId, "b"]);
+        expect([page.documentId, "b"].map((id) => versions.get(id)!.page)).toEqual([version, undefined]);
       });
 
       test("are listed newest first, page by page", async () => {

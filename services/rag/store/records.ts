@@ -6,11 +6,13 @@ export interface CollectionRef {
   readonly id: string;
 }
 
-/** How a collection's documents are cut, analysed and embedded; fixed when it is created. */
+/** How a collection's documents are cut, analysed and embedded; fixed when it is created, but for the embedding model. */
 export interface CollectionSettings {
-  /** The largest chunk in UTF-16 code units. */
+  /** What size and overlap count: UTF-16 code units, or pieces of a word as the built-in model reads them. */
+  readonly chunkUnit: "characters" | "tokens";
+  /** The largest chunk. */
   readonly chunkSize: number;
-  /** Code units that neighbouring chunks share at most. */
+  /** What neighbouring chunks share at most. */
   readonly chunkOverlap: number;
   readonly embeddingModel: string;
   readonly language: "english" | "none";
@@ -46,6 +48,12 @@ export interface DocumentRecord {
   readonly updateTime: Date;
 }
 
+/** What a server said that a page can be asked for again by. */
+export interface PageVersion {
+  readonly etag?: string;
+  readonly lastModified?: string;
+}
+
 /** What decides whether a document has to be read again. */
 export interface DocumentVersion {
   readonly contentHash: string;
@@ -53,6 +61,8 @@ export interface DocumentVersion {
   /** The caller's part of the metadata. */
   readonly givenMetadata: JsonObject;
   readonly readers: readonly string[];
+  /** Of a document that was fetched. */
+  readonly page?: PageVersion | undefined;
 }
 
 export const JOB_STATES = ["STAGING", "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"] as const;
@@ -84,6 +94,10 @@ export interface JobRecord {
   /** Documents that went because the job's source has them no more. */
   readonly removedDocuments: number;
   readonly chunks: number;
+  /** The model that a re-embedding gives the collection; undefined for an ingestion. */
+  readonly targetModel: string | undefined;
+  /** Chunks that a re-embedding has to embed. */
+  readonly totalChunks: number;
   readonly totalBytes: number;
   readonly doneBytes: number;
   readonly failures: readonly DocumentFailure[];
@@ -106,6 +120,8 @@ export interface NewJob {
   readonly readers: readonly string[];
   /** Documents whose ids begin with this and are not in the job go at its end. */
   readonly syncPrefix?: string | undefined;
+  /** Makes it a job that embeds the collection with this model. */
+  readonly targetModel?: string | undefined;
 }
 
 /** One document that a job has to ingest. */
@@ -122,6 +138,8 @@ export interface JobDocument {
   readonly sizeBytes: number;
   /** Absolute path of a file of the server; undefined when the bytes are staged. */
   readonly file: string | undefined;
+  /** Where the bytes are fetched from; undefined when they are elsewhere. */
+  readonly url?: string | undefined;
 }
 
 /** What one transaction adds to a job that is not queued yet. */
@@ -147,6 +165,8 @@ export interface JobLease {
   readonly owner: string;
   /** Counts the times that the job was taken. */
   readonly attempt: number;
+  /** The model that the collection had then: what was embedded with another one is not written. */
+  readonly model: string;
 }
 
 export interface ClaimedJob {
@@ -166,6 +186,11 @@ export interface ClaimedJob {
 /** The job was cancelled, taken over by another worker, or its collection is gone: stop, write nothing. */
 export class LeaseLostError extends Error {
   override name = "LeaseLostError";
+}
+
+/** The collection was given another embedding model since the job was taken: give it back, and take it anew. */
+export class ModelChangedError extends Error {
+  override name = "ModelChangedError";
 }
 
 export interface NewChunk {
@@ -193,6 +218,8 @@ export interface DocumentHead {
   readonly sizeBytes: number;
   /** UTF-8 bytes of the extracted text. */
   readonly textBytes: number;
+  /** Of a document that was fetched. */
+  readonly page?: PageVersion | undefined;
 }
 
 /** A document that was read, cut and embedded, ready to replace what its id stood for. */
@@ -284,6 +311,8 @@ export interface SegmentEntry {
 /** What a collection's index consists of at one epoch. */
 export interface Manifest {
   readonly epoch: number;
+  /** The model whose vectors answer. */
+  readonly model: string;
   readonly segments: readonly SegmentEntry[];
 }
 
@@ -298,6 +327,12 @@ export interface VectorRow {
   readonly firstChunk: number;
   readonly count: number;
   readonly bytes: Uint8Array;
+}
+
+/** Vectors of chunks of one document, encoded. */
+export interface NewVectors {
+  readonly run: ChunkRun;
+  readonly vectors: Uint8Array;
 }
 
 /** Bytes of a segment from `start` to `end`, exclusive. */

@@ -45,18 +45,19 @@ interface SegmentRow {
   run_firsts: number[];
   run_counts: number[];
   chunk_count: number;
+  dead_count: number;
   tombstones: Buffer;
 }
 
-/** Writes tombstones for chunks; a segment without a living chunk goes altogether. The caller holds the collection's lock. */
+/** Writes tombstones for chunks, in the order of their ids; a segment without a living chunk goes altogether. The caller holds the collection's lock. */
 export async function bury(tx: SqlSession, collection: number, runs: readonly ChunkRun[]): Promise<void> {
   if (runs.length === 0) return;
   const rows = await tx.query<SegmentRow>(
-    `select id, run_firsts, run_counts, chunk_count, tombstones from rag.segments s
-     where collection = $1 and job is null and exists (
-       select 1 from unnest(s.run_firsts, s.run_counts) as held(first, count), unnest($2::bigint[], $3::int[]) as gone(first, count)
-       where held.first < gone.first + gone.count and gone.first < held.first + held.count)`,
-    [collection, runs.map(({ first }) => first), runs.map(({ count }) => count)],
+    // By their outermost chunks: which of them really lose one, comparing run by run would find out at the price of a product.
+    `select id, run_firsts, run_counts, chunk_count, dead_count, tombstones from rag.segments
+     where collection = $1 and job is null and run_firsts[1] <= $3
+       and run_firsts[cardinality(run_firsts)] + run_counts[cardinality(run_counts)] > $2`,
+    [collection, runs[0]!.first, runs.at(-1)!.first + runs.at(-1)!.count - 1],
   );
   for (const row of rows) {
     const bits = new Uint8Array(Math.ceil(row.chunk_count / 8));
@@ -64,6 +65,7 @@ export async function bury(tx: SqlSession, collection: number, runs: readonly Ch
     const held = runsOf(row);
     markDeleted(bits, held, runs);
     const dead = countBits(bits);
+    if (dead === row.dead_count) continue;
     if (dead === countChunks(held)) await dropSegments(tx, collection, [row.id]);
     else {
       await tx.query(

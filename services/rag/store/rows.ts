@@ -1,13 +1,14 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { CollectionRecord, DocumentFailure, DocumentRecord, JobPhase, JobRecord, JobState } from "./store.js";
 
-export const COLLECTION_COLUMNS = `uid, tenant, id, chunk_size, chunk_overlap, embedding_model, language, epoch, document_count,
+export const COLLECTION_COLUMNS = `uid, tenant, id, chunk_unit, chunk_size, chunk_overlap, embedding_model, language, epoch, document_count,
   chunk_count, text_bytes, restricted_count, create_time, update_time`;
 
 export interface CollectionRow {
   uid: number;
   tenant: string;
   id: string;
+  chunk_unit: "characters" | "tokens";
   chunk_size: number;
   chunk_overlap: number;
   embedding_model: string;
@@ -27,6 +28,7 @@ export function toCollection(row: CollectionRow): CollectionRecord {
     tenant: row.tenant,
     id: row.id,
     settings: {
+      chunkUnit: row.chunk_unit,
       chunkSize: row.chunk_size,
       chunkOverlap: row.chunk_overlap,
       embeddingModel: row.embedding_model,
@@ -75,7 +77,7 @@ export function toDocument(row: DocumentRow): DocumentRecord {
 }
 
 export const JOB_COLUMNS = `id, tenant, collection_id, state, phase, total_documents, done_documents, skipped_documents,
-  failed_documents, ignored_files, removed_documents, chunks, total_bytes, done_bytes, failures, create_time, start_time, end_time`;
+  failed_documents, ignored_files, removed_documents, chunks, target_model, total_chunks, total_bytes, done_bytes, failures, create_time, start_time, end_time`;
 
 export interface JobRow {
   id: string;
@@ -90,6 +92,8 @@ export interface JobRow {
   ignored_files: number;
   removed_documents: number;
   chunks: number;
+  target_model: string | null;
+  total_chunks: number;
   total_bytes: number;
   done_bytes: number;
   failures: DocumentFailure[];
@@ -112,6 +116,8 @@ export function toJob(row: JobRow): JobRecord {
     ignoredFiles: row.ignored_files,
     removedDocuments: row.removed_documents,
     chunks: row.chunks,
+    targetModel: row.target_model ?? undefined,
+    totalChunks: row.total_chunks,
     totalBytes: row.total_bytes,
     doneBytes: row.done_bytes,
     failures: row.failures,

@@ -173,4 +173,25 @@ export const migrations: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    version: 2,
+    statements: [
+      `alter table rag.collections add column chunk_unit text not null default 'characters'`,
+      // The model that a re-embedding gives the collection; null for an ingestion.
+      `alter table rag.jobs add column target_model text`,
+      `alter table rag.jobs add column total_chunks bigint not null default 0`,
+      `create unique index jobs_reembedding on rag.jobs (collection)
+       where target_model is not null and state in ('STAGING', 'QUEUED', 'RUNNING')`,
+      // Vectors that no question is answered by: of the model before, or of one that the collection did not get.
+      `create table rag.unused_vectors (
+        collection bigint not null,
+        model text not null,
+        since timestamptz not null,
+        primary key (collection, model)
+      )`,
+      // A document that is fetched when its turn comes, and what its server said that it can be asked for again by.
+      `alter table rag.job_documents add column url text`,
+      `alter table rag.documents add column page_version jsonb`,
+    ],
+  },
 ];

@@ -6,6 +6,7 @@ import { documentStore } from "./documents.js";
 import { indexStore } from "./index-store.js";
 import { jobWork } from "./job-leases.js";
 import { jobRequests } from "./jobs.js";
+import { reembeddingStore } from "./reembedding.js";
 import { migrations, SCHEMA } from "./schema.js";
 import type { RagStore } from "./store.js";
 import { synchronisingStore } from "./synchronising.js";
@@ -24,6 +25,7 @@ export async function openSqlStore(db: SqlDatabase): Promise<RagStore> {
     ...batchStore(db),
     ...windowStore(db),
     ...synchronisingStore(db),
+    ...reembeddingStore(db),
     ...indexStore(db),
     ping: () => db.ping(),
   };

@@ -6,6 +6,7 @@ import type {
   CollectionRef,
   CollectionSettings,
   DocumentCondition,
+  DocumentFailure,
   DocumentRecord,
   DocumentVersion,
   JobBacklog,
@@ -16,6 +17,7 @@ import type {
   JobRecord,
   Manifest,
   NewJob,
+  NewVectors,
   NewWindow,
   Page,
   SegmentMerge,
@@ -54,11 +56,19 @@ export interface DocumentStore {
   documentVersions(collection: number, ids: readonly string[]): Promise<Map<string, DocumentVersion>>;
   /** Resolves false when there is none that the viewer may read. Moves the epoch by one. */
   deleteDocument(collection: number, viewer: Viewer, id: string, now: Date): Promise<boolean>;
+  /**
+   * Deletes all documents that meet the condition and that the viewer may read, and resolves to their number. Moves the epoch by
+   * one if there are any.
+   */
+  deleteDocuments(collection: number, viewer: Viewer, condition: DocumentCondition, now: Date): Promise<number>;
 }
 
 export interface JobStore {
-  /** Creates a job that waits to be queued: no caller sees it, and it is removed when `leaseUntil` has passed. */
-  createJob(job: NewJob, now: Date, leaseUntil: Date): Promise<void>;
+  /**
+   * Creates a job that waits to be queued: no caller sees it, and it is removed when `leaseUntil` has passed. Resolves false when
+   * it is a re-embedding and the collection has one already.
+   */
+  createJob(job: NewJob, now: Date, leaseUntil: Date): Promise<boolean>;
   /** Adds documents, and parts of their bytes, to a job that is not queued. Rejects with LeaseLostError when it is gone. */
   stage(jobId: string, staged: StagedDocuments, leaseUntil: Date): Promise<void>;
   /**
@@ -109,10 +119,31 @@ export interface JobStore {
    * to their number.
    */
   removeMissing(lease: JobLease, limit: number, now: Date): Promise<number>;
-  /** Ends the job; what it staged goes. */
-  finishJob(lease: JobLease, state: "SUCCEEDED" | "FAILED", now: Date): Promise<JobRecord>;
+  /** Ends the job, with what failed it as a whole if anything did; what it staged goes. */
+  finishJob(lease: JobLease, state: "SUCCEEDED" | "FAILED", now: Date, failure?: DocumentFailure): Promise<JobRecord>;
   /** Removes uploads whose lease expired before `now`, and jobs that ended before `endedBefore`. */
   pruneJobs(now: Date, endedBefore: Date): Promise<void>;
+}
+
+/** Gives a collection another embedding model, by a job whose lease is shown; `model` is the job's target. */
+export interface ReembeddingStore {
+  /** Brings the job's counts of chunks to what there is: those that have a vector of the model, and all. */
+  countEmbedded(lease: JobLease, model: string): Promise<JobRecord>;
+  /** The next chunks that have no vector of the model, behind the chunk `after`: at most `limit` runs, each of one document. */
+  unembeddedRuns(lease: JobLease, model: string, after: number, limit: number): Promise<ChunkRun[]>;
+  /** Texts of chunks by id; those that are gone are missing. */
+  readTexts(collection: number, runs: readonly ChunkRun[]): Promise<Map<number, string>>;
+  /** Adds vectors of the model; those of chunks that are gone are left out. No question is answered by them yet. */
+  addVectors(lease: JobLease, model: string, vectors: readonly NewVectors[]): Promise<JobRecord>;
+  /**
+   * Gives the collection the model if every chunk has a vector of it, and ends the job: all of it or nothing. Moves the epoch by
+   * one; the vectors of the model before become unused. Resolves undefined when chunks came that have none.
+   */
+  switchModel(lease: JobLease, model: string, now: Date): Promise<JobRecord | undefined>;
+  /** Removes at most `limit` rows of vectors of the model that are unused. Resolves whether there may be more. */
+  clearVectors(lease: JobLease, model: string, limit: number): Promise<boolean>;
+  /** Removes at most `limit` rows of vectors, of whatever collection, that are unused since before `before`. */
+  removeUnusedVectors(before: Date, limit: number): Promise<void>;
 }
 
 export interface IndexStore {
@@ -143,7 +174,7 @@ export interface IndexStore {
 }
 
 /** All that the rag service keeps. Safe to use from many replicas at once. */
-export interface RagStore extends CollectionStore, DocumentStore, JobStore, IndexStore {
+export interface RagStore extends CollectionStore, DocumentStore, JobStore, ReembeddingStore, IndexStore {
   /** Resolves when the store answers. */
   ping(): Promise<void>;
 }

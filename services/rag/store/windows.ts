@@ -36,7 +36,7 @@ export function windowStore(db: SqlDatabase): Pick<JobStore, "addWindow" | "wind
 async function addWindow(tx: SqlSession, lease: JobLease, window: NewWindow): Promise<void> {
   const { collection, jobId } = lease;
   const { ordinal, firstChunkId, chunks, bytes } = window;
-  const model = await lockForWriting(tx, lease);
+  await lockForWriting(tx, lease);
   const stored = await tx.query(`select 1 from rag.segments where job = $1 and ordinal = $2 and window_number = $3`, [jobId, ordinal, window.number]);
   // Stored before, the answer lost.
   if (stored.length > 0) return;
@@ -45,7 +45,7 @@ async function addWindow(tx: SqlSession, lease: JobLease, window: NewWindow): Pr
     collection,
     chunks.map((chunk, place) => chunkRow(chunk, firstChunkId + place, window.documentKey, window.firstOrdinal + place)),
   );
-  await insertVectors(tx, collection, model, [{ run: { first: firstChunkId, count: chunks.length }, vectors: window.vectors }]);
+  await insertVectors(tx, collection, lease.model, [{ run: { first: firstChunkId, count: chunks.length }, vectors: window.vectors }]);
   const segment = await insertSegment(tx, collection, window.segment);
   await tx.query(
     `update rag.segments set job = $3, ordinal = $4, window_number = $5, window_hash = $6 where collection = $1 and id = $2`,

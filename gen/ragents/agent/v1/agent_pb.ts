@@ -19,7 +19,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file ragents/agent/v1/agent.proto.
  */
 export const file_ragents_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxInEKBUFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSLgoNY29uZmlnX3NjaGVtYRgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDwoHdmVyc2lvbhgDIAEoCSLTBQoPQ29uZmlnT3ZlcnJpZGVzEiIKCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYP0gAiAEBEh4KBW1vZGVsGAIgASgJQgq6SAdyBRABGIABSAGIAQESMQoLdGVtcGVyYXR1cmUYAyABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASAKIAQESJAoKbWF4X3Rva2VucxgEIAEoBUILukgIGgYYgIACKAFIA4gBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSASIAQESKAoHZmlsdGVycxgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMwoEbW9kZRgHIAEoCUIgukgdchtSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRIBYgBARIZCgxieXBhc3NfY2FjaGUYCCABKAhIBogBARItCgxhZ2VudF9jb25maWcYHiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiMKDGluc3RydWN0aW9ucxgPIAEoCUIIukgFcgMYgEBIB4gBARIvCgdyYW5raW5nGBQgASgLMh4ucmFnZW50cy5yYWcudjEuUmFua2luZ09wdGlvbnMSggEKEHJld3JpdGVfc3RyYXRlZ3kYFSABKAlCY7pIYHJeUgpjb250ZXh0dWFsUgRoeWRlUg1kZWNvbXBvc2l0aW9uUghmZXdfc2hvdFIQY2hhaW5fb2ZfdGhvdWdodFIQY2hhaW5fb2ZfZGVuc2l0eVIHcGVyc29uYVIEbm9uZUgIiAEBQg0KC19jb2xsZWN0aW9uQggKBl9tb2RlbEIOCgxfdGVtcGVyYXR1cmVCDQoLX21heF90b2tlbnNCCAoGX3RvcF9rQgcKBV9tb2RlQg8KDV9ieXBhc3NfY2FjaGVCDwoNX2luc3RydWN0aW9uc0ITChFfcmV3cml0ZV9zdHJhdGVneSKsAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkijQEKBlRocmVhZBIKCgJpZBgBIAEoCRIVCg1tZXNzYWdlX2NvdW50GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilwEKDVRocmVhZFN1bW1hcnkSCgoCaWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjaGVja3BvaW50X2NvdW50GAQgASgDIqcBChBUaHJlYWRDaGVja3BvaW50EgoKAmlkGAEgASgJEhEKCXBhcmVudF9pZBgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDAoEbmV4dBgEIAMoCRIOCgZydW5faWQYBSABKAkSFQoNbWVzc2FnZV9jb3VudBgGIAEoBRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi4wEKC1RocmVhZFN0YXRlEjYKCmNoZWNrcG9pbnQYASABKAsyIi5yYWdlbnRzLmFnZW50LnYxLlRocmVhZENoZWNrcG9pbnQSEgoKYWdlbnRfdHlwZRgCIAEoCRIrCghtZXNzYWdlcxgDIAMoCzIZLnJhZ2VudHMuYWdlbnQudjEuTWVzc2FnZRInCgZ2YWx1ZXMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjIKCmludGVycnVwdHMYBSADKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdCJoCgxTdGF0ZU1lc3NhZ2USFAoCaWQYASABKAlCCLpIBXIDGIABEiQKBHJvbGUYAiABKAlCFrpIE3IRUgR1c2VyUglhc3Npc3RhbnQSHAoHY29udGVudBgDIAEoCUILukgIcgYQARiAgAIiLwoKUnVuU3RhcnRlZBIRCgl0aHJlYWRfaWQYASABKAkSDgoGcnVuX2lkGAIgASgJIkIKDFJ1bkludGVycnVwdBIKCgJpZBgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiYgoRSW50ZXJydXB0RGVjaXNpb24SIAoMaW50ZXJydXB0X2lkGAEgASgJQgq6SAdyBRABGIABEhAKCGFwcHJvdmVkGAIgASgIEhkKB2NvbW1lbnQYAyABKAlCCLpIBXIDGNAPIpIBCgdNZXNzYWdlEgoKAmlkGAEgASgJEgwKBHJvbGUYAiABKAkSDwoHY29udGVudBgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoHUnVuU3RlcBIMCgRuYW1lGAEgASgJEg8KB3N1bW1hcnkYAiABKAkiGQoJVGV4dERlbHRhEgwKBHRleHQYASABKAki8QEKD0xvZ2ljYWxBbmFseXNpcxIOCgZkb21haW4YASABKAkSDwoHcGF0dGVybhgCIAEoCRISCgpjb25maWRlbmNlGAMgASgBEhcKD3Rva2VuX3JlZHVjdGlvbhgEIAEoARIXCg9vcHRpbWl6ZWRfcXVlcnkYBSABKAkSOAoLY29uc3RyYWludHMYBiADKAsyIy5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxDb25zdHJhaW50Ej0KDWNsYXJpZmljYXRpb24YByABKAsyJi5yYWdlbnRzLmFnZW50LnYxLkxvZ2ljYWxDbGFyaWZpY2F0aW9uIloKEUxvZ2ljYWxDb25zdHJhaW50EgwKBG5hbWUYASABKAkSEgoKZXhwcmVzc2lvbhgCIAEoCRIQCghwcmlvcml0eRgDIAEoCRIRCglzYXRpc2ZpZWQYBCABKAgiOQoUTG9naWNhbENsYXJpZmljYXRpb24SEAoIcXVlc3Rpb24YASABKAkSDwoHb3B0aW9ucxgCIAMoCSIRCg9BbnN3ZXJSZXN0YXJ0ZWQiUAoIVG9vbENhbGwSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IkcKClRvb2xSZXN1bHQSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZmYWlsZWQYAyABKAgSDwoHc3VtbWFyeRgEIAEoCSJUCg5IaXN0b3J5TWVzc2FnZRIkCgRyb2xlGAEgASgJQha6SBNyEVIEdXNlclIJYXNzaXN0YW50EhwKB2NvbnRlbnQYAiABKAlCC7pICHIGEAEYgIAEIocBCgpDYWxsZXJUb29sEi0KBG5hbWUYASABKAlCH7pIHMgBAXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIAgEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IswCCg9DYWxsZXJUb29sUm91bmQSNQoFY2FsbHMYASADKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsQgq6SAeSAQQIARAgEj0KB3Jlc3VsdHMYAiADKAsyIi5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xSZXN1bHRCCLpIBZIBAhAgOsIBuki+ARq7AQojY2FsbGVyX3Rvb2xfcm91bmQub25lX3Jlc3VsdF9hX2NhbGwSHWdpdmUgb25lIHJlc3VsdCBmb3IgZWFjaCBjYWxsGnVzaXplKHRoaXMuY2FsbHMpID09IHNpemUodGhpcy5yZXN1bHRzKSAmJiB0aGlzLmNhbGxzLmFsbChjYWxsLCB0aGlzLnJlc3VsdHMuZXhpc3RzX29uZShyZXN1bHQsIHJlc3VsdC5pZCA9PSBjYWxsLmlkKSkiRgoQQ2FsbGVyVG9vbFJlc3VsdBIWCgJpZBgBIAEoCUIKukgHcgUQARiAAhIaCgdjb250ZW50GAIgASgJQgm6SAZyBBiAgARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
+  fileDesc("ChxyYWdlbnRzL2FnZW50L3YxL2FnZW50LnByb3RvEhByYWdlbnRzLmFnZW50LnYxIqMBCgVBZ2VudBISCgphZ2VudF90eXBlGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEi4KDWNvbmZpZ19zY2hlbWEYCiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg8KB3ZlcnNpb24YAyABKAkSMAoIdmVyc2lvbnMYBCADKAsyHi5yYWdlbnRzLmFnZW50LnYxLkFnZW50VmVyc2lvbiJ1CgxBZ2VudFZlcnNpb24SDwoHdmVyc2lvbhgBIAEoCRIOCgZ3ZWlnaHQYAiABKAESDwoHcHJvbXB0cxgDIAMoCRIzCghzZXR0aW5ncxgEIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ29uZmlnT3ZlcnJpZGVzIiYKBU1vZGVsEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSLTBQoPQ29uZmlnT3ZlcnJpZGVzEiIKCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYP0gAiAEBEh4KBW1vZGVsGAIgASgJQgq6SAdyBRABGIABSAGIAQESMQoLdGVtcGVyYXR1cmUYAyABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASAKIAQESJAoKbWF4X3Rva2VucxgEIAEoBUILukgIGgYYgIACKAFIA4gBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSASIAQESKAoHZmlsdGVycxgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMwoEbW9kZRgHIAEoCUIgukgdchtSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmRIBYgBARIZCgxieXBhc3NfY2FjaGUYCCABKAhIBogBARItCgxhZ2VudF9jb25maWcYHiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiMKDGluc3RydWN0aW9ucxgPIAEoCUIIukgFcgMYgEBIB4gBARIvCgdyYW5raW5nGBQgASgLMh4ucmFnZW50cy5yYWcudjEuUmFua2luZ09wdGlvbnMSggEKEHJld3JpdGVfc3RyYXRlZ3kYFSABKAlCY7pIYHJeUgpjb250ZXh0dWFsUgRoeWRlUg1kZWNvbXBvc2l0aW9uUghmZXdfc2hvdFIQY2hhaW5fb2ZfdGhvdWdodFIQY2hhaW5fb2ZfZGVuc2l0eVIHcGVyc29uYVIEbm9uZUgIiAEBQg0KC19jb2xsZWN0aW9uQggKBl9tb2RlbEIOCgxfdGVtcGVyYXR1cmVCDQoLX21heF90b2tlbnNCCAoGX3RvcF9rQgcKBV9tb2RlQg8KDV9ieXBhc3NfY2FjaGVCDwoNX2luc3RydWN0aW9uc0ITChFfcmV3cml0ZV9zdHJhdGVneSLaAQoNUXVlcnlNZXRhZGF0YRIOCgZjYWNoZWQYASABKAgSDQoFbW9kZWwYAiABKAkSEgoKY29sbGVjdGlvbhgDIAEoCRIrCgljaXRhdGlvbnMYBCADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhIpCgV1c2FnZRgFIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2USEAoIdHJhY2VfaWQYBiABKAkSFQoNbW9kZWxfdmVyc2lvbhgHIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAggASgJIo0BCgZUaHJlYWQSCgoCaWQYASABKAkSFQoNbWVzc2FnZV9jb3VudBgCIAEoBRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpcBCg1UaHJlYWRTdW1tYXJ5EgoKAmlkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2hlY2twb2ludF9jb3VudBgEIAEoAyKnAQoQVGhyZWFkQ2hlY2twb2ludBIKCgJpZBgBIAEoCRIRCglwYXJlbnRfaWQYAiABKAkSDgoGc291cmNlGAMgASgJEgwKBG5leHQYBCADKAkSDgoGcnVuX2lkGAUgASgJEhUKDW1lc3NhZ2VfY291bnQYBiABKAUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuMBCgtUaHJlYWRTdGF0ZRI2CgpjaGVja3BvaW50GAEgASgLMiIucmFnZW50cy5hZ2VudC52MS5UaHJlYWRDaGVja3BvaW50EhIKCmFnZW50X3R5cGUYAiABKAkSKwoIbWVzc2FnZXMYAyADKAsyGS5yYWdlbnRzLmFnZW50LnYxLk1lc3NhZ2USJwoGdmFsdWVzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIyCgppbnRlcnJ1cHRzGAUgAygLMh4ucmFnZW50cy5hZ2VudC52MS5SdW5JbnRlcnJ1cHQiaAoMU3RhdGVNZXNzYWdlEhQKAmlkGAEgASgJQgi6SAVyAxiAARIkCgRyb2xlGAIgASgJQha6SBNyEVIEdXNlclIJYXNzaXN0YW50EhwKB2NvbnRlbnQYAyABKAlCC7pICHIGEAEYgIACIi8KClJ1blN0YXJ0ZWQSEQoJdGhyZWFkX2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCSJCCgxSdW5JbnRlcnJ1cHQSCgoCaWQYASABKAkSJgoFdmFsdWUYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImIKEUludGVycnVwdERlY2lzaW9uEiAKDGludGVycnVwdF9pZBgBIAEoCUIKukgHcgUQARiAARIQCghhcHByb3ZlZBgCIAEoCBIZCgdjb21tZW50GAMgASgJQgi6SAVyAxjQDyKSAQoHTWVzc2FnZRIKCgJpZBgBIAEoCRIMCgRyb2xlGAIgASgJEg8KB2NvbnRlbnQYAyABKAkSKwoJY2l0YXRpb25zGAQgAygLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb24SLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIigKB1J1blN0ZXASDAoEbmFtZRgBIAEoCRIPCgdzdW1tYXJ5GAIgASgJIhkKCVRleHREZWx0YRIMCgR0ZXh0GAEgASgJIvEBCg9Mb2dpY2FsQW5hbHlzaXMSDgoGZG9tYWluGAEgASgJEg8KB3BhdHRlcm4YAiABKAkSEgoKY29uZmlkZW5jZRgDIAEoARIXCg90b2tlbl9yZWR1Y3Rpb24YBCABKAESFwoPb3B0aW1pemVkX3F1ZXJ5GAUgASgJEjgKC2NvbnN0cmFpbnRzGAYgAygLMiMucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ29uc3RyYWludBI9Cg1jbGFyaWZpY2F0aW9uGAcgASgLMiYucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQ2xhcmlmaWNhdGlvbiJaChFMb2dpY2FsQ29uc3RyYWludBIMCgRuYW1lGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSEAoIcHJpb3JpdHkYAyABKAkSEQoJc2F0aXNmaWVkGAQgASgIIjkKFExvZ2ljYWxDbGFyaWZpY2F0aW9uEhAKCHF1ZXN0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiEQoPQW5zd2VyUmVzdGFydGVkIlAKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJHCgpUb29sUmVzdWx0EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGZmFpbGVkGAMgASgIEg8KB3N1bW1hcnkYBCABKAkiVAoOSGlzdG9yeU1lc3NhZ2USJAoEcm9sZRgBIAEoCUIWukgTchFSBHVzZXJSCWFzc2lzdGFudBIcCgdjb250ZW50GAIgASgJQgu6SAhyBhABGICABCKHAQoKQ2FsbGVyVG9vbBItCgRuYW1lGAEgASgJQh+6SBzIAQFyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh0KC2Rlc2NyaXB0aW9uGAIgASgJQgi6SAVyAxiAIBIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLMAgoPQ2FsbGVyVG9vbFJvdW5kEjUKBWNhbGxzGAEgAygLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbEIKukgHkgEECAEQIBI9CgdyZXN1bHRzGAIgAygLMiIucmFnZW50cy5hZ2VudC52MS5DYWxsZXJUb29sUmVzdWx0Qgi6SAWSAQIQIDrCAbpIvgEauwEKI2NhbGxlcl90b29sX3JvdW5kLm9uZV9yZXN1bHRfYV9jYWxsEh1naXZlIG9uZSByZXN1bHQgZm9yIGVhY2ggY2FsbBp1c2l6ZSh0aGlzLmNhbGxzKSA9PSBzaXplKHRoaXMucmVzdWx0cykgJiYgdGhpcy5jYWxscy5hbGwoY2FsbCwgdGhpcy5yZXN1bHRzLmV4aXN0c19vbmUocmVzdWx0LCByZXN1bHQuaWQgPT0gY2FsbC5pZCkpIkYKEENhbGxlclRvb2xSZXN1bHQSFgoCaWQYASABKAlCCrpIB3IFEAEYgAISGgoHY29udGVudBgCIAEoCUIJukgGcgQYgIAEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * A kind of agent that can be asked.
@@ -50,12 +50,20 @@ export type Agent = Message$1<"ragents.agent.v1.Agent"> & {
   configSchema?: JsonObject | undefined;
 
   /**
-   * Changes when it would answer the same question otherwise; "TYPE@VERSION" as
-   * agent_type asks for this version and no other.
+   * The first of its versions.
    *
    * @generated from field: string version = 3;
    */
   version: string;
+
+  /**
+   * The versions that serve side by side: a new thread is answered by one of
+   * them, chosen by weight and the same one for a user as long as the weights
+   * are, and stays on it.
+   *
+   * @generated from field: repeated ragents.agent.v1.AgentVersion versions = 4;
+   */
+  versions: AgentVersion[];
 };
 
 /**
@@ -64,6 +72,80 @@ export type Agent = Message$1<"ragents.agent.v1.Agent"> & {
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_ragents_agent_v1_agent, 0);
+
+/**
+ * An agent with the prompts and the settings that it answers with.
+ *
+ * @generated from message ragents.agent.v1.AgentVersion
+ */
+export type AgentVersion = Message$1<"ragents.agent.v1.AgentVersion"> & {
+  /**
+   * Changes when it would answer the same question otherwise: 8 hexadecimal
+   * digits. "TYPE@VERSION" as agent_type asks for this version and no other.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * Its part of new threads is this over the sum of the weights; with 0 it
+   * answers only who names it.
+   *
+   * @generated from field: double weight = 2;
+   */
+  weight: number;
+
+  /**
+   * What its models are instructed with, as "NAME@VERSION": the version is the
+   * first 8 digits of the SHA-256 of the prompt's file.
+   *
+   * @generated from field: repeated string prompts = 3;
+   */
+  prompts: string[];
+
+  /**
+   * What holds where a request overrides nothing, in place of the defaults.
+   *
+   * @generated from field: ragents.agent.v1.ConfigOverrides settings = 4;
+   */
+  settings?: ConfigOverrides | undefined;
+};
+
+/**
+ * Describes the message ragents.agent.v1.AgentVersion.
+ * Use `create(AgentVersionSchema)` to create a new message.
+ */
+export const AgentVersionSchema: GenMessage<AgentVersion> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 1);
+
+/**
+ * A language model that can answer.
+ *
+ * @generated from message ragents.agent.v1.Model
+ */
+export type Model = Message$1<"ragents.agent.v1.Model"> & {
+  /**
+   * The name that config_overrides.model takes.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Changes when another model, or another server, answers by that name: 8
+   * hexadecimal digits. "NAME@VERSION" asks for this version and no other.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message ragents.agent.v1.Model.
+ * Use `create(ModelSchema)` to create a new message.
+ */
+export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent, 2);
 
 /**
  * What one request changes of the service's configuration.
@@ -79,7 +161,8 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
   collection?: string | undefined;
 
   /**
-   * The model by its configured name. Default: the configured answer model.
+   * The model by its configured name, or "NAME@VERSION" as ListAgents tells it.
+   * Default: the configured answer model.
    *
    * @generated from field: optional string model = 2;
    */
@@ -169,7 +252,7 @@ export type ConfigOverrides = Message$1<"ragents.agent.v1.ConfigOverrides"> & {
  * Use `create(ConfigOverridesSchema)` to create a new message.
  */
 export const ConfigOverridesSchema: GenMessage<ConfigOverrides> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 1);
+  messageDesc(file_ragents_agent_v1_agent, 3);
 
 /**
  * How an answer came to be.
@@ -218,6 +301,21 @@ export type QueryMetadata = Message$1<"ragents.agent.v1.QueryMetadata"> & {
    * @generated from field: string trace_id = 6;
    */
   traceId: string;
+
+  /**
+   * The version of the model that wrote it; empty for answers of old threads.
+   *
+   * @generated from field: string model_version = 7;
+   */
+  modelVersion: string;
+
+  /**
+   * The version of the agent that wrote it, with its prompts and settings;
+   * empty for answers of old threads.
+   *
+   * @generated from field: string agent_version = 8;
+   */
+  agentVersion: string;
 };
 
 /**
@@ -225,7 +323,7 @@ export type QueryMetadata = Message$1<"ragents.agent.v1.QueryMetadata"> & {
  * Use `create(QueryMetadataSchema)` to create a new message.
  */
 export const QueryMetadataSchema: GenMessage<QueryMetadata> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 2);
+  messageDesc(file_ragents_agent_v1_agent, 4);
 
 /**
  * A conversation.
@@ -267,7 +365,7 @@ export type Thread = Message$1<"ragents.agent.v1.Thread"> & {
  * Use `create(ThreadSchema)` to create a new message.
  */
 export const ThreadSchema: GenMessage<Thread> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 3);
+  messageDesc(file_ragents_agent_v1_agent, 5);
 
 /**
  * A thread as lists show it.
@@ -309,7 +407,7 @@ export type ThreadSummary = Message$1<"ragents.agent.v1.ThreadSummary"> & {
  * Use `create(ThreadSummarySchema)` to create a new message.
  */
 export const ThreadSummarySchema: GenMessage<ThreadSummary> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 4);
+  messageDesc(file_ragents_agent_v1_agent, 6);
 
 /**
  * A state that a thread went through.
@@ -373,7 +471,7 @@ export type ThreadCheckpoint = Message$1<"ragents.agent.v1.ThreadCheckpoint"> & 
  * Use `create(ThreadCheckpointSchema)` to create a new message.
  */
 export const ThreadCheckpointSchema: GenMessage<ThreadCheckpoint> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 5);
+  messageDesc(file_ragents_agent_v1_agent, 7);
 
 /**
  * A thread's state at a checkpoint.
@@ -422,7 +520,7 @@ export type ThreadState = Message$1<"ragents.agent.v1.ThreadState"> & {
  * Use `create(ThreadStateSchema)` to create a new message.
  */
 export const ThreadStateSchema: GenMessage<ThreadState> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 6);
+  messageDesc(file_ragents_agent_v1_agent, 8);
 
 /**
  * A message to put into a state.
@@ -457,7 +555,7 @@ export type StateMessage = Message$1<"ragents.agent.v1.StateMessage"> & {
  * Use `create(StateMessageSchema)` to create a new message.
  */
 export const StateMessageSchema: GenMessage<StateMessage> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 7);
+  messageDesc(file_ragents_agent_v1_agent, 9);
 
 /**
  * A run has begun.
@@ -485,7 +583,7 @@ export type RunStarted = Message$1<"ragents.agent.v1.RunStarted"> & {
  * Use `create(RunStartedSchema)` to create a new message.
  */
 export const RunStartedSchema: GenMessage<RunStarted> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 8);
+  messageDesc(file_ragents_agent_v1_agent, 10);
 
 /**
  * Something that a run asks before it goes on.
@@ -513,7 +611,7 @@ export type RunInterrupt = Message$1<"ragents.agent.v1.RunInterrupt"> & {
  * Use `create(RunInterruptSchema)` to create a new message.
  */
 export const RunInterruptSchema: GenMessage<RunInterrupt> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 9);
+  messageDesc(file_ragents_agent_v1_agent, 11);
 
 /**
  * An answer to an interrupt.
@@ -548,7 +646,7 @@ export type InterruptDecision = Message$1<"ragents.agent.v1.InterruptDecision"> 
  * Use `create(InterruptDecisionSchema)` to create a new message.
  */
 export const InterruptDecisionSchema: GenMessage<InterruptDecision> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 10);
+  messageDesc(file_ragents_agent_v1_agent, 12);
 
 /**
  * A message of a thread.
@@ -597,7 +695,7 @@ export type Message = Message$1<"ragents.agent.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 11);
+  messageDesc(file_ragents_agent_v1_agent, 13);
 
 /**
  * A step of the agent's graph has ended.
@@ -625,7 +723,7 @@ export type RunStep = Message$1<"ragents.agent.v1.RunStep"> & {
  * Use `create(RunStepSchema)` to create a new message.
  */
 export const RunStepSchema: GenMessage<RunStep> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 12);
+  messageDesc(file_ragents_agent_v1_agent, 14);
 
 /**
  * A piece of the answer's text, in order.
@@ -646,7 +744,7 @@ export type TextDelta = Message$1<"ragents.agent.v1.TextDelta"> & {
  * Use `create(TextDeltaSchema)` to create a new message.
  */
 export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 13);
+  messageDesc(file_ragents_agent_v1_agent, 15);
 
 /**
  * What the logical agent made of a question.
@@ -711,7 +809,7 @@ export type LogicalAnalysis = Message$1<"ragents.agent.v1.LogicalAnalysis"> & {
  * Use `create(LogicalAnalysisSchema)` to create a new message.
  */
 export const LogicalAnalysisSchema: GenMessage<LogicalAnalysis> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 14);
+  messageDesc(file_ragents_agent_v1_agent, 16);
 
 /**
  * A statement about a question's parameters.
@@ -753,7 +851,7 @@ export type LogicalConstraint = Message$1<"ragents.agent.v1.LogicalConstraint"> 
  * Use `create(LogicalConstraintSchema)` to create a new message.
  */
 export const LogicalConstraintSchema: GenMessage<LogicalConstraint> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 15);
+  messageDesc(file_ragents_agent_v1_agent, 17);
 
 /**
  * A question that the agent asks back.
@@ -781,7 +879,7 @@ export type LogicalClarification = Message$1<"ragents.agent.v1.LogicalClarificat
  * Use `create(LogicalClarificationSchema)` to create a new message.
  */
 export const LogicalClarificationSchema: GenMessage<LogicalClarification> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 16);
+  messageDesc(file_ragents_agent_v1_agent, 18);
 
 /**
  * The replica that wrote the answer is gone, and another one writes it anew:
@@ -797,7 +895,7 @@ export type AnswerRestarted = Message$1<"ragents.agent.v1.AnswerRestarted"> & {
  * Use `create(AnswerRestartedSchema)` to create a new message.
  */
 export const AnswerRestartedSchema: GenMessage<AnswerRestarted> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 17);
+  messageDesc(file_ragents_agent_v1_agent, 19);
 
 /**
  * The model has a tool called.
@@ -832,7 +930,7 @@ export type ToolCall = Message$1<"ragents.agent.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 18);
+  messageDesc(file_ragents_agent_v1_agent, 20);
 
 /**
  * A tool has answered.
@@ -874,7 +972,7 @@ export type ToolResult = Message$1<"ragents.agent.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 19);
+  messageDesc(file_ragents_agent_v1_agent, 21);
 
 /**
  * A message of a conversation that the caller keeps itself.
@@ -902,7 +1000,7 @@ export type HistoryMessage = Message$1<"ragents.agent.v1.HistoryMessage"> & {
  * Use `create(HistoryMessageSchema)` to create a new message.
  */
 export const HistoryMessageSchema: GenMessage<HistoryMessage> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 20);
+  messageDesc(file_ragents_agent_v1_agent, 22);
 
 /**
  * A tool that the caller runs itself when the model calls it.
@@ -937,7 +1035,7 @@ export type CallerTool = Message$1<"ragents.agent.v1.CallerTool"> & {
  * Use `create(CallerToolSchema)` to create a new message.
  */
 export const CallerToolSchema: GenMessage<CallerTool> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 21);
+  messageDesc(file_ragents_agent_v1_agent, 23);
 
 /**
  * Calls that an answer asked of its caller, and what came of them.
@@ -965,7 +1063,7 @@ export type CallerToolRound = Message$1<"ragents.agent.v1.CallerToolRound"> & {
  * Use `create(CallerToolRoundSchema)` to create a new message.
  */
 export const CallerToolRoundSchema: GenMessage<CallerToolRound> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 22);
+  messageDesc(file_ragents_agent_v1_agent, 24);
 
 /**
  * What came of a call.
@@ -993,5 +1091,5 @@ export type CallerToolResult = Message$1<"ragents.agent.v1.CallerToolResult"> & 
  * Use `create(CallerToolResultSchema)` to create a new message.
  */
 export const CallerToolResultSchema: GenMessage<CallerToolResult> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent, 23);
+  messageDesc(file_ragents_agent_v1_agent, 25);
 

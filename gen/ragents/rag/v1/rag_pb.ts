@@ -17,25 +17,26 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file ragents/rag/v1/rag.proto.
  */
 export const file_ragents_rag_v1_rag: GenFile = /*@__PURE__*/
-  fileDesc("ChhyYWdlbnRzL3JhZy92MS9yYWcucHJvdG8SDnJhZ2VudHMucmFnLnYxIroDChJDb2xsZWN0aW9uU2V0dGluZ3MSIwoKY2h1bmtfc2l6ZRgBIAEoBUIKukgHGgUYwD4oZEgAiAEBEiYKDWNodW5rX292ZXJsYXAYAiABKAVCCrpIBxoFGKAfKABIAYgBARIoCg9lbWJlZGRpbmdfbW9kZWwYAyABKAlCCrpIB3IFEAEYgAFIAogBARIrCghsYW5ndWFnZRgEIAEoCUIUukgRcg9SB2VuZ2xpc2hSBG5vbmVIA4gBATq9AbpIuQEatgEKG2NvbGxlY3Rpb25fc2V0dGluZ3Mub3ZlcmxhcBIwY2h1bmtfb3ZlcmxhcCBtdXN0IGJlIGF0IG1vc3QgaGFsZiBvZiBjaHVua19zaXplGmUhaGFzKHRoaXMuY2h1bmtfb3ZlcmxhcCkgfHwgdGhpcy5jaHVua19vdmVybGFwICogMiA8PSAoaGFzKHRoaXMuY2h1bmtfc2l6ZSkgPyB0aGlzLmNodW5rX3NpemUgOiAxMDAwKUINCgtfY2h1bmtfc2l6ZUIQCg5fY2h1bmtfb3ZlcmxhcEISChBfZW1iZWRkaW5nX21vZGVsQgsKCV9sYW5ndWFnZSKjAgoKQ29sbGVjdGlvbhIKCgJpZBgBIAEoCRI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncxINCgVlcG9jaBgDIAEoAxIWCg5kb2N1bWVudF9jb3VudBgEIAEoAxITCgtjaHVua19jb3VudBgFIAEoAxISCgp0ZXh0X2J5dGVzGAYgASgDEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIQoZcmVzdHJpY3RlZF9kb2N1bWVudF9jb3VudBgJIAEoAyK5AgoIRG9jdW1lbnQSCgoCaWQYASABKAkSEgoKY29sbGVjdGlvbhgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDQoFdGl0bGUYBCABKAkSEQoJbWltZV90eXBlGAUgASgJEikKCG1ldGFkYXRhGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIUCgxjb250ZW50X2hhc2gYByABKAkSEgoKc2l6ZV9ieXRlcxgIIAEoAxITCgtjaHVua19jb3VudBgJIAEoBRIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3JlYWRlcnMYDCADKAkiRwoPRG9jdW1lbnRGYWlsdXJlEhMKC2RvY3VtZW50X2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIooECgNKb2ISCgoCaWQYASABKAkSEgoKY29sbGVjdGlvbhgCIAEoCRInCgVzdGF0ZRgDIAEoDjIYLnJhZ2VudHMucmFnLnYxLkpvYlN0YXRlEicKBXBoYXNlGAQgASgOMhgucmFnZW50cy5yYWcudjEuSm9iUGhhc2USFwoPdG90YWxfZG9jdW1lbnRzGAUgASgDEhYKDmRvbmVfZG9jdW1lbnRzGAYgASgDEhkKEXNraXBwZWRfZG9jdW1lbnRzGAcgASgDEhgKEGZhaWxlZF9kb2N1bWVudHMYCCABKAMSDgoGY2h1bmtzGAkgASgDEhMKC3RvdGFsX2J5dGVzGAogASgDEhIKCmRvbmVfYnl0ZXMYCyABKAMSMQoIZmFpbHVyZXMYDCADKAsyHy5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudEZhaWx1cmUSLwoLY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1pZ25vcmVkX2ZpbGVzGBAgASgDEhkKEXJlbW92ZWRfZG9jdW1lbnRzGBEgASgDIvABCg5JbmxpbmVEb2N1bWVudBIsCgJpZBgBIAEoCUIgukgdyAEBchgYgAQyE15bXlx4MDAtXHgxZlx4N2ZdKyQSGwoEdGV4dBgCIAEoCUINukgKyAEBcgUYwI23ARIpCghtZXRhZGF0YRgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSGwoJbWltZV90eXBlGAQgASgJQgi6SAVyAxiAARJLCgdyZWFkZXJzGAUgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkIpgCCgNIaXQSEwoLZG9jdW1lbnRfaWQYASABKAkSEAoIY2h1bmtfaWQYAiABKAkSDQoFc2NvcmUYAyABKAESDAoEdGV4dBgEIAEoCRINCgVzdGFydBgFIAEoBRILCgNlbmQYBiABKAUSKQoIbWV0YWRhdGEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg4KBnNvdXJjZRgIIAEoCRINCgV0aXRsZRgJIAEoCRIUCgxoZWFkaW5nX3BhdGgYCiADKAkSEQoEcGFnZRgLIAEoBUgAiAEBEjUKC2V4cGxhbmF0aW9uGBQgASgLMiAucmFnZW50cy5yYWcudjEuU2NvcmVFeHBsYW5hdGlvbkIHCgVfcGFnZSKXAQoIQ2l0YXRpb24SDQoFaW5kZXgYASABKAUSEwoLZG9jdW1lbnRfaWQYAiABKAkSEAoIY2h1bmtfaWQYAyABKAkSDgoGc291cmNlGAQgASgJEg0KBXN0YXJ0GAUgASgFEgsKA2VuZBgGIAEoBRINCgVxdW90ZRgHIAEoCRIRCgRwYWdlGAggASgFSACIAQFCBwoFX3BhZ2UiYQoKVG9rZW5Vc2FnZRIUCgxpbnB1dF90b2tlbnMYASABKAMSFQoNb3V0cHV0X3Rva2VucxgCIAEoAxIUCgx0b3RhbF90b2tlbnMYAyABKAMSEAoIY29zdF91c2QYBCABKAEqmgEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhQKEEpPQl9TVEFURV9RVUVVRUQQARIVChFKT0JfU1RBVEVfUlVOTklORxACEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQAxIUChBKT0JfU1RBVEVfRkFJTEVEEAQSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAFKoUBCghKb2JQaGFzZRIZChVKT0JfUEhBU0VfVU5TUEVDSUZJRUQQABIVChFKT0JfUEhBU0VfUEFSU0lORxABEhYKEkpPQl9QSEFTRV9DSFVOS0lORxACEhcKE0pPQl9QSEFTRV9FTUJFRERJTkcQAxIWChJKT0JfUEhBU0VfSU5ERVhJTkcQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_ranking]);
+  fileDesc("ChhyYWdlbnRzL3JhZy92MS9yYWcucHJvdG8SDnJhZ2VudHMucmFnLnYxIvQFChJDb2xsZWN0aW9uU2V0dGluZ3MSIwoKY2h1bmtfc2l6ZRgBIAEoBUIKukgHGgUYwD4oEEgAiAEBEiYKDWNodW5rX292ZXJsYXAYAiABKAVCCrpIBxoFGKAfKABIAYgBARIoCg9lbWJlZGRpbmdfbW9kZWwYAyABKAlCCrpIB3IFEAEYgAFIAogBARIrCghsYW5ndWFnZRgEIAEoCUIUukgRcg9SB2VuZ2xpc2hSBG5vbmVIA4gBARIyCgpjaHVua191bml0GAUgASgJQhm6SBZyFFIKY2hhcmFjdGVyc1IGdG9rZW5zSASIAQE6tAO6SLADGs8BChhjb2xsZWN0aW9uX3NldHRpbmdzLnNpemUSSGNodW5rX3NpemUgbXVzdCBiZSBmcm9tIDEwMCB0byA4MDAwIGNoYXJhY3RlcnMgb3IgZnJvbSAxNiB0byAyMDAwIHRva2VucxppIWhhcyh0aGlzLmNodW5rX3NpemUpIHx8ICh0aGlzLmNodW5rX3VuaXQgPT0gJ3Rva2VucycgPyB0aGlzLmNodW5rX3NpemUgPD0gMjAwMCA6IHRoaXMuY2h1bmtfc2l6ZSA+PSAxMDApGtsBChtjb2xsZWN0aW9uX3NldHRpbmdzLm92ZXJsYXASMGNodW5rX292ZXJsYXAgbXVzdCBiZSBhdCBtb3N0IGhhbGYgb2YgY2h1bmtfc2l6ZRqJASFoYXModGhpcy5jaHVua19vdmVybGFwKSB8fCB0aGlzLmNodW5rX292ZXJsYXAgKiAyIDw9IChoYXModGhpcy5jaHVua19zaXplKSA/IHRoaXMuY2h1bmtfc2l6ZSA6IHRoaXMuY2h1bmtfdW5pdCA9PSAndG9rZW5zJyA/IDI1MCA6IDEwMDApQg0KC19jaHVua19zaXplQhAKDl9jaHVua19vdmVybGFwQhIKEF9lbWJlZGRpbmdfbW9kZWxCCwoJX2xhbmd1YWdlQg0KC19jaHVua191bml0IqMCCgpDb2xsZWN0aW9uEgoKAmlkGAEgASgJEjQKCHNldHRpbmdzGAIgASgLMiIucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvblNldHRpbmdzEg0KBWVwb2NoGAMgASgDEhYKDmRvY3VtZW50X2NvdW50GAQgASgDEhMKC2NodW5rX2NvdW50GAUgASgDEhIKCnRleHRfYnl0ZXMYBiABKAMSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIhChlyZXN0cmljdGVkX2RvY3VtZW50X2NvdW50GAkgASgDIrkCCghEb2N1bWVudBIKCgJpZBgBIAEoCRISCgpjb2xsZWN0aW9uGAIgASgJEg4KBnNvdXJjZRgDIAEoCRINCgV0aXRsZRgEIAEoCRIRCgltaW1lX3R5cGUYBSABKAkSKQoIbWV0YWRhdGEYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhQKDGNvbnRlbnRfaGFzaBgHIAEoCRISCgpzaXplX2J5dGVzGAggASgDEhMKC2NodW5rX2NvdW50GAkgASgFEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmVhZGVycxgMIAMoCSJHCg9Eb2N1bWVudEZhaWx1cmUSEwoLZG9jdW1lbnRfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiuQQKA0pvYhIKCgJpZBgBIAEoCRISCgpjb2xsZWN0aW9uGAIgASgJEicKBXN0YXRlGAMgASgOMhgucmFnZW50cy5yYWcudjEuSm9iU3RhdGUSJwoFcGhhc2UYBCABKA4yGC5yYWdlbnRzLnJhZy52MS5Kb2JQaGFzZRIXCg90b3RhbF9kb2N1bWVudHMYBSABKAMSFgoOZG9uZV9kb2N1bWVudHMYBiABKAMSGQoRc2tpcHBlZF9kb2N1bWVudHMYByABKAMSGAoQZmFpbGVkX2RvY3VtZW50cxgIIAEoAxIOCgZjaHVua3MYCSABKAMSEwoLdG90YWxfYnl0ZXMYCiABKAMSEgoKZG9uZV9ieXRlcxgLIAEoAxIxCghmYWlsdXJlcxgMIAMoCzIfLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50RmFpbHVyZRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWlnbm9yZWRfZmlsZXMYECABKAMSGQoRcmVtb3ZlZF9kb2N1bWVudHMYESABKAMSFwoPZW1iZWRkaW5nX21vZGVsGBIgASgJEhQKDHRvdGFsX2NodW5rcxgTIAEoAyLwAQoOSW5saW5lRG9jdW1lbnQSLAoCaWQYASABKAlCILpIHcgBAXIYGIAEMhNeW15ceDAwLVx4MWZceDdmXSskEhsKBHRleHQYAiABKAlCDbpICsgBAXIFGMCNtwESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhsKCW1pbWVfdHlwZRgEIAEoCUIIukgFcgMYgAESSwoHcmVhZGVycxgFIAMoCUI6ukg3kgE0EGQiMHIuMixeKHVzZXI6LnsxLDEyOH18cm9sZToocmVhZGVyfHdyaXRlcnxhZG1pbikpJCKYAgoDSGl0EhMKC2RvY3VtZW50X2lkGAEgASgJEhAKCGNodW5rX2lkGAIgASgJEg0KBXNjb3JlGAMgASgBEgwKBHRleHQYBCABKAkSDQoFc3RhcnQYBSABKAUSCwoDZW5kGAYgASgFEikKCG1ldGFkYXRhGAcgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIOCgZzb3VyY2UYCCABKAkSDQoFdGl0bGUYCSABKAkSFAoMaGVhZGluZ19wYXRoGAogAygJEhEKBHBhZ2UYCyABKAVIAIgBARI1CgtleHBsYW5hdGlvbhgUIAEoCzIgLnJhZ2VudHMucmFnLnYxLlNjb3JlRXhwbGFuYXRpb25CBwoFX3BhZ2UilwEKCENpdGF0aW9uEg0KBWluZGV4GAEgASgFEhMKC2RvY3VtZW50X2lkGAIgASgJEhAKCGNodW5rX2lkGAMgASgJEg4KBnNvdXJjZRgEIAEoCRINCgVzdGFydBgFIAEoBRILCgNlbmQYBiABKAUSDQoFcXVvdGUYByABKAkSEQoEcGFnZRgIIAEoBUgAiAEBQgcKBV9wYWdlImEKClRva2VuVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgDEhUKDW91dHB1dF90b2tlbnMYAiABKAMSFAoMdG90YWxfdG9rZW5zGAMgASgDEhAKCGNvc3RfdXNkGAQgASgBKpoBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIUChBKT0JfU1RBVEVfUVVFVUVEEAESFQoRSk9CX1NUQVRFX1JVTk5JTkcQAhIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAMSFAoQSk9CX1NUQVRFX0ZBSUxFRBAEEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQBSqFAQoISm9iUGhhc2USGQoVSk9CX1BIQVNFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1BIQVNFX1BBUlNJTkcQARIWChJKT0JfUEhBU0VfQ0hVTktJTkcQAhIXChNKT0JfUEhBU0VfRU1CRURESU5HEAMSFgoSSk9CX1BIQVNFX0lOREVYSU5HEARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_ragents_rag_v1_ranking]);
 
 /**
  * How a collection's documents are cut, analysed and embedded. Fixed when the
- * collection is created.
+ * collection is created, but for the embedding model: see ReembedCollection.
  *
  * @generated from message ragents.rag.v1.CollectionSettings
  */
 export type CollectionSettings = Message<"ragents.rag.v1.CollectionSettings"> & {
   /**
-   * The largest chunk in characters (UTF-16 code units). Default 1000.
+   * The largest chunk in units of chunk_unit: 100 to 8000 characters, default
+   * 1000; or 16 to 2000 tokens, default 250.
    *
    * @generated from field: optional int32 chunk_size = 1;
    */
   chunkSize?: number | undefined;
 
   /**
-   * Characters that neighbouring chunks share, at most half of chunk_size. Default a
-   * fifth of chunk_size: 200.
+   * What neighbouring chunks share at most, in units of chunk_unit; at most half
+   * of chunk_size. Default a fifth of chunk_size: 200 characters or 50 tokens.
    *
    * @generated from field: optional int32 chunk_overlap = 2;
    */
@@ -55,6 +56,15 @@ export type CollectionSettings = Message<"ragents.rag.v1.CollectionSettings"> & 
    * @generated from field: optional string language = 4;
    */
   language?: string | undefined;
+
+  /**
+   * What chunk_size and chunk_overlap count: "characters" (UTF-16 code units; the
+   * default) or "tokens" (WordPiece pieces, as static-256 and all-MiniLM-L6-v2
+   * read them). No chunk of tokens has more than 16 characters a token.
+   *
+   * @generated from field: optional string chunk_unit = 5;
+   */
+  chunkUnit?: string | undefined;
 };
 
 /**
@@ -85,7 +95,8 @@ export type Collection = Message<"ragents.rag.v1.Collection"> & {
   settings?: CollectionSettings | undefined;
 
   /**
-   * Moves by one with every change of the documents; part of every cache key.
+   * Moves by one with every change of the documents or of the embedding model;
+   * part of every cache key.
    *
    * @generated from field: int64 epoch = 3;
    */
@@ -150,7 +161,8 @@ export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
 export type Document = Message<"ragents.rag.v1.Document"> & {
   /**
    * The id, unique in its collection: the caller's own for inline and uploaded
-   * documents, the path below the server's allowed folder for its files.
+   * documents, the path below the server's allowed folder for its files, the URL
+   * of a fetched page.
    *
    * @generated from field: string id = 1;
    */
@@ -249,7 +261,7 @@ export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
  */
 export type DocumentFailure = Message<"ragents.rag.v1.DocumentFailure"> & {
   /**
-   * The document.
+   * The document; empty for what failed the job as a whole.
    *
    * @generated from field: string document_id = 1;
    */
@@ -278,7 +290,8 @@ export const DocumentFailureSchema: GenMessage<DocumentFailure> = /*@__PURE__*/
   messageDesc(file_ragents_rag_v1_rag, 3);
 
 /**
- * An ingestion job. It is a row: it survives restarts and can be watched again.
+ * An ingestion, or the re-embedding of a collection. It is a row: it survives
+ * restarts and can be watched again.
  *
  * @generated from message ragents.rag.v1.Job
  */
@@ -291,7 +304,7 @@ export type Job = Message<"ragents.rag.v1.Job"> & {
   id: string;
 
   /**
-   * The collection it fills.
+   * The collection it works on.
    *
    * @generated from field: string collection = 2;
    */
@@ -340,7 +353,7 @@ export type Job = Message<"ragents.rag.v1.Job"> & {
   failedDocuments: bigint;
 
   /**
-   * Chunks written.
+   * Chunks written; of a re-embedding, those that have a vector of the new model.
    *
    * @generated from field: int64 chunks = 9;
    */
@@ -403,6 +416,20 @@ export type Job = Message<"ragents.rag.v1.Job"> & {
    * @generated from field: int64 removed_documents = 17;
    */
   removedDocuments: bigint;
+
+  /**
+   * The model that a re-embedding gives the collection; empty for an ingestion.
+   *
+   * @generated from field: string embedding_model = 18;
+   */
+  embeddingModel: string;
+
+  /**
+   * Chunks that a re-embedding has to embed; grows while documents are ingested.
+   *
+   * @generated from field: int64 total_chunks = 19;
+   */
+  totalChunks: bigint;
 };
 
 /**
@@ -674,7 +701,7 @@ export const TokenUsageSchema: GenMessage<TokenUsage> = /*@__PURE__*/
   messageDesc(file_ragents_rag_v1_rag, 8);
 
 /**
- * What an ingestion job is.
+ * What a job is.
  *
  * @generated from enum ragents.rag.v1.JobState
  */
@@ -701,21 +728,24 @@ export enum JobState {
   RUNNING = 2,
 
   /**
-   * Ended: every readable document is searchable; see failed_documents for the rest.
+   * Ended: every readable document is searchable; see failed_documents for the
+   * rest. Of a re-embedding: the collection is searched by the new model.
    *
    * @generated from enum value: JOB_STATE_SUCCEEDED = 3;
    */
   SUCCEEDED = 3,
 
   /**
-   * Ended: no document could be ingested.
+   * Ended: no document could be ingested. Of a re-embedding: the collection
+   * keeps its model.
    *
    * @generated from enum value: JOB_STATE_FAILED = 4;
    */
   FAILED = 4,
 
   /**
-   * Ended by CancelJob; documents finished before stay.
+   * Ended by CancelJob; documents finished before stay. Of a re-embedding: the
+   * collection keeps its model.
    *
    * @generated from enum value: JOB_STATE_CANCELLED = 5;
    */

@@ -22,7 +22,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file ragents/rag/v1/rag_service.proto.
  */
 export const file_ragents_rag_v1_rag_service: GenFile = /*@__PURE__*/
-  fileDesc("CiByYWdlbnRzL3JhZy92MS9yYWdfc2VydmljZS5wcm90bxIOcmFnZW50cy5yYWcudjEifgoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSLQoCaWQYASABKAlCIbpIHsgBAXIZGD8yFV5bYS16MC05XVthLXowLTlfLV0qJBI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncyJKChhDcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2USLgoKY29sbGVjdGlvbhgBIAEoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24iNQoUR2V0Q29sbGVjdGlvblJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/IkcKFUdldENvbGxlY3Rpb25SZXNwb25zZRIuCgpjb2xsZWN0aW9uGAEgASgLMhoucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvbiJVChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJjChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRIvCgtjb2xsZWN0aW9ucxgBIAMoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0RlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPyIaChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2UimgQKFkluZ2VzdERvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EisKBHBhdGgYAiABKAlCHbpIGnIYGIAgMhNeW15ceDAwLVx4MWZceDdmXSokEjwKCWRvY3VtZW50cxgDIAMoCzIeLnJhZ2VudHMucmFnLnYxLklubGluZURvY3VtZW50Qgm6SAaSAQMQ6AcSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiEKD2lkZW1wb3RlbmN5X2tleRgFIAEoCUIIukgFcgMYgAESDAoEc3luYxgGIAEoCBJLCgdyZWFkZXJzGAcgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkOswBukjIARp2Chtpbmdlc3RfZG9jdW1lbnRzLm9uZV9zb3VyY2USJmdpdmUgZXhhY3RseSBvbmUgb2YgcGF0aCBhbmQgZG9jdW1lbnRzGi8odGhpcy5wYXRoICE9ICcnKSAhPSAoc2l6ZSh0aGlzLmRvY3VtZW50cykgPiAwKRpOChppbmdlc3RfZG9jdW1lbnRzLnN5bmNfcGF0aBIRc3luYyBuZWVkcyBhIHBhdGgaHSF0aGlzLnN5bmMgfHwgdGhpcy5wYXRoICE9ICcnIjsKF0luZ2VzdERvY3VtZW50c1Jlc3BvbnNlEiAKA2pvYhgBIAEoCzITLnJhZ2VudHMucmFnLnYxLkpvYiLIAQoWVXBsb2FkRG9jdW1lbnRzUmVxdWVzdBIuCgZoZWFkZXIYASABKAsyHC5yYWdlbnRzLnJhZy52MS5VcGxvYWRIZWFkZXJIABIqCgRmaWxlGAIgASgLMhoucmFnZW50cy5yYWcudjEuVXBsb2FkRmlsZUgAEhkKBGRhdGEYAyABKAxCCbpIBnoEGICAQEgAEigKA2VuZBgEIAEoCzIZLnJhZ2VudHMucmFnLnYxLlVwbG9hZEVuZEgAQg0KBHBhcnQSBbpIAggBIucBCgxVcGxvYWRIZWFkZXISHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EiEKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUIIukgFcgMYgAESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KC3N5bmNfcHJlZml4GAQgASgJQgi6SAVyAxiABBJLCgdyZWFkZXJzGAUgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkItgBCgpVcGxvYWRGaWxlEjUKC2RvY3VtZW50X2lkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgltaW1lX3R5cGUYAiABKAlCCLpIBXIDGIABEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJLCgdyZWFkZXJzGAQgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkIgsKCVVwbG9hZEVuZCI7ChdVcGxvYWREb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiJwoNR2V0Sm9iUmVxdWVzdBIWCgNqb2IYASABKAlCCbpIBnIEEAEYQCIyCg5HZXRKb2JSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiawoPTGlzdEpvYnNSZXF1ZXN0EhsKCmNvbGxlY3Rpb24YASABKAlCB7pIBHICGD8SHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIk4KEExpc3RKb2JzUmVzcG9uc2USIQoEam9icxgBIAMoCzITLnJhZ2VudHMucmFnLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKQoPV2F0Y2hKb2JSZXF1ZXN0EhYKA2pvYhgBIAEoCUIJukgGcgQQARhAIjQKEFdhdGNoSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iIioKEENhbmNlbEpvYlJlcXVlc3QSFgoDam9iGAEgASgJQgm6SAZyBBABGEAiNQoRQ2FuY2VsSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iInIKFExpc3REb2N1bWVudHNSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiXQoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEisKCWRvY3VtZW50cxgBIAMoCzIYLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChJHZXREb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIkEKE0dldERvY3VtZW50UmVzcG9uc2USKgoIZG9jdW1lbnQYASABKAsyGC5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudCJUChVEZWxldGVEb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIhgKFkRlbGV0ZURvY3VtZW50UmVzcG9uc2UixAIKD1JldHJpZXZlUmVxdWVzdBIdCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD8SXAoFcXVlcnkYAiABKAlCTbpISroBQgoYcmV0cmlldmUucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkEi8KB3JhbmtpbmcYBiABKAsyHi5yYWdlbnRzLnJhZy52MS5SYW5raW5nT3B0aW9uc0IICgZfdG9wX2siVgoQUmV0cmlldmVSZXNwb25zZRIhCgRoaXRzGAEgAygLMhMucmFnZW50cy5yYWcudjEuSGl0Eg0KBWVwb2NoGAIgASgDEhAKCHJlcmFua2VyGAMgASgJIlUKFEJhdGNoUmV0cmlldmVSZXF1ZXN0Ej0KCHJlcXVlc3RzGAEgAygLMh8ucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXF1ZXN0Qgq6SAeSAQQIARBAIkoKFUJhdGNoUmV0cmlldmVSZXNwb25zZRIxCghvdXRjb21lcxgBIAMoCzIfLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlT3V0Y29tZSJ3Cg9SZXRyaWV2ZU91dGNvbWUSNAoIcmVzcG9uc2UYASABKAsyIC5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZVJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiwAIKDUFuc3dlclJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EloKBXF1ZXJ5GAIgASgJQku6SEi6AUAKFmFuc3dlci5xdWVyeV9ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASHQoFdG9wX2sYAyABKAVCCbpIBhoEGGQoAUgAiAEBEigKB2ZpbHRlcnMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjAKBG1vZGUYBSABKAlCIrpIH3IdUgBSBmh5YnJpZFIIc2VtYW50aWNSB2tleXdvcmQSLwoHcmFua2luZxgGIAEoCzIeLnJhZ2VudHMucmFnLnYxLlJhbmtpbmdPcHRpb25zQggKBl90b3BfayKHAQoOQW5zd2VyUmVzcG9uc2USDgoGYW5zd2VyGAEgASgJEisKCWNpdGF0aW9ucxgCIAMoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uEg0KBW1vZGVsGAMgASgJEikKBXVzYWdlGAQgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZSJQChFFbWJlZFRleHRzUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAESIgoFdGV4dHMYAiADKAlCE7pIEJIBDQgBEIABIgZyBBiAgAIiaAoSRW1iZWRUZXh0c1Jlc3BvbnNlEi0KCmVtYmVkZGluZ3MYASADKAsyGS5yYWdlbnRzLnJhZy52MS5FbWJlZGRpbmcSDQoFbW9kZWwYAiABKAkSFAoMaW5wdXRfdG9rZW5zGAMgASgDIhsKCUVtYmVkZGluZxIOCgZ2YWx1ZXMYASADKAIiHAoaTGlzdEVtYmVkZGluZ01vZGVsc1JlcXVlc3QiTQobTGlzdEVtYmVkZGluZ01vZGVsc1Jlc3BvbnNlEi4KBm1vZGVscxgBIAMoCzIeLnJhZ2VudHMucmFnLnYxLkVtYmVkZGluZ01vZGVsIjEKDkVtYmVkZGluZ01vZGVsEgwKBG5hbWUYASABKAkSEQoJZGltZW5zaW9uGAIgASgFMqQTCgpSYWdTZXJ2aWNlEpEBChBDcmVhdGVDb2xsZWN0aW9uEicucmFnZW50cy5yYWcudjEuQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QaKC5yYWdlbnRzLnJhZy52MS5DcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2UiKsjzGAOC0+STAiA6ASpiCmNvbGxlY3Rpb24iDy92MS9jb2xsZWN0aW9ucxKVAQoNR2V0Q29sbGVjdGlvbhIkLnJhZ2VudHMucmFnLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiUucmFnZW50cy5yYWcudjEuR2V0Q29sbGVjdGlvblJlc3BvbnNlIjeQAgHI8xgCgtPkkwIqYgpjb2xsZWN0aW9uEhwvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259EoIBCg9MaXN0Q29sbGVjdGlvbnMSJi5yYWdlbnRzLnJhZy52MS5MaXN0Q29sbGVjdGlvbnNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuTGlzdENvbGxlY3Rpb25zUmVzcG9uc2UiHpACAcjzGAKC0+STAhESDy92MS9jb2xsZWN0aW9ucxKSAQoQRGVsZXRlQ29sbGVjdGlvbhInLnJhZ2VudHMucmFnLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GigucmFnZW50cy5yYWcudjEuRGVsZXRlQ29sbGVjdGlvblJlc3BvbnNlIiuQAgLI8xgDgtPkkwIeKhwvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259EqUBCg9Jbmdlc3REb2N1bWVudHMSJi5yYWdlbnRzLnJhZy52MS5Jbmdlc3REb2N1bWVudHNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuSW5nZXN0RG9jdW1lbnRzUmVzcG9uc2UiQcjzGAOC0+STAjc6ASpiA2pvYiItL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHM6aW5nZXN0Eq4BCg9VcGxvYWREb2N1bWVudHMSJi5yYWdlbnRzLnJhZy52MS5VcGxvYWREb2N1bWVudHNSZXF1ZXN0GicucmFnZW50cy5yYWcudjEuVXBsb2FkRG9jdW1lbnRzUmVzcG9uc2UiSMjzGAOC0+STAj46ASpiA2pvYiI0L3YxL2NvbGxlY3Rpb25zL3toZWFkZXIuY29sbGVjdGlvbn0vZG9jdW1lbnRzOnVwbG9hZCgBEmsKBkdldEpvYhIdLnJhZ2VudHMucmFnLnYxLkdldEpvYlJlcXVlc3QaHi5yYWdlbnRzLnJhZy52MS5HZXRKb2JSZXNwb25zZSIikAIByPMYAoLT5JMCFWIDam9iEg4vdjEvam9icy97am9ifRJmCghMaXN0Sm9icxIfLnJhZ2VudHMucmFnLnYxLkxpc3RKb2JzUmVxdWVzdBogLnJhZ2VudHMucmFnLnYxLkxpc3RKb2JzUmVzcG9uc2UiF5ACAcjzGAKC0+STAgoSCC92MS9qb2JzEnkKCFdhdGNoSm9iEh8ucmFnZW50cy5yYWcudjEuV2F0Y2hKb2JSZXF1ZXN0GiAucmFnZW50cy5yYWcudjEuV2F0Y2hKb2JSZXNwb25zZSIokAIByPMYAoLT5JMCG2IDam9iEhQvdjEvam9icy97am9ifTp3YXRjaDABEn4KCUNhbmNlbEpvYhIgLnJhZ2VudHMucmFnLnYxLkNhbmNlbEpvYlJlcXVlc3QaIS5yYWdlbnRzLnJhZy52MS5DYW5jZWxKb2JSZXNwb25zZSIskAICyPMYA4LT5JMCHzoBKmIDam9iIhUvdjEvam9icy97am9ifTpjYW5jZWwSkwEKDUxpc3REb2N1bWVudHMSJC5yYWdlbnRzLnJhZy52MS5MaXN0RG9jdW1lbnRzUmVxdWVzdBolLnJhZ2VudHMucmFnLnYxLkxpc3REb2N1bWVudHNSZXNwb25zZSI1kAIByPMYAoLT5JMCKBImL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMSpQEKC0dldERvY3VtZW50EiIucmFnZW50cy5yYWcudjEuR2V0RG9jdW1lbnRSZXF1ZXN0GiMucmFnZW50cy5yYWcudjEuR2V0RG9jdW1lbnRSZXNwb25zZSJNkAIByPMYAoLT5JMCQGIIZG9jdW1lbnQSNC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzL3tkb2N1bWVudD0qKn0SpAEKDkRlbGV0ZURvY3VtZW50EiUucmFnZW50cy5yYWcudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GiYucmFnZW50cy5yYWcudjEuRGVsZXRlRG9jdW1lbnRSZXNwb25zZSJDkAICyPMYA4LT5JMCNio0L3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHMve2RvY3VtZW50PSoqfRKGAQoIUmV0cmlldmUSHy5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZVJlcXVlc3QaIC5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZVJlc3BvbnNlIjeQAgHI8xgCgtPkkwIqOgEqIiUvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259OnJldHJpZXZlEmUKDUJhdGNoUmV0cmlldmUSJC5yYWdlbnRzLnJhZy52MS5CYXRjaFJldHJpZXZlUmVxdWVzdBolLnJhZ2VudHMucmFnLnYxLkJhdGNoUmV0cmlldmVSZXNwb25zZSIHkAIByPMYAhJ7CgZBbnN3ZXISHS5yYWdlbnRzLnJhZy52MS5BbnN3ZXJSZXF1ZXN0Gh4ucmFnZW50cy5yYWcudjEuQW5zd2VyUmVzcG9uc2UiMsjzGAKC0+STAig6ASoiIy92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn06YW5zd2VyElwKCkVtYmVkVGV4dHMSIS5yYWdlbnRzLnJhZy52MS5FbWJlZFRleHRzUmVxdWVzdBoiLnJhZ2VudHMucmFnLnYxLkVtYmVkVGV4dHNSZXNwb25zZSIHkAIByPMYAhJ3ChNMaXN0RW1iZWRkaW5nTW9kZWxzEioucmFnZW50cy5yYWcudjEuTGlzdEVtYmVkZGluZ01vZGVsc1JlcXVlc3QaKy5yYWdlbnRzLnJhZy52MS5MaXN0RW1iZWRkaW5nTW9kZWxzUmVzcG9uc2UiB5ACAcjzGAJiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
+  fileDesc("CiByYWdlbnRzL3JhZy92MS9yYWdfc2VydmljZS5wcm90bxIOcmFnZW50cy5yYWcudjEifgoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSLQoCaWQYASABKAlCIbpIHsgBAXIZGD8yFV5bYS16MC05XVthLXowLTlfLV0qJBI0CghzZXR0aW5ncxgCIAEoCzIiLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb25TZXR0aW5ncyJKChhDcmVhdGVDb2xsZWN0aW9uUmVzcG9uc2USLgoKY29sbGVjdGlvbhgBIAEoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24iNQoUR2V0Q29sbGVjdGlvblJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/IkcKFUdldENvbGxlY3Rpb25SZXNwb25zZRIuCgpjb2xsZWN0aW9uGAEgASgLMhoucmFnZW50cy5yYWcudjEuQ29sbGVjdGlvbiJVChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJjChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRIvCgtjb2xsZWN0aW9ucxgBIAMoCzIaLnJhZ2VudHMucmFnLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0RlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPyIaChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2UigQEKGFJlZW1iZWRDb2xsZWN0aW9uUmVxdWVzdBIdCgpjb2xsZWN0aW9uGAEgASgJQgm6SAZyBBABGD8SIwoPZW1iZWRkaW5nX21vZGVsGAIgASgJQgq6SAdyBRABGIABEiEKD2lkZW1wb3RlbmN5X2tleRgDIAEoCUIIukgFcgMYgAEiPQoZUmVlbWJlZENvbGxlY3Rpb25SZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IioQUKFkluZ2VzdERvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EisKBHBhdGgYAiABKAlCHbpIGnIYGIAgMhNeW15ceDAwLVx4MWZceDdmXSokEjwKCWRvY3VtZW50cxgDIAMoCzIeLnJhZ2VudHMucmFnLnYxLklubGluZURvY3VtZW50Qgm6SAaSAQMQ6AcSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiEKD2lkZW1wb3RlbmN5X2tleRgFIAEoCUIIukgFcgMYgAESDAoEc3luYxgGIAEoCBJLCgdyZWFkZXJzGAcgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkEkoKBHVybHMYCCADKAlCPLpIOZIBNhBkIjJyMBiABDIrXltIaF1bVHRdW1R0XVtQcF1bU3NdPzovL1teXHgwMC1ceDIwXHg3Zl0rJDqHArpIgwIasAEKG2luZ2VzdF9kb2N1bWVudHMub25lX3NvdXJjZRIsZ2l2ZSBleGFjdGx5IG9uZSBvZiBwYXRoLCBkb2N1bWVudHMgYW5kIHVybHMaYyh0aGlzLnBhdGggIT0gJycgPyAxIDogMCkgKyAoc2l6ZSh0aGlzLmRvY3VtZW50cykgPiAwID8gMSA6IDApICsgKHNpemUodGhpcy51cmxzKSA+IDAgPyAxIDogMCkgPT0gMRpOChppbmdlc3RfZG9jdW1lbnRzLnN5bmNfcGF0aBIRc3luYyBuZWVkcyBhIHBhdGgaHSF0aGlzLnN5bmMgfHwgdGhpcy5wYXRoICE9ICcnIjsKF0luZ2VzdERvY3VtZW50c1Jlc3BvbnNlEiAKA2pvYhgBIAEoCzITLnJhZ2VudHMucmFnLnYxLkpvYiLIAQoWVXBsb2FkRG9jdW1lbnRzUmVxdWVzdBIuCgZoZWFkZXIYASABKAsyHC5yYWdlbnRzLnJhZy52MS5VcGxvYWRIZWFkZXJIABIqCgRmaWxlGAIgASgLMhoucmFnZW50cy5yYWcudjEuVXBsb2FkRmlsZUgAEhkKBGRhdGEYAyABKAxCCbpIBnoEGICAQEgAEigKA2VuZBgEIAEoCzIZLnJhZ2VudHMucmFnLnYxLlVwbG9hZEVuZEgAQg0KBHBhcnQSBbpIAggBIucBCgxVcGxvYWRIZWFkZXISHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EiEKD2lkZW1wb3RlbmN5X2tleRgCIAEoCUIIukgFcgMYgAESKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KC3N5bmNfcHJlZml4GAQgASgJQgi6SAVyAxiABBJLCgdyZWFkZXJzGAUgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkItgBCgpVcGxvYWRGaWxlEjUKC2RvY3VtZW50X2lkGAEgASgJQiC6SB3IAQFyGBiABDITXlteXHgwMC1ceDFmXHg3Zl0rJBIbCgltaW1lX3R5cGUYAiABKAlCCLpIBXIDGIABEikKCG1ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJLCgdyZWFkZXJzGAQgAygJQjq6SDeSATQQZCIwci4yLF4odXNlcjouezEsMTI4fXxyb2xlOihyZWFkZXJ8d3JpdGVyfGFkbWluKSkkIgsKCVVwbG9hZEVuZCI7ChdVcGxvYWREb2N1bWVudHNSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiJwoNR2V0Sm9iUmVxdWVzdBIWCgNqb2IYASABKAlCCbpIBnIEEAEYQCIyCg5HZXRKb2JSZXNwb25zZRIgCgNqb2IYASABKAsyEy5yYWdlbnRzLnJhZy52MS5Kb2IiawoPTGlzdEpvYnNSZXF1ZXN0EhsKCmNvbGxlY3Rpb24YASABKAlCB7pIBHICGD8SHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIk4KEExpc3RKb2JzUmVzcG9uc2USIQoEam9icxgBIAMoCzITLnJhZ2VudHMucmFnLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKQoPV2F0Y2hKb2JSZXF1ZXN0EhYKA2pvYhgBIAEoCUIJukgGcgQQARhAIjQKEFdhdGNoSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iIioKEENhbmNlbEpvYlJlcXVlc3QSFgoDam9iGAEgASgJQgm6SAZyBBABGEAiNQoRQ2FuY2VsSm9iUmVzcG9uc2USIAoDam9iGAEgASgLMhMucmFnZW50cy5yYWcudjEuSm9iInIKFExpc3REb2N1bWVudHNSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiXQoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEisKCWRvY3VtZW50cxgBIAMoCzIYLnJhZ2VudHMucmFnLnYxLkRvY3VtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChJHZXREb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIkEKE0dldERvY3VtZW50UmVzcG9uc2USKgoIZG9jdW1lbnQYASABKAsyGC5yYWdlbnRzLnJhZy52MS5Eb2N1bWVudCJUChVEZWxldGVEb2N1bWVudFJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/EhwKCGRvY3VtZW50GAIgASgJQgq6SAdyBRABGIAEIhgKFkRlbGV0ZURvY3VtZW50UmVzcG9uc2UiuAEKFkRlbGV0ZURvY3VtZW50c1JlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/En8KB2ZpbHRlcnMYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QlW6SFK6AUwKGGRlbGV0ZV9kb2N1bWVudHMuZmlsdGVycxIgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjb25kaXRpb24aDnNpemUodGhpcykgPiAwyAEBIjQKF0RlbGV0ZURvY3VtZW50c1Jlc3BvbnNlEhkKEWRlbGV0ZWRfZG9jdW1lbnRzGAEgASgDIsQCCg9SZXRyaWV2ZVJlcXVlc3QSHQoKY29sbGVjdGlvbhgBIAEoCUIJukgGcgQQARg/ElwKBXF1ZXJ5GAIgASgJQk26SEq6AUIKGHJldHJpZXZlLnF1ZXJ5X25vdF9ibGFuaxIRbXVzdCBjb250YWluIHRleHQaE3RoaXMubWF0Y2hlcygnXFxTJylyAxiAQBIdCgV0b3BfaxgDIAEoBUIJukgGGgQYZCgBSACIAQESKAoHZmlsdGVycxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSMAoEbW9kZRgFIAEoCUIiukgfch1SAFIGaHlicmlkUghzZW1hbnRpY1IHa2V5d29yZBIvCgdyYW5raW5nGAYgASgLMh4ucmFnZW50cy5yYWcudjEuUmFua2luZ09wdGlvbnNCCAoGX3RvcF9rIlYKEFJldHJpZXZlUmVzcG9uc2USIQoEaGl0cxgBIAMoCzITLnJhZ2VudHMucmFnLnYxLkhpdBINCgVlcG9jaBgCIAEoAxIQCghyZXJhbmtlchgDIAEoCSJVChRCYXRjaFJldHJpZXZlUmVxdWVzdBI9CghyZXF1ZXN0cxgBIAMoCzIfLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlUmVxdWVzdEIKukgHkgEECAEQQCJKChVCYXRjaFJldHJpZXZlUmVzcG9uc2USMQoIb3V0Y29tZXMYASADKAsyHy5yYWdlbnRzLnJhZy52MS5SZXRyaWV2ZU91dGNvbWUidwoPUmV0cmlldmVPdXRjb21lEjQKCHJlc3BvbnNlGAEgASgLMiAucmFnZW50cy5yYWcudjEuUmV0cmlldmVSZXNwb25zZUgAEiMKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIJCgdvdXRjb21lIsACCg1BbnN3ZXJSZXF1ZXN0Eh0KCmNvbGxlY3Rpb24YASABKAlCCbpIBnIEEAEYPxJaCgVxdWVyeRgCIAEoCUJLukhIugFAChZhbnN3ZXIucXVlcnlfbm90X2JsYW5rEhFtdXN0IGNvbnRhaW4gdGV4dBoTdGhpcy5tYXRjaGVzKCdcXFMnKXIDGIBAEh0KBXRvcF9rGAMgASgFQgm6SAYaBBhkKAFIAIgBARIoCgdmaWx0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIwCgRtb2RlGAUgASgJQiK6SB9yHVIAUgZoeWJyaWRSCHNlbWFudGljUgdrZXl3b3JkEi8KB3JhbmtpbmcYBiABKAsyHi5yYWdlbnRzLnJhZy52MS5SYW5raW5nT3B0aW9uc0IICgZfdG9wX2sihwEKDkFuc3dlclJlc3BvbnNlEg4KBmFuc3dlchgBIAEoCRIrCgljaXRhdGlvbnMYAiADKAsyGC5yYWdlbnRzLnJhZy52MS5DaXRhdGlvbhINCgVtb2RlbBgDIAEoCRIpCgV1c2FnZRgEIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2UiUAoRRW1iZWRUZXh0c1JlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIABEiIKBXRleHRzGAIgAygJQhO6SBCSAQ0IARCAASIGcgQYgIACImgKEkVtYmVkVGV4dHNSZXNwb25zZRItCgplbWJlZGRpbmdzGAEgAygLMhkucmFnZW50cy5yYWcudjEuRW1iZWRkaW5nEg0KBW1vZGVsGAIgASgJEhQKDGlucHV0X3Rva2VucxgDIAEoAyIbCglFbWJlZGRpbmcSDgoGdmFsdWVzGAEgAygCIhwKGkxpc3RFbWJlZGRpbmdNb2RlbHNSZXF1ZXN0Ik0KG0xpc3RFbWJlZGRpbmdNb2RlbHNSZXNwb25zZRIuCgZtb2RlbHMYASADKAsyHi5yYWdlbnRzLnJhZy52MS5FbWJlZGRpbmdNb2RlbCIxCg5FbWJlZGRpbmdNb2RlbBIMCgRuYW1lGAEgASgJEhEKCWRpbWVuc2lvbhgCIAEoBTLvFQoKUmFnU2VydmljZRKRAQoQQ3JlYXRlQ29sbGVjdGlvbhInLnJhZ2VudHMucmFnLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GigucmFnZW50cy5yYWcudjEuQ3JlYXRlQ29sbGVjdGlvblJlc3BvbnNlIirI8xgDgtPkkwIgOgEqYgpjb2xsZWN0aW9uIg8vdjEvY29sbGVjdGlvbnMSlQEKDUdldENvbGxlY3Rpb24SJC5yYWdlbnRzLnJhZy52MS5HZXRDb2xsZWN0aW9uUmVxdWVzdBolLnJhZ2VudHMucmFnLnYxLkdldENvbGxlY3Rpb25SZXNwb25zZSI3kAIByPMYAoLT5JMCKmIKY29sbGVjdGlvbhIcL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufRKCAQoPTGlzdENvbGxlY3Rpb25zEiYucmFnZW50cy5yYWcudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLkxpc3RDb2xsZWN0aW9uc1Jlc3BvbnNlIh6QAgHI8xgCgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSkgEKEERlbGV0ZUNvbGxlY3Rpb24SJy5yYWdlbnRzLnJhZy52MS5EZWxldGVDb2xsZWN0aW9uUmVxdWVzdBooLnJhZ2VudHMucmFnLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXNwb25zZSIrkAICyPMYA4LT5JMCHiocL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufRKiAQoRUmVlbWJlZENvbGxlY3Rpb24SKC5yYWdlbnRzLnJhZy52MS5SZWVtYmVkQ29sbGVjdGlvblJlcXVlc3QaKS5yYWdlbnRzLnJhZy52MS5SZWVtYmVkQ29sbGVjdGlvblJlc3BvbnNlIjjI8xgDgtPkkwIuOgEqYgNqb2IiJC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn06cmVlbWJlZBKlAQoPSW5nZXN0RG9jdW1lbnRzEiYucmFnZW50cy5yYWcudjEuSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLkluZ2VzdERvY3VtZW50c1Jlc3BvbnNlIkHI8xgDgtPkkwI3OgEqYgNqb2IiLS92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzOmluZ2VzdBKuAQoPVXBsb2FkRG9jdW1lbnRzEiYucmFnZW50cy5yYWcudjEuVXBsb2FkRG9jdW1lbnRzUmVxdWVzdBonLnJhZ2VudHMucmFnLnYxLlVwbG9hZERvY3VtZW50c1Jlc3BvbnNlIkjI8xgDgtPkkwI+OgEqYgNqb2IiNC92MS9jb2xsZWN0aW9ucy97aGVhZGVyLmNvbGxlY3Rpb259L2RvY3VtZW50czp1cGxvYWQoARJrCgZHZXRKb2ISHS5yYWdlbnRzLnJhZy52MS5HZXRKb2JSZXF1ZXN0Gh4ucmFnZW50cy5yYWcudjEuR2V0Sm9iUmVzcG9uc2UiIpACAcjzGAKC0+STAhViA2pvYhIOL3YxL2pvYnMve2pvYn0SZgoITGlzdEpvYnMSHy5yYWdlbnRzLnJhZy52MS5MaXN0Sm9ic1JlcXVlc3QaIC5yYWdlbnRzLnJhZy52MS5MaXN0Sm9ic1Jlc3BvbnNlIheQAgHI8xgCgtPkkwIKEggvdjEvam9icxJ5CghXYXRjaEpvYhIfLnJhZ2VudHMucmFnLnYxLldhdGNoSm9iUmVxdWVzdBogLnJhZ2VudHMucmFnLnYxLldhdGNoSm9iUmVzcG9uc2UiKJACAcjzGAKC0+STAhtiA2pvYhIUL3YxL2pvYnMve2pvYn06d2F0Y2gwARJ+CglDYW5jZWxKb2ISIC5yYWdlbnRzLnJhZy52MS5DYW5jZWxKb2JSZXF1ZXN0GiEucmFnZW50cy5yYWcudjEuQ2FuY2VsSm9iUmVzcG9uc2UiLJACAsjzGAOC0+STAh86ASpiA2pvYiIVL3YxL2pvYnMve2pvYn06Y2FuY2VsEpMBCg1MaXN0RG9jdW1lbnRzEiQucmFnZW50cy5yYWcudjEuTGlzdERvY3VtZW50c1JlcXVlc3QaJS5yYWdlbnRzLnJhZy52MS5MaXN0RG9jdW1lbnRzUmVzcG9uc2UiNZACAcjzGAKC0+STAigSJi92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzEqUBCgtHZXREb2N1bWVudBIiLnJhZ2VudHMucmFnLnYxLkdldERvY3VtZW50UmVxdWVzdBojLnJhZ2VudHMucmFnLnYxLkdldERvY3VtZW50UmVzcG9uc2UiTZACAcjzGAKC0+STAkBiCGRvY3VtZW50EjQvdjEvY29sbGVjdGlvbnMve2NvbGxlY3Rpb259L2RvY3VtZW50cy97ZG9jdW1lbnQ9Kip9EqQBCg5EZWxldGVEb2N1bWVudBIlLnJhZ2VudHMucmFnLnYxLkRlbGV0ZURvY3VtZW50UmVxdWVzdBomLnJhZ2VudHMucmFnLnYxLkRlbGV0ZURvY3VtZW50UmVzcG9uc2UiQ5ACAsjzGAOC0+STAjYqNC92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZG9jdW1lbnRzL3tkb2N1bWVudD0qKn0SowEKD0RlbGV0ZURvY3VtZW50cxImLnJhZ2VudHMucmFnLnYxLkRlbGV0ZURvY3VtZW50c1JlcXVlc3QaJy5yYWdlbnRzLnJhZy52MS5EZWxldGVEb2N1bWVudHNSZXNwb25zZSI/kAICyPMYA4LT5JMCMjoBKiItL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufS9kb2N1bWVudHM6ZGVsZXRlEoYBCghSZXRyaWV2ZRIfLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlUmVxdWVzdBogLnJhZ2VudHMucmFnLnYxLlJldHJpZXZlUmVzcG9uc2UiN5ACAcjzGAKC0+STAio6ASoiJS92MS9jb2xsZWN0aW9ucy97Y29sbGVjdGlvbn06cmV0cmlldmUSZQoNQmF0Y2hSZXRyaWV2ZRIkLnJhZ2VudHMucmFnLnYxLkJhdGNoUmV0cmlldmVSZXF1ZXN0GiUucmFnZW50cy5yYWcudjEuQmF0Y2hSZXRyaWV2ZVJlc3BvbnNlIgeQAgHI8xgCEnsKBkFuc3dlchIdLnJhZ2VudHMucmFnLnYxLkFuc3dlclJlcXVlc3QaHi5yYWdlbnRzLnJhZy52MS5BbnN3ZXJSZXNwb25zZSIyyPMYAoLT5JMCKDoBKiIjL3YxL2NvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufTphbnN3ZXISXAoKRW1iZWRUZXh0cxIhLnJhZ2VudHMucmFnLnYxLkVtYmVkVGV4dHNSZXF1ZXN0GiIucmFnZW50cy5yYWcudjEuRW1iZWRUZXh0c1Jlc3BvbnNlIgeQAgHI8xgCEncKE0xpc3RFbWJlZGRpbmdNb2RlbHMSKi5yYWdlbnRzLnJhZy52MS5MaXN0RW1iZWRkaW5nTW9kZWxzUmVxdWVzdBorLnJhZ2VudHMucmFnLnYxLkxpc3RFbWJlZGRpbmdNb2RlbHNSZXNwb25zZSIHkAIByPMYAmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_rag_v1_rag, file_ragents_rag_v1_ranking]);
 
 /**
  * Asks for a new collection.
@@ -209,7 +209,63 @@ export const DeleteCollectionResponseSchema: GenMessage<DeleteCollectionResponse
   messageDesc(file_ragents_rag_v1_rag_service, 7);
 
 /**
- * Starts an ingestion. Exactly one of path and documents is given.
+ * Asks for another embedding model.
+ *
+ * @generated from message ragents.rag.v1.ReembedCollectionRequest
+ */
+export type ReembedCollectionRequest = Message<"ragents.rag.v1.ReembedCollectionRequest"> & {
+  /**
+   * The collection's id.
+   *
+   * @generated from field: string collection = 1;
+   */
+  collection: string;
+
+  /**
+   * The new model, as ListEmbeddingModels names it; another than the collection has.
+   *
+   * @generated from field: string embedding_model = 2;
+   */
+  embeddingModel: string;
+
+  /**
+   * A repeated call with the same key within a day answers the first one's job.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message ragents.rag.v1.ReembedCollectionRequest.
+ * Use `create(ReembedCollectionRequestSchema)` to create a new message.
+ */
+export const ReembedCollectionRequestSchema: GenMessage<ReembedCollectionRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 8);
+
+/**
+ * The job that was started.
+ *
+ * @generated from message ragents.rag.v1.ReembedCollectionResponse
+ */
+export type ReembedCollectionResponse = Message<"ragents.rag.v1.ReembedCollectionResponse"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: ragents.rag.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message ragents.rag.v1.ReembedCollectionResponse.
+ * Use `create(ReembedCollectionResponseSchema)` to create a new message.
+ */
+export const ReembedCollectionResponseSchema: GenMessage<ReembedCollectionResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 9);
+
+/**
+ * Starts an ingestion. Exactly one of path, documents and urls is given.
  *
  * @generated from message ragents.rag.v1.IngestDocumentsRequest
  */
@@ -265,6 +321,19 @@ export type IngestDocumentsRequest = Message<"ragents.rag.v1.IngestDocumentsRequ
    * @generated from field: repeated string readers = 7;
    */
   readers: string[];
+
+  /**
+   * Pages that the job fetches by http or https, at most 100, each a document
+   * whose id is its URL. What they are is told by the server's Content-Type, else
+   * as for files. One that the server says is unchanged (ETag, Last-Modified), or
+   * whose bytes are, is skipped. Off unless RAGENTS_INGEST_URLS names schemes;
+   * INVALID_ARGUMENT URL_NOT_ALLOWED for others, for URLs with credentials and for
+   * addresses that are not public. A host's addresses are checked when it is
+   * fetched from, again on each of at most 5 redirects.
+   *
+   * @generated from field: repeated string urls = 8;
+   */
+  urls: string[];
 };
 
 /**
@@ -272,7 +341,7 @@ export type IngestDocumentsRequest = Message<"ragents.rag.v1.IngestDocumentsRequ
  * Use `create(IngestDocumentsRequestSchema)` to create a new message.
  */
 export const IngestDocumentsRequestSchema: GenMessage<IngestDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 8);
+  messageDesc(file_ragents_rag_v1_rag_service, 10);
 
 /**
  * The job that was started.
@@ -293,7 +362,7 @@ export type IngestDocumentsResponse = Message<"ragents.rag.v1.IngestDocumentsRes
  * Use `create(IngestDocumentsResponseSchema)` to create a new message.
  */
 export const IngestDocumentsResponseSchema: GenMessage<IngestDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 9);
+  messageDesc(file_ragents_rag_v1_rag_service, 11);
 
 /**
  * One message of an upload.
@@ -346,7 +415,7 @@ export type UploadDocumentsRequest = Message<"ragents.rag.v1.UploadDocumentsRequ
  * Use `create(UploadDocumentsRequestSchema)` to create a new message.
  */
 export const UploadDocumentsRequestSchema: GenMessage<UploadDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 10);
+  messageDesc(file_ragents_rag_v1_rag_service, 12);
 
 /**
  * What is uploaded.
@@ -396,7 +465,7 @@ export type UploadHeader = Message<"ragents.rag.v1.UploadHeader"> & {
  * Use `create(UploadHeaderSchema)` to create a new message.
  */
 export const UploadHeaderSchema: GenMessage<UploadHeader> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 11);
+  messageDesc(file_ragents_rag_v1_rag_service, 13);
 
 /**
  * A file of an upload. One job takes at most 20,000 files of at most 200 MiB each.
@@ -438,7 +507,7 @@ export type UploadFile = Message<"ragents.rag.v1.UploadFile"> & {
  * Use `create(UploadFileSchema)` to create a new message.
  */
 export const UploadFileSchema: GenMessage<UploadFile> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 12);
+  messageDesc(file_ragents_rag_v1_rag_service, 14);
 
 /**
  * The end of an upload. A connection that breaks can look like the end of a stream; only this says that all was sent.
@@ -453,7 +522,7 @@ export type UploadEnd = Message<"ragents.rag.v1.UploadEnd"> & {
  * Use `create(UploadEndSchema)` to create a new message.
  */
 export const UploadEndSchema: GenMessage<UploadEnd> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 13);
+  messageDesc(file_ragents_rag_v1_rag_service, 15);
 
 /**
  * The job that was started.
@@ -474,7 +543,7 @@ export type UploadDocumentsResponse = Message<"ragents.rag.v1.UploadDocumentsRes
  * Use `create(UploadDocumentsResponseSchema)` to create a new message.
  */
 export const UploadDocumentsResponseSchema: GenMessage<UploadDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 14);
+  messageDesc(file_ragents_rag_v1_rag_service, 16);
 
 /**
  * Names a job.
@@ -495,7 +564,7 @@ export type GetJobRequest = Message<"ragents.rag.v1.GetJobRequest"> & {
  * Use `create(GetJobRequestSchema)` to create a new message.
  */
 export const GetJobRequestSchema: GenMessage<GetJobRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 15);
+  messageDesc(file_ragents_rag_v1_rag_service, 17);
 
 /**
  * The job.
@@ -516,7 +585,7 @@ export type GetJobResponse = Message<"ragents.rag.v1.GetJobResponse"> & {
  * Use `create(GetJobResponseSchema)` to create a new message.
  */
 export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 16);
+  messageDesc(file_ragents_rag_v1_rag_service, 18);
 
 /**
  * Asks for a page of jobs.
@@ -551,7 +620,7 @@ export type ListJobsRequest = Message<"ragents.rag.v1.ListJobsRequest"> & {
  * Use `create(ListJobsRequestSchema)` to create a new message.
  */
 export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 17);
+  messageDesc(file_ragents_rag_v1_rag_service, 19);
 
 /**
  * A page of jobs.
@@ -579,7 +648,7 @@ export type ListJobsResponse = Message<"ragents.rag.v1.ListJobsResponse"> & {
  * Use `create(ListJobsResponseSchema)` to create a new message.
  */
 export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 18);
+  messageDesc(file_ragents_rag_v1_rag_service, 20);
 
 /**
  * Names a job.
@@ -600,7 +669,7 @@ export type WatchJobRequest = Message<"ragents.rag.v1.WatchJobRequest"> & {
  * Use `create(WatchJobRequestSchema)` to create a new message.
  */
 export const WatchJobRequestSchema: GenMessage<WatchJobRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 19);
+  messageDesc(file_ragents_rag_v1_rag_service, 21);
 
 /**
  * The job as it was when the message was sent.
@@ -621,7 +690,7 @@ export type WatchJobResponse = Message<"ragents.rag.v1.WatchJobResponse"> & {
  * Use `create(WatchJobResponseSchema)` to create a new message.
  */
 export const WatchJobResponseSchema: GenMessage<WatchJobResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 20);
+  messageDesc(file_ragents_rag_v1_rag_service, 22);
 
 /**
  * Names a job.
@@ -642,7 +711,7 @@ export type CancelJobRequest = Message<"ragents.rag.v1.CancelJobRequest"> & {
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 21);
+  messageDesc(file_ragents_rag_v1_rag_service, 23);
 
 /**
  * The job, cancelled.
@@ -663,7 +732,7 @@ export type CancelJobResponse = Message<"ragents.rag.v1.CancelJobResponse"> & {
  * Use `create(CancelJobResponseSchema)` to create a new message.
  */
 export const CancelJobResponseSchema: GenMessage<CancelJobResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 22);
+  messageDesc(file_ragents_rag_v1_rag_service, 24);
 
 /**
  * Asks for a page of documents.
@@ -698,7 +767,7 @@ export type ListDocumentsRequest = Message<"ragents.rag.v1.ListDocumentsRequest"
  * Use `create(ListDocumentsRequestSchema)` to create a new message.
  */
 export const ListDocumentsRequestSchema: GenMessage<ListDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 23);
+  messageDesc(file_ragents_rag_v1_rag_service, 25);
 
 /**
  * A page of documents.
@@ -726,7 +795,7 @@ export type ListDocumentsResponse = Message<"ragents.rag.v1.ListDocumentsRespons
  * Use `create(ListDocumentsResponseSchema)` to create a new message.
  */
 export const ListDocumentsResponseSchema: GenMessage<ListDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 24);
+  messageDesc(file_ragents_rag_v1_rag_service, 26);
 
 /**
  * Names a document.
@@ -754,7 +823,7 @@ export type GetDocumentRequest = Message<"ragents.rag.v1.GetDocumentRequest"> & 
  * Use `create(GetDocumentRequestSchema)` to create a new message.
  */
 export const GetDocumentRequestSchema: GenMessage<GetDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 25);
+  messageDesc(file_ragents_rag_v1_rag_service, 27);
 
 /**
  * The document.
@@ -775,7 +844,7 @@ export type GetDocumentResponse = Message<"ragents.rag.v1.GetDocumentResponse"> 
  * Use `create(GetDocumentResponseSchema)` to create a new message.
  */
 export const GetDocumentResponseSchema: GenMessage<GetDocumentResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 26);
+  messageDesc(file_ragents_rag_v1_rag_service, 28);
 
 /**
  * Names the document to delete.
@@ -803,7 +872,7 @@ export type DeleteDocumentRequest = Message<"ragents.rag.v1.DeleteDocumentReques
  * Use `create(DeleteDocumentRequestSchema)` to create a new message.
  */
 export const DeleteDocumentRequestSchema: GenMessage<DeleteDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 27);
+  messageDesc(file_ragents_rag_v1_rag_service, 29);
 
 /**
  * The document is gone.
@@ -818,7 +887,57 @@ export type DeleteDocumentResponse = Message<"ragents.rag.v1.DeleteDocumentRespo
  * Use `create(DeleteDocumentResponseSchema)` to create a new message.
  */
 export const DeleteDocumentResponseSchema: GenMessage<DeleteDocumentResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 28);
+  messageDesc(file_ragents_rag_v1_rag_service, 30);
+
+/**
+ * Selects the documents to delete.
+ *
+ * @generated from message ragents.rag.v1.DeleteDocumentsRequest
+ */
+export type DeleteDocumentsRequest = Message<"ragents.rag.v1.DeleteDocumentsRequest"> & {
+  /**
+   * The collection's id.
+   *
+   * @generated from field: string collection = 1;
+   */
+  collection: string;
+
+  /**
+   * Which documents go, as in RetrieveRequest; at least one condition. Deleting
+   * all is what DeleteCollection is for.
+   *
+   * @generated from field: google.protobuf.Struct filters = 2;
+   */
+  filters?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message ragents.rag.v1.DeleteDocumentsRequest.
+ * Use `create(DeleteDocumentsRequestSchema)` to create a new message.
+ */
+export const DeleteDocumentsRequestSchema: GenMessage<DeleteDocumentsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 31);
+
+/**
+ * The documents are gone.
+ *
+ * @generated from message ragents.rag.v1.DeleteDocumentsResponse
+ */
+export type DeleteDocumentsResponse = Message<"ragents.rag.v1.DeleteDocumentsResponse"> & {
+  /**
+   * How many they were.
+   *
+   * @generated from field: int64 deleted_documents = 1;
+   */
+  deletedDocuments: bigint;
+};
+
+/**
+ * Describes the message ragents.rag.v1.DeleteDocumentsResponse.
+ * Use `create(DeleteDocumentsResponseSchema)` to create a new message.
+ */
+export const DeleteDocumentsResponseSchema: GenMessage<DeleteDocumentsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_rag_v1_rag_service, 32);
 
 /**
  * Asks for passages.
@@ -876,7 +995,7 @@ export type RetrieveRequest = Message<"ragents.rag.v1.RetrieveRequest"> & {
  * Use `create(RetrieveRequestSchema)` to create a new message.
  */
 export const RetrieveRequestSchema: GenMessage<RetrieveRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 29);
+  messageDesc(file_ragents_rag_v1_rag_service, 33);
 
 /**
  * The passages.
@@ -912,7 +1031,7 @@ export type RetrieveResponse = Message<"ragents.rag.v1.RetrieveResponse"> & {
  * Use `create(RetrieveResponseSchema)` to create a new message.
  */
 export const RetrieveResponseSchema: GenMessage<RetrieveResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 30);
+  messageDesc(file_ragents_rag_v1_rag_service, 34);
 
 /**
  * Asks for passages several times.
@@ -933,7 +1052,7 @@ export type BatchRetrieveRequest = Message<"ragents.rag.v1.BatchRetrieveRequest"
  * Use `create(BatchRetrieveRequestSchema)` to create a new message.
  */
 export const BatchRetrieveRequestSchema: GenMessage<BatchRetrieveRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 31);
+  messageDesc(file_ragents_rag_v1_rag_service, 35);
 
 /**
  * What came of the retrievals.
@@ -954,7 +1073,7 @@ export type BatchRetrieveResponse = Message<"ragents.rag.v1.BatchRetrieveRespons
  * Use `create(BatchRetrieveResponseSchema)` to create a new message.
  */
 export const BatchRetrieveResponseSchema: GenMessage<BatchRetrieveResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 32);
+  messageDesc(file_ragents_rag_v1_rag_service, 36);
 
 /**
  * What came of one retrieval.
@@ -991,7 +1110,7 @@ export type RetrieveOutcome = Message<"ragents.rag.v1.RetrieveOutcome"> & {
  * Use `create(RetrieveOutcomeSchema)` to create a new message.
  */
 export const RetrieveOutcomeSchema: GenMessage<RetrieveOutcome> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 33);
+  messageDesc(file_ragents_rag_v1_rag_service, 37);
 
 /**
  * Asks one question.
@@ -1047,7 +1166,7 @@ export type AnswerRequest = Message<"ragents.rag.v1.AnswerRequest"> & {
  * Use `create(AnswerRequestSchema)` to create a new message.
  */
 export const AnswerRequestSchema: GenMessage<AnswerRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 34);
+  messageDesc(file_ragents_rag_v1_rag_service, 38);
 
 /**
  * A cited answer.
@@ -1089,7 +1208,7 @@ export type AnswerResponse = Message<"ragents.rag.v1.AnswerResponse"> & {
  * Use `create(AnswerResponseSchema)` to create a new message.
  */
 export const AnswerResponseSchema: GenMessage<AnswerResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 35);
+  messageDesc(file_ragents_rag_v1_rag_service, 39);
 
 /**
  * Texts to embed.
@@ -1117,7 +1236,7 @@ export type EmbedTextsRequest = Message<"ragents.rag.v1.EmbedTextsRequest"> & {
  * Use `create(EmbedTextsRequestSchema)` to create a new message.
  */
 export const EmbedTextsRequestSchema: GenMessage<EmbedTextsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 36);
+  messageDesc(file_ragents_rag_v1_rag_service, 40);
 
 /**
  * The texts' vectors.
@@ -1152,7 +1271,7 @@ export type EmbedTextsResponse = Message<"ragents.rag.v1.EmbedTextsResponse"> & 
  * Use `create(EmbedTextsResponseSchema)` to create a new message.
  */
 export const EmbedTextsResponseSchema: GenMessage<EmbedTextsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 37);
+  messageDesc(file_ragents_rag_v1_rag_service, 41);
 
 /**
  * A text's vector.
@@ -1173,7 +1292,7 @@ export type Embedding = Message<"ragents.rag.v1.Embedding"> & {
  * Use `create(EmbeddingSchema)` to create a new message.
  */
 export const EmbeddingSchema: GenMessage<Embedding> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 38);
+  messageDesc(file_ragents_rag_v1_rag_service, 42);
 
 /**
  * Asks for the embedding models.
@@ -1188,7 +1307,7 @@ export type ListEmbeddingModelsRequest = Message<"ragents.rag.v1.ListEmbeddingMo
  * Use `create(ListEmbeddingModelsRequestSchema)` to create a new message.
  */
 export const ListEmbeddingModelsRequestSchema: GenMessage<ListEmbeddingModelsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 39);
+  messageDesc(file_ragents_rag_v1_rag_service, 43);
 
 /**
  * The embedding models.
@@ -1209,7 +1328,7 @@ export type ListEmbeddingModelsResponse = Message<"ragents.rag.v1.ListEmbeddingM
  * Use `create(ListEmbeddingModelsResponseSchema)` to create a new message.
  */
 export const ListEmbeddingModelsResponseSchema: GenMessage<ListEmbeddingModelsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 40);
+  messageDesc(file_ragents_rag_v1_rag_service, 44);
 
 /**
  * A model that makes vectors of texts.
@@ -1237,7 +1356,7 @@ export type EmbeddingModel = Message<"ragents.rag.v1.EmbeddingModel"> & {
  * Use `create(EmbeddingModelSchema)` to create a new message.
  */
 export const EmbeddingModelSchema: GenMessage<EmbeddingModel> = /*@__PURE__*/
-  messageDesc(file_ragents_rag_v1_rag_service, 41);
+  messageDesc(file_ragents_rag_v1_rag_service, 45);
 
 /**
  * Ingests documents and finds the passages that answer a question.
@@ -1288,8 +1407,22 @@ export const RagService: GenService<{
     output: typeof DeleteCollectionResponseSchema;
   },
   /**
-   * Starts a job that ingests inline documents, or a file or folder of the
-   * server inside its allowed roots. Documents of a known id are replaced.
+   * Starts a job that gives a collection another embedding model: every chunk is
+   * embedded beside its old vector, then the collection is searched by the new
+   * ones at once. Until then the old model answers. FAILED_PRECONDITION when the
+   * collection is being re-embedded already, or when the model does not work.
+   *
+   * @generated from rpc ragents.rag.v1.RagService.ReembedCollection
+   */
+  reembedCollection: {
+    methodKind: "unary";
+    input: typeof ReembedCollectionRequestSchema;
+    output: typeof ReembedCollectionResponseSchema;
+  },
+  /**
+   * Starts a job that ingests inline documents, a file or folder of the server
+   * inside its allowed roots, or pages that the server fetches. Documents of a
+   * known id are replaced.
    *
    * @generated from rpc ragents.rag.v1.RagService.IngestDocuments
    */
@@ -1382,6 +1515,17 @@ export const RagService: GenService<{
     methodKind: "unary";
     input: typeof DeleteDocumentRequestSchema;
     output: typeof DeleteDocumentResponseSchema;
+  },
+  /**
+   * Deletes all documents that a filter selects and that the caller may read, at
+   * once: all of them or none.
+   *
+   * @generated from rpc ragents.rag.v1.RagService.DeleteDocuments
+   */
+  deleteDocuments: {
+    methodKind: "unary";
+    input: typeof DeleteDocumentsRequestSchema;
+    output: typeof DeleteDocumentsResponseSchema;
   },
   /**
    * Returns the passages that answer a query, best first.

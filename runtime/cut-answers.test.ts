@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import { onTestFinished, test, expect, describe } from "vitest";
 import { AgentService, ListAgentsResponseSchema } from "../gen/ragents/agent/v1/agent_service_pb.js";
@@ -22,7 +22,7 @@ async function startCutting(cuts: number, how: "reset" | "connection") {
       stream.session?.ping(() => cut());
       return;
     }
-    const message = toBinary(ListAgentsResponseSchema, { $typeName: "ragents.agent.v1.ListAgentsResponse", agents: [] });
+    const message = toBinary(ListAgentsResponseSchema, create(ListAgentsResponseSchema));
     const head = Buffer.alloc(5);
     head.writeUInt32BE(message.length, 1);
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));

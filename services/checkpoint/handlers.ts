@@ -1,12 +1,20 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { ConnectError, ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import {
+  type CheckpointService,
+  type PutCheckpointRequest,
+  type PutWritesRequest,
+  type StreamPutsRequest,
+  type StreamPutsResponse,
+  StreamPutsResponseSchema,
+} from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { toStatus } from "../../runtime/grpc-status.js";
 import { requireMeshService } from "../../runtime/identity/access.js";
+import { asCompleted } from "./as-completed.js";
 import { sweepTimeOf } from "./cleaning.js";
 import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
 import { listParts, readCheckpoint, readContents } from "./reading.js";
@@ -16,6 +24,10 @@ import type { CheckpointStore, Lease, ThreadCopy, ThreadKey, ThreadSummary } fro
 import type { ThreadQuota } from "./thread-quota.js";
 import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
 
+/** Puts of one stream that are worked on at the same time. */
+const MAX_PUTS_AT_ONCE = 64;
+/** Codes that blame the put, and not the service. */
+const REFUSALS = new Set([Code.InvalidArgument, Code.FailedPrecondition, Code.ResourceExhausted, Code.NotFound]);
 /** Threads of a page when the request does not say. */
 const DEFAULT_PAGE_SIZE = 50;
 
@@ -26,10 +38,58 @@ export function checkpointHandlers(deps: {
   clock: Clock;
   /** Called after a checkpoint was stored; the thread has so many now. */
   onPut: (thread: ThreadKey, checkpointCount: number) => void;
+  /** Ends the streams of puts, so that the server can drain. */
+  stopping: AbortSignal;
 }): ServiceImpl<typeof CheckpointService> {
   const { store, segments, quota, clock } = deps;
   const now = () => new Date(clock.now());
   const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
+
+  async function putCheckpoint(request: PutCheckpointRequest): Promise<void> {
+    const thread = threadOf(request);
+    const plan = new PutPlan(request.contents);
+    const checkpoint = {
+      namespace: request.checkpointNs,
+      checkpointId: request.checkpointId,
+      parentId: request.parentCheckpointId || undefined,
+      data: packData(request.data, request.metadata),
+      metadata: searchableJson("metadata", request.metadata),
+      needsParent: request.needsParent,
+      channels: request.channels.map(({ channel, version, value, unchanged }) => ({
+        channel,
+        version,
+        value: unchanged || value === undefined ? undefined : plan.pack(value),
+        unchanged,
+      })),
+    };
+    const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
+    const context = { fencingToken: request.fencingToken, now: now() };
+    await quota.admit(thread);
+    const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
+    segments.remember(thread, plan.added());
+    deps.onPut(thread, checkpointCount);
+  }
+
+  async function putWrites(request: PutWritesRequest): Promise<void> {
+    const thread = threadOf(request);
+    const plan = new PutPlan(request.contents);
+    const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
+    const context = { fencingToken: request.fencingToken, now: now() };
+    await quota.admit(thread);
+    await plan.store((addition) => store.put(thread, batch, addition, context));
+    segments.remember(thread, plan.added());
+  }
+
+  /** A put of a stream. A fault of the service rejects, which ends the stream: it is seen, and logged, as one of a call is. */
+  async function answerPut({ putId, put }: StreamPutsRequest): Promise<StreamPutsResponse> {
+    try {
+      await (put.case === "checkpoint" ? putCheckpoint(put.value) : putWrites(put.value as PutWritesRequest));
+      return create(StreamPutsResponseSchema, { putId });
+    } catch (error) {
+      if (!(error instanceof ConnectError) || !REFUSALS.has(error.code)) throw error;
+      return create(StreamPutsResponseSchema, { putId, error: toStatus(error) });
+    }
+  }
 
   /** Why a copy was not made, for each; undefined for those that were. */
   async function copyThreads(copies: readonly ThreadCopy[]): Promise<(ConnectError | undefined)[]> {
@@ -44,41 +104,16 @@ export function checkpointHandlers(deps: {
 
   return {
     async putCheckpoint(request) {
-      const thread = threadOf(request);
-      const plan = new PutPlan(request.contents);
-      const checkpoint = {
-        namespace: request.checkpointNs,
-        checkpointId: request.checkpointId,
-        parentId: request.parentCheckpointId || undefined,
-        data: packData(request.data, request.metadata),
-        metadata: searchableJson("metadata", request.metadata),
-        needsParent: request.needsParent,
-        channels: request.channels.map(({ channel, version, value, unchanged }) => ({
-          channel,
-          version,
-          value: unchanged || value === undefined ? undefined : plan.pack(value),
-          unchanged,
-        })),
-      };
-      const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
-      const context = { fencingToken: request.fencingToken, now: now() };
-      await quota.admit(thread);
-      const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
-      segments.remember(thread, plan.added());
-      deps.onPut(thread, checkpointCount);
+      await putCheckpoint(request);
       return {};
     },
 
     async putWrites(request) {
-      const thread = threadOf(request);
-      const plan = new PutPlan(request.contents);
-      const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
-      const context = { fencingToken: request.fencingToken, now: now() };
-      await quota.admit(thread);
-      await plan.store((addition) => store.put(thread, batch, addition, context));
-      segments.remember(thread, plan.added());
+      await putWrites(request);
       return {};
     },
+
+    streamPuts: (requests) => asCompleted(requests, { limit: MAX_PUTS_AT_ONCE, stop: deps.stopping }, answerPut),
 
     async putContents(request) {
       const time = now();

@@ -133,6 +133,9 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
     threadId: ids.saverThread,
     taskWrites: [{ ...TASK, checkpointId: ids.checkpoint, writes: [{ index: 0, channel: "c", value: channel(ids).value }] }],
   })),
+  "ragents.checkpoint.v1.CheckpointService/StreamPuts": AS_NOBODY((ids) => ({
+    put: { case: "writes", value: { threadId: ids.saverThread, taskWrites: [{ ...TASK, checkpointId: ids.checkpoint }] } },
+  })),
   "ragents.checkpoint.v1.CheckpointService/PutContents": AS_NOBODY((ids) => ({
     threadId: ids.saverThread,
     contents: { hashes: hash("sha256", SECRET_TEXT, "buffer").subarray(0, 16), sizes: [SECRET_TEXT.length], data: Buffer.from(SECRET_TEXT) },

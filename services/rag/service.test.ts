@@ -132,7 +132,7 @@ describe("collections", () => {
   });
 
   test.each([
-    { settings: { chunkSize: 99 }, field: "settings.chunk_size" },
+    { settings: { chunkSize: 99 }, field: "chunk_size" },
     { settings: { chunkSize: 200, chunkOverlap: 101 }, field: "settings" },
     { settings: { embeddingModel: "nothing" }, field: "settings.embedding_model" },
   ])("with $settings are refused naming $field", async ({ settings, field }) => {
@@ -464,6 +464,14 @@ describe("an upload", () => {
     expect((await failure(client.uploadDocuments(messages()))).code).toBe(Code.InvalidArgument);
   });
 
+  test("has ids, not paths: what looks like a path leads nowhere, and control characters are refused", async () => {
+    const collection = await newCollection();
+    const upload = (documentId: string) => uploadFiles(client, [{ documentId, content: Buffer.from("Apples.") }], { collection });
+    await ended(await upload("../../etc/passwd.txt"));
+    expect((await client.getDocument({ collection, document: "../../etc/passwd.txt" })).document!.sizeBytes).toBe(7n);
+    for (const id of ["a\0b", "a\nb", "\x1b[31m"]) expect((await failure(upload(id))).rawMessage).toContain("document_id");
+  });
+
   test("with one id twice is refused", async () => {
     const files = [1, 2].map((n) => ({ documentId: "a.txt", content: Buffer.from(`text ${n}`) }));
     expect(reasonOf(await failure(uploadFiles(client, files, { collection: "default" })))).toBe("DUPLICATE_DOCUMENT");
@@ -483,6 +491,10 @@ describe("retrieval", () => {
     expect(rare.hits.map(({ documentId }) => documentId).sort()).toEqual(["d0", "d20", "d40"]);
     const range = await client.retrieve({ collection, query: "pump grease", topK: 100, filters: { number: { $gte: 50 }, $not: { kind: "rare" } } });
     expect(range.hits).toHaveLength(10);
+    // A field that is nowhere, and one of another type, hold for no document; they are no mistakes of the filter.
+    for (const filters of [{ colour: "red" }, { number: "50" }, { number: { $gte: "50" } }]) {
+      expect((await client.retrieve({ collection, query: "pump grease", filters })).hits).toEqual([]);
+    }
     await client.deleteDocument({ collection, document: "d20" });
     expect((await client.retrieve({ collection, query: "pump grease", filters: { kind: "rare" } })).hits).toHaveLength(2);
   });

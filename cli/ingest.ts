@@ -1,13 +1,11 @@
 import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, posix, resolve, sep } from "node:path";
-import { toJson } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { SingleBar } from "cli-progress";
-import { type Job, JobSchema, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
+import { type Job, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
 import { type UploadSource, uploadFiles } from "../clients/rag/index.js";
 import { isDocumentName } from "../runtime/document-types.js";
 import type { Mesh } from "./connection.js";
+import { jobJson, progressBar, watchToEnd } from "./job-progress.js";
 
 /** A file to upload. */
 interface LocalFile {
@@ -18,9 +16,6 @@ interface LocalFile {
 
 /** Bytes a message of the upload carries. */
 const PART_BYTES = 512 * 1024;
-
-/** How long a mesh that cannot be reached is tried again, in milliseconds. */
-const RECONNECT_MS = 60_000;
 
 /** Uploads files and folders as one job, has the mesh fetch URLs in another, and watches each to its end. Exit code 1 when documents failed. */
 export async function ingest({ rag }: Mesh, given: string[], options: { collection: string; json?: boolean }): Promise<void> {
@@ -65,8 +60,7 @@ async function seeThrough(rag: Mesh["rag"], started: Job, { documents, leftOut, 
 
   if (job.state !== JobState.SUCCEEDED || job.failedDocuments > 0n) process.exitCode = 1;
   if (quiet) {
-    const json = toJson(JobSchema, job, { useProtoFieldName: true, alwaysEmitImplicit: true });
-    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+    process.stdout.write(jobJson(job));
   } else {
     process.stdout.write(summary(job, leftOut));
   }
@@ -109,27 +103,6 @@ async function pointsInto(link: string, root: string): Promise<boolean> {
   return target?.startsWith(root + sep) === true;
 }
 
-const ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED];
-
-/** Follows a job until it has ended. The job goes on without its watcher, so a broken connection is made again, for a minute. */
-async function watchToEnd(rag: Mesh["rag"], started: Job, onProgress: (job: Job) => void): Promise<Job> {
-  let job = started;
-  for (let giveUpAt = Date.now() + RECONNECT_MS; !ENDED.includes(job.state); ) {
-    try {
-      for await (const update of rag.watchJob({ job: job.id })) {
-        job = update.job ?? job;
-        giveUpAt = Date.now() + RECONNECT_MS;
-        onProgress(job);
-      }
-    } catch (error) {
-      const broken = error instanceof ConnectError && [Code.Unavailable, Code.Aborted, Code.Unknown, Code.DeadlineExceeded].includes(error.code);
-      if (!broken || Date.now() > giveUpAt) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
-  }
-  return job;
-}
-
 function source({ path, documentId }: LocalFile): UploadSource {
   return { documentId, content: () => createReadStream(path, { highWaterMark: PART_BYTES }) };
 }
@@ -142,19 +115,6 @@ function summary(job: Job, leftOut: number): string {
   if (leftOut > 0) lines.push(`${leftOut} files of other types were left out.`);
   for (const { documentId, reason, message } of job.failures) lines.push(`  ${documentId}: ${reason}: ${message}`);
   return `${lines.join("\n")}\n`;
-}
-
-function progressBar(title: string, quiet: boolean, unit: string): SingleBar | undefined {
-  if (quiet) return undefined;
-  return new SingleBar({
-    format: `${title} {bar} {value}/{total} ${unit}`,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    hideCursor: true,
-    // Where nobody watches, one line at the end is enough.
-    noTTYOutput: false,
-    stream: process.stderr,
-  });
 }
 
 function megabytes(bytes: number): number {

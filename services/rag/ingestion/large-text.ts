@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import { chunkLimits } from "../cutting/cut-document.js";
 import { cutWindows, type Window } from "../chunking/windows.js";
 import { csvRows } from "../extraction/csv.js";
 import { charsetOf, encodingMetadata } from "../extraction/extract.js";

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createRagClient, type RagClient, uploadFiles } from "../../clients/rag/index.js";
@@ -521,7 +521,7 @@ describe("retrieval", () => {
     const range = await client.retrieve({ collection, query: "pump grease", topK: 100, filters: { number: { $gte: 50 }, $not: { kind: "rare" } } });
     expect(range.hits).toHaveLength(10);
     // A field that is nowhere, and one of another type, hold for no document; they are no mistakes of the filter.
-    for (const filters of [{ colour: "red" }, { number: "50" }, { number: { $gte: "50" } }]) {
+    for (const filters of [{ colour: "red" }, { number: "50" }, { number: { $gte: "50" } }] as JsonObject[]) {
       expect((await client.retrieve({ collection, query: "pump grease", filters })).hits).toEqual([]);
     }
     await client.deleteDocument({ collection, document: "d20" });

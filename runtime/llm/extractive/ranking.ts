@@ -63,14 +63,9 @@ const NAMED = 0.9;
 const NEARLY_NAMED = 0.6;
 const NEARLY = 0.6;
 
-/** Words that questions and manuals choose differently: for the ends of a range, and for what "how large" and "how long" ask. */
-const SAME = new Map<string, string>(
-  Object.entries({
-    maximum: "max largest longest greatest biggest upper limit",
-    minimum: "min smallest least lowest shortest lower",
-    size: "large big",
-    length: "long",
-  }).flatMap(([one, others]) => {
+/** Words for ends of a range, which questions and manuals choose differently. */
+const EXTREMES = new Map<string, string>(
+  Object.entries({ "maximum": "max largest longest greatest biggest upper limit", "minimum": "min smallest least lowest shortest lower" }).flatMap(([one, others]) => {
     const [into = ""] = analyzer.terms(one);
     return analyzer.terms(others).map((term): [string, string] => [term, into]);
   }),
@@ -81,9 +76,9 @@ const COVERAGE_WEIGHT = 0.2;
 const COSINE_WEIGHT = 0.3;
 const PASSAGE_WEIGHT = 0.15;
 
-/** What a text says, whichever of such words it uses. */
+/** What a text says, whichever words for the ends of a range it uses. */
 function termsOf(text: string): Set<string> {
-  return new Set(analyzer.terms(text).map((term) => SAME.get(term) ?? term));
+  return new Set(analyzer.terms(text).map((term) => EXTREMES.get(term) ?? term));
 }
 
 /** Reads a question: rare terms, seen over the passages' sentences, weigh more. */

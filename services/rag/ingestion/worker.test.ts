@@ -82,6 +82,15 @@ async function queue(ids: string[], tenantLimits: TenantLimits = {}): Promise<Jo
   return starter.ingestInline({ collection, metadata: {}, readers: [], idempotencyKey: "" }, documents);
 }
 
+/** Rejects when the signal is aborted, also when it was before. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort);
+  });
+}
+
 /** Lets the time pass until a promise has settled. */
 async function until<T>(promise: Promise<T>): Promise<T> {
   let settled = false;
@@ -131,7 +140,7 @@ describe("a worker", () => {
     const counting = (most: number): Embedder => ({
       ...embedder(() => {}),
       async embed(texts, signal) {
-        if (embedded.length === most) await new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason as Error)));
+        if (embedded.length === most) await aborted(signal!);
         embedded.push(texts.length);
         return texts.map(() => new Float32Array(256).fill(1 / 16));
       },
@@ -206,7 +215,7 @@ describe("a worker", () => {
 
   test("stops at once when its job is cancelled, and leaves nothing of it", async () => {
     await begin();
-    const { worker } = startWorker(embedder((signal) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)))));
+    const { worker } = startWorker(embedder((signal) => aborted(signal!)));
     const { id } = await queue(["a"]);
     await untilJob(id, () => worker.phaseOf(id) === "EMBEDDING");
     await store.cancelJob(tenant, id, new Date(clock.now()));
@@ -218,7 +227,7 @@ describe("a worker", () => {
 
   test("that is stopped gives its job back, and the next goes on with it", async () => {
     await begin();
-    const { worker } = startWorker(embedder((signal) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)))));
+    const { worker } = startWorker(embedder((signal) => aborted(signal!)));
     const { id } = await queue(["a"]);
     await untilJob(id, () => worker.phaseOf(id) === "EMBEDDING");
     await until(worker.stop());

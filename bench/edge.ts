@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { rotateIdentityKeys } from "../cli/identity-keys.js";
 import { edgeConfig, type Endpoint } from "../gateway/envoy/edge-config.js";
+import { rotateKeyFile } from "../runtime/identity/key-file.js";
 import { packageRoot } from "../runtime/package-root.js";
 import { startEnvoy } from "../tests/servers/envoy.js";
 import { freePort } from "../tests/servers/free-port.js";
@@ -30,7 +30,7 @@ async function run(): Promise<Figure[]> {
     stops.push(() => backend.process.kill());
     const limiter = await startServiceProcess("ratelimit", { RAGENTS_RATELIMIT_ENVOY_CONFIG: limits }, { built: true });
     stops.push(() => limiter.stop());
-    rotateIdentityKeys(keys, {});
+    writeFileSync(keys, rotateKeyFile(undefined, keys, Date.now()).keys);
     const authorization = await freePort();
     const own = { RAGENTS_ADMIN_KEY: KEY["x-api-key"], RAGENTS_IDENTITY_KEYS: keys, RAGENTS_AUTHORIZATION_PORT: String(authorization) };
     const gateway = await startServiceProcess("gateway", { RAGENTS_AGENT_ADDRESS: backend.grpc, ...own }, { built: true });

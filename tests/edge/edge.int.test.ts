@@ -294,7 +294,7 @@ describe.skipIf(program === undefined)("a mesh behind a real Envoy, by TLS", () 
     done = true;
     await Promise.all(load);
     expect(failures).toEqual([]);
-    expect(calls).toBeGreaterThan(100);
+    expect(calls).toBeGreaterThan(20);
     expect(edge.output()).not.toMatch(/\[(error|critical)\]/);
   }, 60_000);
 

@@ -165,7 +165,7 @@ test("a re-embedding goes on after a kill, and embeds no chunk again that was do
 
 test("a text of 50 MB is ingested with a heap of 160 MB", async () => {
   const line = "Every nine hundred hours the main bearing of the pump needs lithium grease, and its seal a look. ";
-  await mkdir(join(folder, "large"));
+  await mkdir(join(folder, "large"), { recursive: true });
   await writeFile(join(folder, "large", "log.txt"), `${line.repeat(8)}\n\n`.repeat(Math.ceil(50_000_000 / (8 * line.length))));
   const client = await start({ NODE_OPTIONS: "--max-old-space-size=160" });
   await client.createCollection({ id: "large" });

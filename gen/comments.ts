@@ -1153,7 +1153,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.ratelimit.v1.ReserveBudgetRequest.amounts": "The amounts, each budget once, at most 16. Budgets that are not configured\nfor the caller have no limit.",
   "ragents.ratelimit.v1.ReserveBudgetRequest.ttl": "When the amounts come back if nobody settles, 1 second to 24 hours.\nDefault 10 minutes.",
   "ragents.ratelimit.v1.ReserveBudgetResponse": "The amounts are held.",
-  "ragents.ratelimit.v1.ReserveBudgetResponse.budgets": "What is left.",
+  "ragents.ratelimit.v1.ReserveBudgetResponse.budgets": "What is left of the budgets that have a limit. Without one nothing is\nheld, and there is nothing to settle.",
   "ragents.ratelimit.v1.SettleReservationRequest": "Ends a reservation.",
   "ragents.ratelimit.v1.SettleReservationRequest.key": "Whose budgets, 1 to 256 bytes without control characters.",
   "ragents.ratelimit.v1.SettleReservationRequest.reservation": "The reservation.",

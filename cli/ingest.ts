@@ -1,13 +1,11 @@
 import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, posix, resolve, sep } from "node:path";
-import { toJson } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { SingleBar } from "cli-progress";
-import { type Job, JobSchema, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
+import { type Job, JobState } from "../gen/ragents/rag/v1/rag_pb.js";
 import { type UploadSource, uploadFiles } from "../clients/rag/index.js";
 import { isDocumentName } from "../runtime/document-types.js";
 import type { Mesh } from "./connection.js";
+import { jobJson, progressBar, watchToEnd } from "./job-progress.js";
 
 /** A file to upload. */
 interface LocalFile {
@@ -19,11 +17,21 @@ interface LocalFile {
 /** Bytes a message of the upload carries. */
 const PART_BYTES = 512 * 1024;
 
-/** How long a mesh that cannot be reached is tried again, in milliseconds. */
-const RECONNECT_MS = 60_000;
+/** Uploads files and folders as one job, has the mesh fetch URLs in another, and watches each to its end. Exit code 1 when documents failed. */
+export async function ingest({ rag }: Mesh, given: string[], options: { collection: string; json?: boolean }): Promise<void> {
+  const urls = given.filter(isUrl);
+  const paths = given.filter((one) => !isUrl(one));
+  if (paths.length > 0) await upload(rag, paths, options);
+  if (urls.length === 0) return;
+  const { job } = await rag.ingestDocuments({ collection: options.collection, urls });
+  await seeThrough(rag, job!, { documents: urls.length, leftOut: 0, quiet: options.json === true });
+}
 
-/** Uploads files and folders as one job and watches it to its end. Exit code 1 when documents failed. */
-export async function ingest({ rag }: Mesh, paths: string[], options: { collection: string; json?: boolean }): Promise<void> {
+function isUrl(given: string): boolean {
+  return /^https?:\/\//i.test(given);
+}
+
+async function upload(rag: Mesh["rag"], paths: string[], options: { collection: string; json?: boolean }): Promise<void> {
   const quiet = options.json === true;
   const { files, leftOut } = await collect(paths);
   if (files.length === 0) throw new Error(`Nothing to ingest in ${paths.join(", ")}: no file of a known type.`);
@@ -37,19 +45,22 @@ export async function ingest({ rag }: Mesh, paths: string[], options: { collecti
   });
   sending?.update(megabytes(total));
   sending?.stop();
+  await seeThrough(rag, started, { documents: files.length, leftOut, quiet });
+}
 
+/** Watches a job to its end, and tells what came of it. */
+async function seeThrough(rag: Mesh["rag"], started: Job, { documents, leftOut, quiet }: { documents: number; leftOut: number; quiet: boolean }): Promise<void> {
   const working = progressBar("Ingesting ", quiet, "documents");
-  working?.start(files.length, 0);
+  working?.start(documents, 0);
   const job = await watchToEnd(rag, started, ({ totalDocuments, doneDocuments }) => {
-    working?.setTotal(Number(totalDocuments) || files.length);
+    working?.setTotal(Number(totalDocuments) || documents);
     working?.update(Number(doneDocuments));
   });
   working?.stop();
 
   if (job.state !== JobState.SUCCEEDED || job.failedDocuments > 0n) process.exitCode = 1;
   if (quiet) {
-    const json = toJson(JobSchema, job, { useProtoFieldName: true, alwaysEmitImplicit: true });
-    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+    process.stdout.write(jobJson(job));
   } else {
     process.stdout.write(summary(job, leftOut));
   }
@@ -92,27 +103,6 @@ async function pointsInto(link: string, root: string): Promise<boolean> {
   return target?.startsWith(root + sep) === true;
 }
 
-const ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED];
-
-/** Follows a job until it has ended. The job goes on without its watcher, so a broken connection is made again, for a minute. */
-async function watchToEnd(rag: Mesh["rag"], started: Job, onProgress: (job: Job) => void): Promise<Job> {
-  let job = started;
-  for (let giveUpAt = Date.now() + RECONNECT_MS; !ENDED.includes(job.state); ) {
-    try {
-      for await (const update of rag.watchJob({ job: job.id })) {
-        job = update.job ?? job;
-        giveUpAt = Date.now() + RECONNECT_MS;
-        onProgress(job);
-      }
-    } catch (error) {
-      const broken = error instanceof ConnectError && [Code.Unavailable, Code.Aborted, Code.Unknown, Code.DeadlineExceeded].includes(error.code);
-      if (!broken || Date.now() > giveUpAt) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
-  }
-  return job;
-}
-
 function source({ path, documentId }: LocalFile): UploadSource {
   return { documentId, content: () => createReadStream(path, { highWaterMark: PART_BYTES }) };
 }
@@ -125,19 +115,6 @@ function summary(job: Job, leftOut: number): string {
   if (leftOut > 0) lines.push(`${leftOut} files of other types were left out.`);
   for (const { documentId, reason, message } of job.failures) lines.push(`  ${documentId}: ${reason}: ${message}`);
   return `${lines.join("\n")}\n`;
-}
-
-function progressBar(title: string, quiet: boolean, unit: string): SingleBar | undefined {
-  if (quiet) return undefined;
-  return new SingleBar({
-    format: `${title} {bar} {value}/{total} ${unit}`,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    hideCursor: true,
-    // Where nobody watches, one line at the end is enough.
-    noTTYOutput: false,
-    stream: process.stderr,
-  });
 }
 
 function megabytes(bytes: number): number {

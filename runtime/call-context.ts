@@ -40,6 +40,9 @@ export const LOCAL_TENANT = "local";
 /** Everyone, while no keys are configured: may do everything in the only tenant. */
 export const LOCAL_IDENTITY: Identity = { tenant: LOCAL_TENANT, roles: [Role.ADMIN], operator: true };
 
+/** Whom a service works for that works for all tenants: none of them. */
+export const MESH_IDENTITY: Identity = { tenant: "mesh" };
+
 /** The metadata key that carries the request's id between services. */
 export const REQUEST_ID_HEADER = "x-request-id";
 

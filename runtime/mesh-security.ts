@@ -15,6 +15,7 @@ import { IDENTITY_HEADER } from "./identity/identity-token.js";
 import { parseKeyFile } from "./identity/key-file.js";
 import { TokenIssuer } from "./identity/token-issuer.js";
 import { TokenVerifier } from "./identity/token-verifier.js";
+import { localWarrants, signedWarrants, type Warrants } from "./identity/warrants.js";
 import type { Logger } from "./logger.js";
 import { openReloadingFiles } from "./reloading-files.js";
 import { type MutualTls, openMutualTls } from "./tls/certificate-files.js";
@@ -27,6 +28,8 @@ export interface MeshSecurity {
   readonly vouches: boolean;
   /** Headers that tell the service behind `method` on whose behalf it is called; none where services trust everybody. */
   readonly vouch: (identity: Identity, method: DescMethod) => readonly (readonly [name: string, value: string])[];
+  /** For work that another replica may have to go on with. */
+  readonly warrants: Warrants;
   /** For the connections that the service opens: calls show the identity of the call that they are made for. */
   readonly channel: ChannelSecurity;
   /** For the server's own connections; undefined in the clear. */
@@ -106,6 +109,7 @@ export function meshSecurity(options: {
     },
     vouches: keys?.signingKey() !== undefined,
     vouch,
+    warrants: keys === undefined ? localWarrants : signedWarrants({ keys, issuer: options.service, clock }),
     channel: {
       credentials: tls?.channel,
       callHeaders(method) {

@@ -126,6 +126,10 @@ describe("ingestion refuses", () => {
     expectRefusal(await ingest({ documents }), 400, "DUPLICATE_DOCUMENT");
   });
 
+  test("pages to fetch, while nobody said that they may be fetched", async () => {
+    expectRefusal(await ingest({ urls: ["https://example.com/"] }), 400, "URL_NOT_ALLOWED");
+  });
+
   test("an unknown job", async () => {
     expectRefusal(await mesh.rest("GET", "/v1/jobs/none"), 404, "JOB_NOT_FOUND");
   });
@@ -144,14 +148,14 @@ describe("a job", () => {
     const job = await ingestFolder({
       "good.md": "# Good\n\nThe good file is read.",
       "binary.txt": Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * 7) % 256)),
-      "latin1.txt": Buffer.from("caf\xe9 au lait ".repeat(20), "latin1"),
+      "shift-jis.txt": Buffer.from("\x93\xfa\x96\x7b\x83\x8f".repeat(20), "latin1"),
       "empty.txt": "",
     });
     expect(job).toMatchObject({ state: "SUCCEEDED", total_documents: 4, done_documents: 4, failed_documents: 3 });
     const failures = Object.fromEntries(
       (job.failures as { document_id: string; reason: string; message: string }[]).map((failure) => [failure.document_id.split("/").at(-1), failure]),
     );
-    for (const name of ["binary.txt", "latin1.txt", "empty.txt"]) {
+    for (const name of ["binary.txt", "shift-jis.txt", "empty.txt"]) {
       expect(failures[name]).toMatchObject({ reason: "UNREADABLE_DOCUMENT", message: expect.stringMatching(/\w/) });
     }
     const { body } = await mesh.rest("POST", "/v1/collections/default:retrieve", { query: "good file read" });

@@ -60,6 +60,9 @@ describe("a clone", () => {
       expect(ingested.code, ingested.stderr).toBe(0);
       expect(JSON.parse(ingested.stdout)).toMatchObject({ state: "JOB_STATE_SUCCEEDED", done_documents: "2", failed_documents: "0" });
 
+      const fetched = await ragents(running.url, "ingest", "https://127.0.0.1/");
+      expect(fetched).toMatchObject({ code: 1, stderr: expect.stringContaining("RAGENTS_INGEST_URLS") });
+
       const asked = await ragents(running.url, "ask", "How fast does the Osprey valve close?");
       expect(asked.code, asked.stderr).toBe(0);
       expect(asked.stdout).toContain("within 30 ms");

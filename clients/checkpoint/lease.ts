@@ -4,6 +4,9 @@ import type { ThreadLease as LeaseMessage } from "../../gen/ragents/checkpoint/v
 import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { hasCode } from "../../runtime/errors.js";
 
+/** The shortest lease that there is, in milliseconds. */
+const LEFT_MS = 1_000;
+
 /**
  * The right to be a thread's only writer, renewed in the background until it is
  * released. When it is lost all the same, because the process was stopped for
@@ -49,11 +52,24 @@ export class ThreadLease {
 
   /** Extends the lease now. Rejects with FAILED_PRECONDITION (LEASE_LOST) when it was lost. */
   async renew(): Promise<void> {
+    await this.#extend(this.#ttlMs);
+  }
+
+  /**
+   * Leaves the thread to whoever takes over what its holder has begun: the lease ends in a second without having been given back, so that
+   * it is found among those whose holders died.
+   */
+  async leave(): Promise<void> {
+    this.#end();
+    await this.#extend(LEFT_MS);
+  }
+
+  async #extend(ttlMs: number): Promise<void> {
     try {
       const { lease } = await this.#client.renewThreadLease({
         threadId: this.threadId,
         fencingToken: this.fencingToken,
-        ttl: durationFromMs(this.#ttlMs),
+        ttl: durationFromMs(ttlMs),
       });
       if (lease !== undefined) this.#expiresAt = expiryOf(lease);
     } catch (error) {

@@ -243,9 +243,9 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
    * (THREAD_LEASED, with the time to wait) while another holds the thread,
    * unless `takeOver` takes it from that one.
    */
-  async acquireLease(threadId: string, options: { ttlMs?: number; takeOver?: boolean } = {}): Promise<ThreadLease> {
-    const { ttlMs = DEFAULT_LEASE_MS, takeOver = false } = options;
-    const { lease } = await this.#client.acquireThreadLease({ threadId, owner: randomUUID(), ttl: durationFromMs(ttlMs), takeOver });
+  async acquireLease(threadId: string, options: { ttlMs?: number; takeOver?: boolean; owner?: string } = {}): Promise<ThreadLease> {
+    const { ttlMs = DEFAULT_LEASE_MS, takeOver = false, owner = randomUUID() } = options;
+    const { lease } = await this.#client.acquireThreadLease({ threadId, owner, ttl: durationFromMs(ttlMs), takeOver });
     if (lease === undefined) throw new Error("the service granted a lease and did not send it");
     const thread = keyOf(threadId);
     const held = new ThreadLease(this.#client, lease, ttlMs, (ended) => {
@@ -253,6 +253,15 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     });
     this.#leases.set(thread, held);
     return held;
+  }
+
+  /**
+   * Leases of all tenants' threads, of owners that begin with a text, that ended without being given back. Rejects with
+   * PERMISSION_DENIED unless a service of the mesh or its operator asks.
+   */
+  async expiredLeases(ownerPrefix: string, limit: number): Promise<{ tenant: string; threadId: string; owner: string }[]> {
+    const { leases } = await this.#client.listExpiredLeases({ ownerPrefix, pageSize: limit });
+    return leases.map(({ tenant, lease }) => ({ tenant, threadId: lease?.threadId ?? "", owner: lease?.owner ?? "" }));
   }
 
   /** A checkpoint with all its segments; those that came by before are not asked for again. Rejects with NOT_FOUND. */

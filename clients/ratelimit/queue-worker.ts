@@ -4,7 +4,7 @@ import { type Client, Code } from "@connectrpc/connect";
 import type { QueueItem } from "../../gen/ragents/ratelimit/v1/queue_pb.js";
 import type { QueueService } from "../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { Priority } from "../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
-import { backgroundCall, runInCall } from "../../runtime/call-context.js";
+import { backgroundCall, MESH_IDENTITY, runInCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { hasCode } from "../../runtime/errors.js";
 import type { RequestPriority } from "./rate-limiter.js";
@@ -37,8 +37,6 @@ export interface WorkOptions {
 
 /** Longest life of one stream: the server's own limit, in milliseconds. */
 const STREAM_MS = 3_600_000;
-/** Whom a worker's own calls are for: no tenant's. */
-const MESH = { tenant: "mesh" };
 /** Pause before the service is asked again after it went away, in milliseconds. */
 const RETRY_PAUSE_MS = 500;
 
@@ -119,7 +117,7 @@ export class QueueWorker {
 }
 
 function asWorker<T>(fn: () => T): T {
-  return runInCall(backgroundCall(MESH, randomUUID(), new AbortController().signal), fn);
+  return runInCall(backgroundCall(MESH_IDENTITY, randomUUID(), new AbortController().signal), fn);
 }
 
 function toWorkItem(item: QueueItem): WorkItem {

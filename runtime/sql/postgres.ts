@@ -1,9 +1,7 @@
 import pg from "pg";
 import { Gauge, type Registry } from "prom-client";
-import type { SqlDatabase, SqlSession } from "./database.js";
-
-const INT8 = 20;
-const INT8_ARRAY = 1016;
+import type { SqlDatabase } from "./database.js";
+import { poolDatabase, sqlTypes } from "./pool-database.js";
 
 export interface PostgresOptions {
   /** postgres://user:password@host:port/database?options */
@@ -20,16 +18,11 @@ export interface PostgresOptions {
 
 /** Opens a pool on a PostgreSQL server. Connects lazily. */
 export function openPostgres(options: PostgresOptions): SqlDatabase {
-  const types = new pg.TypeOverrides();
-  types.setTypeParser(INT8, Number);
-  types.setTypeParser(INT8_ARRAY as never, (value: string) =>
-    (pg.types.getTypeParser(INT8_ARRAY as never)(value) as string[]).map(Number),
-  );
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
-    types,
+    types: sqlTypes(),
   });
   // Without a listener a server restart would end the process.
   pool.on("error", (error) => {
@@ -38,48 +31,7 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
     options.onIdleError?.(error);
   });
   if (options.metrics !== undefined) showPool(pool, options.metrics);
-  let closing: Promise<void> | undefined;
-
-  return {
-    engine: "postgres",
-    query: async <R>(text: string, parameters: unknown[] = []) =>
-      (await pool.query(text, parameters.map(toParameter))).rows as R[],
-    async transaction(work) {
-      const client = await pool.connect();
-      const session: SqlSession = {
-        query: async <R>(text: string, parameters: unknown[] = []) =>
-          (await client.query(text, parameters.map(toParameter))).rows as R[],
-      };
-      let broken: Error | undefined;
-      // A connection that breaks between two statements says so by an event; unheard, it would end the process.
-      const onBroken = (error: Error) => {
-        broken = error;
-      };
-      client.on("error", onBroken);
-      try {
-        await client.query("begin");
-        const result = await work(session);
-        await client.query("commit");
-        return result;
-      } catch (error) {
-        await client.query("rollback").catch((failure: Error) => {
-          broken = failure;
-        });
-        throw error;
-      } finally {
-        // A connection that cannot roll back is not handed out again; it may still speak while it is torn down.
-        if (broken === undefined) client.removeListener("error", onBroken);
-        client.release(broken);
-      }
-    },
-    async ping() {
-      await pool.query("select 1");
-    },
-    close() {
-      closing ??= pool.end();
-      return closing;
-    },
-  };
+  return poolDatabase("postgres", pool);
 }
 
 function showPool(pool: pg.Pool, { registry, prefix }: { registry: Registry; prefix: string }): void {
@@ -101,12 +53,4 @@ function showPool(pool: pg.Pool, { registry, prefix }: { registry: Registry; pre
       this.set(pool.waitingCount);
     },
   });
-}
-
-/** pg sends a Uint8Array as JSON text unless it is a Buffer. */
-function toParameter(value: unknown): unknown {
-  if (value instanceof Uint8Array && !Buffer.isBuffer(value)) {
-    return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  }
-  return Array.isArray(value) ? value.map(toParameter) : value;
 }

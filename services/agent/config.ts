@@ -21,6 +21,8 @@ export interface AgentConfig {
   leaseMs: number;
   /** How long runs may go on when the replica stops, before another one goes on with them, in milliseconds. */
   handoverMs: number;
+  /** Time between two looks for runs whose replica is gone, in milliseconds; 0: none. */
+  takeoverMs: number;
   /** Longest time of a run, in milliseconds. */
   runTimeoutMs: number;
   models: ModelsConfig;
@@ -55,6 +57,7 @@ const schema = modelsConfigSchema.extend({
   RAGENTS_AGENT_VERSIONS: z.string().optional(),
   RAGENTS_AGENT_LEASE_S: integer({ default: 15, min: 1, max: 600, unit: "seconds" }),
   RAGENTS_AGENT_HANDOVER_S: integer({ default: 15, min: 0, max: 3_600, unit: "seconds" }),
+  RAGENTS_AGENT_TAKEOVER_S: integer({ default: 15, min: 0, max: 3_600, unit: "seconds" }),
   RAGENTS_AGENT_TIMEOUT_S: integer({ default: 300, min: 1, max: 3_600, unit: "seconds" }),
 });
 
@@ -71,6 +74,7 @@ export function loadAgentConfig(env: NodeJS.ProcessEnv): AgentConfig {
     maxRuns: values.RAGENTS_AGENT_MAX_RUNS,
     leaseMs: values.RAGENTS_AGENT_LEASE_S * 1000,
     handoverMs: values.RAGENTS_AGENT_HANDOVER_S * 1000,
+    takeoverMs: values.RAGENTS_AGENT_TAKEOVER_S * 1000,
     maxWaiting: values.RAGENTS_AGENT_MAX_WAITING,
     priorities: values.RAGENTS_AGENT_PRIORITIES,
     runTimeoutMs: values.RAGENTS_AGENT_TIMEOUT_S * 1000,

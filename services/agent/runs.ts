@@ -1,8 +1,10 @@
+import { randomUUID } from "node:crypto";
 import { Command } from "@langchain/langgraph";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
-import { currentTenant } from "../../runtime/call-context.js";
+import { backgroundCall, currentCall, currentTenant, type Identity, runInCall } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
+import type { Warrants } from "../../runtime/identity/warrants.js";
 import { admitRun } from "./admission.js";
 import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import type { AgentVersion, AgentVersions } from "./agent-versions.js";
@@ -19,7 +21,7 @@ import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
+import { retold, type StoredRun, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { RunStateUpdate } from "./state.js";
@@ -34,6 +36,8 @@ export interface RunsOptions {
   locks: ThreadLocks;
   slots: RunSlots;
   limiter: Pick<RateLimiter, "check" | "windows">;
+  /** For runs that outlive their callers. */
+  warrants: Warrants;
   /** Longest time of a run, in milliseconds. */
   timeoutMs: number;
   /** Counts what runs use. */
@@ -128,6 +132,36 @@ export class Runs {
   }
 
   /**
+   * Goes on with the run of a thread whose replica is gone, to its end, when it was to outlive its caller. Rejects with ABORTED
+   * THREAD_BUSY when another replica does.
+   * @param attempt how often that was tried, this time included
+   */
+  async takeOver(threadId: string, attempt: number, signal: AbortSignal): Promise<"finished" | "left"> {
+    const stored = await this.#stored.last(threadId);
+    const identity = stored?.isOpen === true && attempt <= MAX_TAKEOVERS ? this.#warranted(stored) : undefined;
+    if (stored === undefined || identity === undefined) {
+      // Given back, so that it is not looked at again; whoever asks for the run still finds it where it is.
+      for await (const _ of this.#options.locks.hold(threadId, "reject", signal, nothing));
+      return "left";
+    }
+    const place = { threadId, runId: stored.state.run };
+    const call = backgroundCall(identity, randomUUID(), signal);
+    return runInCall(call, async () => {
+      for await (const _ of this.#live.start(place, (ended) => this.#goOn(place, START_OF_RUN, ended, attempt), { fingerprint: stored.request }));
+      return "finished" as const;
+    });
+  }
+
+  #warranted({ threadId, state: { run, warrant = "", messages } }: StoredRun): Identity | undefined {
+    return this.#options.warrants.read(warrant, [threadId, run, messages.findLast(({ type }) => type === "human")?.text ?? ""]);
+  }
+
+  #warrantFor({ outlivesCall, threadId, runId, question }: Run): string {
+    const identity = currentCall()?.identity;
+    return outlivesCall && identity !== undefined ? this.#options.warrants.issue(identity, [threadId, runId, question]) : "";
+  }
+
+  /**
    * Ends the run of a thread, on whichever replica it is, and resolves to whether there was one; only that of an id when one
    * is given. Throws NOT_FOUND when there is no such thread.
    */
@@ -212,7 +246,7 @@ export class Runs {
   }
 
   /** Does what is left of a run, unless that is done already; waits for a replica that works on it, or died so lately that its lease holds. */
-  async *#goOn(place: RunPlace, after: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
+  async *#goOn(place: RunPlace, after: Position, signal: AbortSignal, attempt = 0): AsyncGenerator<RunEvent> {
     const { locks, deps, slots } = this.#options;
     const work = (bounded: AbortSignal) =>
       locks.hold(place.threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
@@ -222,12 +256,12 @@ export class Runs {
         yield* toldSoFar(stored, place.runId, after);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
-      }.bind(this));
+      }.bind(this), attempt);
     for (;;) {
       try {
         return yield* this.#bounded(signal, work);
       } catch (error) {
-        if (reasonOf(error) !== "THREAD_BUSY") throw error;
+        if (reasonOf(error) !== "THREAD_BUSY" || attempt > 0) throw error;
         await deps.clock.sleep(LOOK_AGAIN_MS, AbortSignal.any([signal, this.#closing.signal]));
         const stored = await this.#stored.find(place);
         if (stored === undefined) throw runNotFound();
@@ -275,7 +309,7 @@ export class Runs {
     await admitRun(this.#options.limiter);
     const stamp = { run: run.runId, request: run.fingerprint, ...(run.cachedIn !== undefined && { cachedIn: run.cachedIn }) };
     const messages = [...run.unstored, userMessage(run.question, this.#options.deps.clock, stamp)];
-    const input = beginning(run, messages);
+    const input = { ...beginning(run, messages), warrant: this.#warrantFor(run) };
     let steps = 0;
     try {
       for await (const event of this.#graphEvents(run, input)) {
@@ -325,6 +359,8 @@ export class Runs {
 
 /** Time for runs to end where they are when they are handed over, in milliseconds. */
 const HANDOVER_MS = 2_000;
+/** Times that a run is gone on with whose replicas die one after the other. */
+const MAX_TAKEOVERS = 3;
 const LOST: ReadonlySet<string> = new Set(["LEASE_LOST", "THREAD_LEASED"]);
 
 /** The events of a run that is not remembered. */
@@ -333,6 +369,8 @@ async function* withoutThread(events: AsyncIterable<RunEvent>): AsyncGenerator<R
     yield "result" in event ? { result: { ...event.result, threadId: "" } } : event;
   }
 }
+
+async function* nothing(): AsyncGenerator<never> {}
 
 function placeOf({ threadId, newThreadId, runId }: RunRequest): RunPlace {
   return { threadId: threadId === "" ? newThreadId : threadId, runId };

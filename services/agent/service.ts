@@ -7,6 +7,7 @@ import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
 import { budgetedModel } from "../../runtime/llm/budgeted-model.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
+import { localWarrants } from "../../runtime/identity/warrants.js";
 import { overriding } from "../../runtime/overriding.js";
 import { serverInterceptors } from "../../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../../runtime/service.js";
@@ -21,6 +22,7 @@ import { Runs } from "./runs.js";
 import { ThreadLocks } from "./thread-locks.js";
 import { loadTools } from "./tools/load-tools.js";
 import { connectMcpTools } from "./tools/mcp-tools.js";
+import { Takeovers } from "./takeovers.js";
 import { ThreadStates } from "./thread-states.js";
 import { Threads } from "./threads.js";
 import { loadVersions } from "./versions-file.js";
@@ -68,10 +70,19 @@ export async function startAgentService(
     locks,
     slots,
     limiter,
+    warrants: host.security?.warrants ?? localWarrants,
     timeoutMs: config.runTimeoutMs,
     usage: usageMetrics(host.metrics.registry),
   });
   const states = new ThreadStates({ saver: checkpointer, threads, clock: host.clock, graphOf: (type) => runs.graphOf(type) });
+  const takeovers = new Takeovers({
+    saver: checkpointer,
+    takeOver: (threadId, attempt, signal) => runs.takeOver(threadId, attempt, signal),
+    clock: host.clock,
+    logger,
+    registry: host.metrics.registry,
+    intervalMs: config.takeoverMs,
+  });
   registerRunMetrics(host.metrics.registry, slots);
   const closeClients = async () => {
     await slots.close();
@@ -95,6 +106,7 @@ export async function startAgentService(
     throw error;
   });
 
+  if (config.takeoverMs > 0) takeovers.start();
   return {
     name: "agent",
     address: server.address,
@@ -102,8 +114,9 @@ export async function startAgentService(
     notReady: async () => [],
     async stop(graceMs) {
       const drained = server.drain(graceMs);
+      const ended = takeovers.stop();
       await runs.close(Math.min(config.handoverMs, graceMs * PART_TO_END));
-      await drained;
+      await Promise.all([drained, ended]);
       await threads.settled();
       await closeClients();
     },

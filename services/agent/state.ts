@@ -18,6 +18,8 @@ export const RunState = Annotation.Root({
     reducer: (left, right) => (right === null ? [] : [...left, ...right]),
     default: () => [],
   }),
+  /** On whose behalf another replica may go on with the run when this one is gone; empty when it ends with its caller. */
+  warrant: Annotation<string>,
   settings: Annotation<RunSettings>,
   /** The last question so that it can be understood alone. */
   question: Annotation<string>,

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { GrpcCheckpointSaver, ThreadLease } from "../../clients/checkpoint/index.js";
 import { currentTenant, runBeyondCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
@@ -36,14 +37,17 @@ export class ThreadLocks {
    * Runs `work` as the thread's only writer. While another run is, throws ABORTED THREAD_BUSY, or waits for its end, or
    * ends it.
    * @param work is given a signal that aborts when the right to write was lost, or the run was cancelled.
+   * @param attempt how often a replica that is gone has had the run before
    */
-  async *hold<T>(thread: string, whenBusy: WhenBusy, signal: AbortSignal, work: (stopped: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
-    const lease = await this.#acquire(thread, whenBusy, signal);
+  async *hold<T>(thread: string, whenBusy: WhenBusy, signal: AbortSignal, work: (stopped: AbortSignal) => AsyncIterable<T>, attempt = 0): AsyncGenerator<T> {
+    const lease = await this.#acquire(thread, whenBusy, signal, attempt);
     try {
       yield* this.alone(thread, (stopped) => work(AbortSignal.any([stopped, lease.lost])));
     } finally {
       // Given back even when the caller has gone; a lease that cannot be given back ends by itself.
-      await runBeyondCall(() => lease.release()).catch(() => {});
+      // What is not done when this replica stops is left to be taken over.
+      const isLeft = reasonOf(signal.reason) === "SHUTTING_DOWN";
+      await runBeyondCall(() => (isLeft ? lease.leave() : lease.release())).catch(() => {});
     }
   }
 
@@ -73,11 +77,11 @@ export class ThreadLocks {
     return holders.length > 0;
   }
 
-  async #acquire(thread: string, whenBusy: WhenBusy, signal: AbortSignal): Promise<ThreadLease> {
+  async #acquire(thread: string, whenBusy: WhenBusy, signal: AbortSignal, attempt: number): Promise<ThreadLease> {
     const { saver, leaseMs } = this.#options;
     if (whenBusy === "enqueue") return this.#inOrder(thread, () => this.#acquireOnceFree(thread, signal));
     if (whenBusy === "interrupt") await this.stop(thread);
-    return saver.acquireLease(thread, { ttlMs: leaseMs, takeOver: whenBusy === "interrupt" }).catch((error: unknown) => {
+    return saver.acquireLease(thread, { ttlMs: leaseMs, takeOver: whenBusy === "interrupt", owner: newOwner(attempt) }).catch((error: unknown) => {
       throw reasonOf(error) === "THREAD_LEASED" ? threadBusy(thread, retryAfterMsOf(error)) : error;
     });
   }
@@ -87,7 +91,7 @@ export class ThreadLocks {
     for (;;) {
       signal.throwIfAborted();
       try {
-        return await saver.acquireLease(thread, { ttlMs: leaseMs });
+        return await saver.acquireLease(thread, { ttlMs: leaseMs, owner: newOwner(0) });
       } catch (error) {
         if (reasonOf(error) !== "THREAD_LEASED") throw error;
         await clock.sleep(Math.min(retryAfterMsOf(error) ?? TRY_AGAIN_MS, TRY_AGAIN_MS), signal);
@@ -107,6 +111,18 @@ export class ThreadLocks {
     void end.then(() => this.#queues.get(key) === end && this.#queues.delete(key));
     return result;
   }
+}
+
+/** How the owners of runs' leases begin. */
+export const RUN_OWNER = "agent-run:";
+
+/** How often the run of a lease's owner had been taken over. */
+export function attemptOf(owner: string): number {
+  return Number(/^agent-run:(\d{1,9}):/.exec(owner)?.[1] ?? 0);
+}
+
+function newOwner(attempt: number): string {
+  return `${RUN_OWNER}${attempt}:${randomUUID()}`;
 }
 
 function keyOf(thread: string): string {

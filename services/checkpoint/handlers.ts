@@ -5,6 +5,7 @@ import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, Thread
 import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import { requireMeshService } from "../../runtime/identity/access.js";
 import { sweepTimeOf } from "./cleaning.js";
 import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
 import { listParts, readCheckpoint, readContents } from "./reading.js";
@@ -161,6 +162,12 @@ export function checkpointHandlers(deps: {
     async releaseThreadLease(request) {
       await store.releaseLease(threadOf(request), request.fencingToken);
       return {};
+    },
+
+    async listExpiredLeases({ ownerPrefix, pageSize }) {
+      requireMeshService("Only services of the mesh and its operator may list leases of all tenants.");
+      const expired = await store.expiredLeases(ownerPrefix, now(), pageSize === 0 ? DEFAULT_PAGE_SIZE : pageSize);
+      return { leases: expired.map(({ tenant, threadId, lease }) => ({ tenant, lease: toLease(threadId, lease) })) };
     },
 
     async getStats() {

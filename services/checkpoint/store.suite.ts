@@ -438,6 +438,23 @@ export function describeCheckpointStore(name: string, open: () => Promise<SuiteS
         expect(again.lease.token).toBeGreaterThan(second.lease.token);
       });
 
+      test("that ended without being given back are listed, those of all tenants, the first that ended first", async () => {
+        const hold = (tenant: string, threadId: string, owner: string, minutes: number) =>
+          store.acquireLease({ tenant, threadId }, owner, at(minutes * 60_000), start);
+        await hold("acme", "x1", "sweep:0", 2);
+        const { lease } = await hold("bolt", "x2", "sweep:1", 1);
+        await hold("acme", "x3", "other:0", 1);
+        const returned = await hold("acme", "x4", "sweep:2", 1);
+        await store.releaseLease({ tenant: "acme", threadId: "x4" }, returned.lease.token);
+        const ended = async (minutes: number, count = 10) =>
+          (await store.expiredLeases("sweep:", at(minutes * 60_000), count)).map(({ tenant, threadId, lease: { owner } }) => `${tenant}/${threadId} ${owner}`);
+        expect(await ended(0.5)).toEqual([]);
+        expect(await ended(3)).toEqual(["bolt/x2 sweep:1", "acme/x1 sweep:0"]);
+        expect(await ended(3, 1)).toEqual(["bolt/x2 sweep:1"]);
+        await store.renewLease({ tenant: "bolt", threadId: "x2" }, lease.token, at(5 * 60_000));
+        expect(await ended(3)).toEqual(["acme/x1 sweep:0"]);
+      });
+
       test("can be taken over, and the owner before is told with its next write", async () => {
         const { lease } = await acquire("a");
         const taken = await store.acquireLease(thread, "b", at(HOUR), start, true);

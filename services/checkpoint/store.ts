@@ -178,6 +178,8 @@ export interface CheckpointStore {
   /** Resolves undefined when the token is not the thread's newest one, or was given back. */
   renewLease(thread: ThreadKey, token: bigint, expiresAt: Date): Promise<Lease | undefined>;
   releaseLease(thread: ThreadKey, token: bigint): Promise<void>;
+  /** At most `count` leases of owners that begin with `ownerPrefix`, which ended by `now` and were not given back; the oldest first. */
+  expiredLeases(ownerPrefix: string, now: Date, count: number): Promise<(ThreadKey & { readonly lease: Lease })[]>;
   stats(tenant: string): Promise<TenantStats>;
   /** Deletes at most `count` threads that expired before `now`; resolves how many. */
   deleteExpired(now: Date, count: number): Promise<number>;

@@ -6,6 +6,7 @@ import { commaList, grpcTarget, integer, parseEnv, port } from "../../runtime/co
 import type { TenantLimits } from "./ingestion/tenant-quota.js";
 import { type ModelsConfig, modelsConfigSchema } from "../../runtime/llm/models.js";
 import { type RerankerConfig, rerankerConfigSchema } from "./ranking/rerankers.js";
+import { type FetchRules, fetchRulesOf, fetchRulesSchema } from "./fetching/fetch-rules.js";
 import { type EmbedderConfig, embedderConfigSchema } from "./embedders.js";
 
 export interface RagConfig {
@@ -23,6 +24,8 @@ export interface RagConfig {
   ingestRoots: string[];
   /** Tenants that may name paths of the server: all that can be read there is theirs. */
   ingestTenants: string[];
+  /** What pages may be fetched; undefined: none. */
+  fetchRules: FetchRules | undefined;
   /** What each tenant may have; undefined: no limit. */
   tenantLimits: TenantLimits;
   /** Memory for loaded indexes, in bytes. */
@@ -79,6 +82,7 @@ export function loadRagConfig(env: NodeJS.ProcessEnv): RagConfig {
     embedder: parseEnv(env, embedderConfigSchema),
     ingestRoots: values.RAGENTS_INGEST_ROOTS,
     ingestTenants: values.RAGENTS_INGEST_TENANTS,
+    fetchRules: fetchRulesOf(parseEnv(env, fetchRulesSchema)),
     tenantLimits: {
       documents: values.RAGENTS_RAG_TENANT_DOCUMENTS || undefined,
       textBytes: values.RAGENTS_RAG_TENANT_MB * 1_000_000 || undefined,

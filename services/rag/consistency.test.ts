@@ -13,9 +13,10 @@ import { Analyzer } from "../../runtime/terms/terms.js";
 import { chunkText } from "./chunking/chunker.js";
 import { B, K1 } from "./index/bm25.js";
 import type { Mode } from "./index/fusion.js";
-import { JobRun } from "./ingestion/job-run.js";
+import { JobRun, type JobRunDependencies } from "./ingestion/job-run.js";
 import { JobStarter } from "./ingestion/start-job.js";
 import { Merger } from "./merging/merger.js";
+import { ReembeddingRun } from "./reembedding/reembedding-run.js";
 import { SearchIndexes } from "./retrieval/search-indexes.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { withDefaults } from "./settings.js";
@@ -26,18 +27,22 @@ import { ThreadedCutter } from "./cutting/cutter.js";
 
 const settings = withDefaults({ chunkSize: 100, chunkOverlap: 0, language: "none" });
 const analyzer = new Analyzer("none");
-const DIMENSION = 16;
+/** The models that a collection can be given, with the dimensions of their vectors. */
+const models = new Map([[settings.embeddingModel, 16], ["another", 24]]);
 const LEASE_MS = 10_000;
 
-/** A vector that only the text decides. */
-function vectorOf(text: string): Float32Array {
-  const vector = new Float32Array(DIMENSION);
-  for (const [i, character] of [...text].entries()) vector[(character.charCodeAt(0) * 7 + i) % DIMENSION]! += Math.sin(character.charCodeAt(0) + i);
+/** A vector that only model and text decide. */
+function vectorOf(model: string, text: string): Float32Array {
+  const dimension = models.get(model)!;
+  const vector = new Float32Array(dimension);
+  for (const [i, character] of [...text].entries()) vector[(character.charCodeAt(0) * 7 + i) % dimension]! += Math.sin(character.charCodeAt(0) + i);
   const norm = Math.hypot(...vector);
   return norm === 0 ? vector : vector.map((component) => component / norm);
 }
 
-const embedder: Embedder = { model: settings.embeddingModel, dimension: DIMENSION, embed: async (texts) => texts.map(vectorOf) };
+function embedderFor(model: string): Embedder {
+  return { model, dimension: models.get(model)!, embed: async (texts) => texts.map((text) => vectorOf(model, text)) };
+}
 
 class CrashError extends Error {
   override name = "CrashError";
@@ -97,8 +102,8 @@ async function startProcess(db: SqlDatabase) {
   const store = await openSqlStore(mortal);
   const arranger = new Arranger({ store, rerankers: new Map(), onRerankFailed: () => {} });
   const retrieverWith = (budgetBytes: number) => {
-    const indexes = new SearchIndexes(store, { budgetBytes, dimensionOf: () => DIMENSION });
-    return new Retriever({ store, arranger, indexes, embedderFor: () => embedder, analyzerFor: () => analyzer });
+    const indexes = new SearchIndexes(store, { budgetBytes, dimensionOf: (model) => models.get(model)! });
+    return new Retriever({ store, arranger, indexes, embedderFor, analyzerFor: () => analyzer });
   };
   return { mortal, store, cutter: new ThreadedCutter(), loaded: retrieverWith(1e9), unloaded: retrieverWith(0), merger: new Merger(store, silentLogger, 2) };
 }
@@ -120,20 +125,19 @@ async function runJobs(process: Process): Promise<void> {
     time += 1_000;
     const claimed = await process.store.claimJob(randomUUID(), new Date(time), new Date(time + LEASE_MS));
     if (claimed === undefined) return;
-    await new JobRun(
-      claimed,
-      {
-        store: process.store,
-        clock,
-        logger: silentLogger,
-        cutter: process.cutter,
-        toolsFor: () => ({ embedder, analyzer }),
-        embedderFor: () => embedder,
-        onChange: () => {},
-        onIndexed: () => {},
-      },
-      new AbortController().signal,
-    ).run();
+    const deps: JobRunDependencies = {
+      store: process.store,
+      clock,
+      logger: silentLogger,
+      cutter: process.cutter,
+      toolsFor: ({ collection }) => ({ embedder: embedderFor(collection.settings.embeddingModel), analyzer }),
+      embedderFor,
+      onChange: () => {},
+      onIndexed: () => {},
+    };
+    const { signal } = new AbortController();
+    const { targetModel } = claimed.job;
+    await (targetModel === undefined ? new JobRun(claimed, deps, signal) : new ReembeddingRun(claimed, targetModel, deps, signal)).run();
   }
 }
 
@@ -144,12 +148,12 @@ interface Reference {
 }
 
 /** Every chunk scored as the formulas say, nothing cleverer. */
-function bruteForce(documents: Documents, query: string): Reference[] {
+function bruteForce(documents: Documents, model: string, query: string): Reference[] {
   const chunks = [...documents].flatMap(([id, text]) =>
     chunkText(text, { size: settings.chunkSize, overlap: 0, structure: "plain" }).map((chunk, i) => ({ key: `${id}#${i}`, text: chunk.text, terms: analyzer.terms(chunk.text) })),
   );
   const average = chunks.reduce((sum, { terms }) => sum + terms.length, 0) / chunks.length;
-  const question = vectorOf(query);
+  const question = vectorOf(model, query);
   return chunks.map(({ key, text, terms }) => {
     let bm25 = 0;
     for (const term of analyzer.terms(query)) {
@@ -157,7 +161,7 @@ function bruteForce(documents: Documents, query: string): Reference[] {
       const tf = terms.filter((other) => other === term).length;
       if (tf > 0) bm25 += (Math.log(1 + (chunks.length - df + 0.5) / (df + 0.5)) * tf * (K1 + 1)) / (tf + K1 * (1 - B + (B * terms.length) / average));
     }
-    const { values, scale } = quantize(vectorOf(text));
+    const { values, scale } = quantize(vectorOf(model, text));
     const cosine = values.reduce((sum, value, i) => sum + value * scale * question[i]!, 0);
     return { key, bm25, cosine };
   });
@@ -165,10 +169,12 @@ function bruteForce(documents: Documents, query: string): Reference[] {
 
 async function expectExact(process: Process, collection: CollectionRecord, documents: Documents, query: string): Promise<void> {
   const current = (await process.store.getCollection(collection))!;
-  const reference = bruteForce(documents, query);
+  const reference = bruteForce(documents, current.settings.embeddingModel, query);
   expect(current).toMatchObject({ documentCount: documents.size, chunkCount: reference.length });
-  const ask = (retriever: Retriever, mode: Mode, topK = 10) => retriever.retrieve(current, undefined, { query, topK, mode, filters: undefined });
+  const ask = (retriever: Retriever, mode: Mode, topK = 10, of = current) => retriever.retrieve(of, undefined, { query, topK, mode, filters: undefined });
   for (const topK of [1, 7]) expect(await ask(process.unloaded, "hybrid", topK)).toEqual(await ask(process.loaded, "hybrid", topK));
+  // A question that began when the collection was as it was created, with the model that it had then.
+  expect(await ask(process.loaded, "semantic", 7, collection)).toEqual(await ask(process.loaded, "semantic", 7));
   for (const [mode, retriever] of [["keyword", process.loaded], ["semantic", process.loaded], ["keyword", process.unloaded], ["semantic", process.unloaded]] as const) {
     const score = (one: Reference) => (mode === "keyword" ? one.bm25 : one.cosine);
     const { chunks } = await ask(retriever, mode);
@@ -192,10 +198,11 @@ const crash = fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined, freq:
 const action = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("ingest" as const), documents: fc.dictionary(id, text, { minKeys: 1, maxKeys: 4 }), crash }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("delete" as const), id, crash }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("reembed" as const), crash }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("merge" as const), meanwhile: fc.option(id), crash }) },
 );
 
-describe("whatever is added, deleted and merged, and whenever a process dies on the way", () => {
+describe("whatever is added, deleted, merged and re-embedded, and whenever a process dies on the way", () => {
   let db: SqlDatabase;
   beforeAll(async () => {
     db = await openPglite();
@@ -226,6 +233,13 @@ describe("whatever is added, deleted and merged, and whenever a process dies on 
               await runJobs(process);
             } else if (step.kind === "delete") {
               await process.store.deleteDocument(collection.uid, undefined, step.id, new Date(time));
+            } else if (step.kind === "reembed") {
+              const { settings: { embeddingModel } } = (await process.store.getCollection(collection))!;
+              const targetModel = [...models.keys()].find((model) => model !== embeddingModel)!;
+              const job = randomUUID();
+              await process.store.createJob({ id: job, collection, metadata: {}, readers: [], targetModel }, new Date(time), new Date(time + LEASE_MS));
+              await process.store.queueJob(job, "", new Date(0));
+              await runJobs(process);
             } else {
               const other = new Merger(survivor.store, silentLogger, 2);
               for (const merger of [process.merger, other]) merger.consider(collection.uid);

@@ -94,9 +94,13 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
       return { job: toJobMessage(await startReembedding({ store, clock, embedders, onQueued: () => worker.wake() }, request, signal)) };
     },
 
-    async ingestDocuments({ collection: id, path, documents, metadata = {}, readers, idempotencyKey, sync }) {
+    async ingestDocuments({ collection: id, path, documents, urls, metadata = {}, readers, idempotencyKey, sync }) {
       const request = { collection: await collectionOf(id), metadata, readers, idempotencyKey };
-      const job = await (path === "" ? starter.ingestInline(request, documents) : starter.ingestPath(request, path, sync));
+      // The schema lets exactly one of them through.
+      const job =
+        path !== "" ? await starter.ingestPath(request, path, sync)
+        : urls.length > 0 ? await starter.ingestUrls(request, urls)
+        : await starter.ingestInline(request, documents);
       return { job: toJobMessage(job) };
     },
     async uploadDocuments(requests, { signal }) {

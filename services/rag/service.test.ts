@@ -1,3 +1,5 @@
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,13 +17,30 @@ import type { RunningService } from "../../runtime/service.js";
 import { startRagService } from "./service.js";
 
 let root: string;
+let web: Server;
+/** Pages by their paths, and what they were asked for with. */
+const pages = new Map<string, { status?: number; headers?: Record<string, string>; body?: string | Buffer }>();
+const asked: IncomingMessage[] = [];
 let service: RunningService;
 let client: RagClient;
 
 beforeAll(async () => {
   root = await realpath(await mkdtemp(join(tmpdir(), "rag-service-")));
+  web = createServer((request, response) => {
+    asked.push(request);
+    const { status = 200, headers = {}, body = "" } = pages.get(request.url!) ?? { status: 404 };
+    const isKnown = headers["etag"] !== undefined && request.headers["if-none-match"] === headers["etag"];
+    response.writeHead(isKnown ? 304 : status, headers).end(isKnown ? undefined : body);
+  });
+  await new Promise<void>((listening) => web.listen(0, "127.0.0.1", listening));
   service = await startRagService(
-    { RAGENTS_RAG_PORT: "0", RAGENTS_RAG_URL: "memory:", RAGENTS_INGEST_ROOTS: root },
+    {
+      RAGENTS_RAG_PORT: "0",
+      RAGENTS_RAG_URL: "memory:",
+      RAGENTS_INGEST_ROOTS: root,
+      RAGENTS_INGEST_URLS: `http:${(web.address() as AddressInfo).port}`,
+      RAGENTS_INGEST_URL_PRIVATE_HOSTS: `127.0.0.1:${(web.address() as AddressInfo).port}`,
+    },
     { logger: silentLogger, metrics: createMetrics(), clock: systemClock },
   );
   client = createRagClient({ address: service.address });
@@ -30,6 +49,7 @@ beforeAll(async () => {
 afterAll(async () => {
   client.close();
   await service.stop(1_000);
+  web.close();
   await rm(root, { recursive: true });
 });
 
@@ -185,6 +205,72 @@ describe("documents given inline", () => {
     expect(reasonOf(await failure(client.getDocument({ collection, document: "b/c" })))).toBe("DOCUMENT_NOT_FOUND");
     expect(reasonOf(await failure(client.deleteDocument({ collection, document: "b/c" })))).toBe("DOCUMENT_NOT_FOUND");
     expect((await client.getCollection({ collection })).collection).toMatchObject({ documentCount: 1n, chunkCount: 1n });
+  });
+});
+
+describe("pages of the web", () => {
+  const url = (path: string) => `http://127.0.0.1:${(web.address() as AddressInfo).port}${path}`;
+  const ingestUrls = async (collection: string, ...paths: string[]) => ended((await client.ingestDocuments({ collection, urls: paths.map(url) })).job);
+
+  test("are fetched by the job, read as what their server says they are, and found", async () => {
+    const collection = await newCollection();
+    pages.set("/pump", { headers: { "content-type": "text/html; charset=iso-8859-1" }, body: Buffer.from("<head><title>Pump</title></head><p>Größere Pumpen brauchen Fett.", "latin1") });
+    pages.set("/notes.md", { headers: { "content-type": "application/octet-stream" }, body: "# Valves\n\nThe valve opens at ninety bar." });
+    pages.set("/old", { status: 301, headers: { location: "/rows" } });
+    pages.set("/rows", { headers: { "content-type": "text/csv" }, body: "part,hours\nseal,900\n" });
+    const job = await ingestUrls(collection, "/pump#top", "/notes.md", "/old");
+    expect(job).toMatchObject({ state: JobState.SUCCEEDED, totalDocuments: 3n, failedDocuments: 0n });
+    const { documents } = await client.listDocuments({ collection });
+    expect(documents.map(({ id, source, title, mimeType, metadata }) => ({ id, source, title, mimeType, metadata }))).toEqual([
+      { id: url("/notes.md"), source: url("/notes.md"), title: "Valves", mimeType: "text/markdown", metadata: {} },
+      { id: url("/old"), source: url("/old"), title: "", mimeType: "text/csv", metadata: {} },
+      { id: url("/pump"), source: url("/pump"), title: "Pump", mimeType: "text/html", metadata: { encoding: "windows-1252" } },
+    ]);
+    expect(await idsFound(collection, "Größere Pumpen")).toEqual([url("/pump")]);
+  });
+
+  test("that did not change are skipped, by what their server says or by their bytes", async () => {
+    const collection = await newCollection();
+    const tagged = (etag: string, body: string) => pages.set("/tagged", { headers: { "content-type": "text/plain", etag }, body });
+    tagged('"1"', "Apples are red.");
+    pages.set("/plain", { headers: { "content-type": "text/plain; charset=utf-8" }, body: "Pears are green." });
+    const once = () => ingestUrls(collection, "/tagged", "/plain");
+    expect(await once()).toMatchObject({ skippedDocuments: 0n, chunks: 2n });
+    const { epoch } = (await client.getCollection({ collection })).collection!;
+    expect(await once()).toMatchObject({ skippedDocuments: 2n, chunks: 0n });
+    expect(asked.findLast(({ url: path }) => path === "/tagged")!.headers["if-none-match"]).toBe('"1"');
+    expect((await client.getCollection({ collection })).collection!.epoch).toBe(epoch);
+    tagged('"2"', "Apples are yellow.");
+    expect(await once()).toMatchObject({ skippedDocuments: 1n, chunks: 1n });
+    expect(await idsFound(collection, "yellow")).toEqual([url("/tagged")]);
+    expect(await idsFound(collection, "red")).toEqual([]);
+    // What is said of a page may change though the page does not.
+    await ended((await client.ingestDocuments({ collection, urls: [url("/tagged")], metadata: { kind: "fruit" } })).job);
+    expect((await client.getDocument({ collection, document: url("/tagged") })).document!.metadata).toEqual({ kind: "fruit" });
+  });
+
+  test("that cannot be read fail alone, each with its reason", async () => {
+    const collection = await newCollection();
+    pages.set("/good", { headers: { "content-type": "text/plain" }, body: "Good." });
+    pages.set("/picture", { headers: { "content-type": "image/png" }, body: Buffer.from("\x89PNG", "latin1") });
+    pages.set("/elsewhere", { status: 302, headers: { location: "http://127.0.0.1:1/" } });
+    const job = await ingestUrls(collection, "/good", "/missing", "/picture", "/elsewhere");
+    expect(job).toMatchObject({ state: JobState.SUCCEEDED, failedDocuments: 3n });
+    expect(Object.fromEntries(job.failures.map(({ documentId, reason, message }) => [new URL(documentId).pathname, [reason, message]]))).toEqual({
+      "/missing": ["FETCH_FAILED", expect.stringContaining("404")],
+      "/picture": ["UNREADABLE_DOCUMENT", expect.stringContaining("image/png")],
+      "/elsewhere": ["URL_NOT_ALLOWED", expect.stringContaining("not http:1")],
+    });
+  });
+
+  test("are refused at once where that can be told", async () => {
+    const refusal = async (...urls: string[]) => reasonOf(await failure(client.ingestDocuments({ collection: "default", urls })));
+    expect(await refusal("http://10.0.0.1/")).toBe("URL_NOT_ALLOWED");
+    expect(await refusal(url("/").replace("//", "//user:secret@"))).toBe("URL_NOT_ALLOWED");
+    expect(await refusal("https://localhost:1/")).toBe("URL_NOT_ALLOWED");
+    expect(await refusal(url("/a"), url("/a#b"))).toBe("DUPLICATE_DOCUMENT");
+    for (const bad of ["ftp://x.test/", "http://[", "http://x.test/\n"]) expect(await refusal(bad), bad).toBe("INVALID_FIELD");
+    expect(await failure(client.ingestDocuments({ collection: "default", urls: [url("/")], path: "x" }))).toMatchObject({ code: Code.InvalidArgument, rawMessage: expect.stringContaining("exactly one of path, documents and urls") });
   });
 });
 

@@ -18,6 +18,7 @@ import { Answers } from "./answers.js";
 import { loadRagConfig, type RagConfig } from "./config.js";
 import { ThreadedCutter } from "./cutting/cutter.js";
 import { embedderFor, openEmbedders } from "./embedders.js";
+import { PageFetcher } from "./fetching/page-fetcher.js";
 import { ragHandlers } from "./handlers.js";
 import { openAllowedFolders } from "./ingestion/allowed-folders.js";
 import { JobChanges } from "./ingestion/job-changes.js";
@@ -53,6 +54,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
     const changes = new JobChanges();
     const merger = new Merger(store, logger);
     const cutter = new ThreadedCutter();
+    const pages = config.fetchRules && new PageFetcher(config.fetchRules, config.ingestTenants);
     const worker = new IngestionWorker({
       store,
       cutter,
@@ -64,6 +66,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
         analyzer: analyzers[settings.language],
       }),
       embedderFor: (model) => embedderFor(embedders, model),
+      pages,
       tenantLimits: config.tenantLimits,
       onChange: (jobId) => changes.announce(jobId),
       onIndexed: (collection) => merger.consider(collection),
@@ -110,7 +113,15 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       store,
       clock,
       embedders,
-      starter: new JobStarter({ store, clock, folders, pathTenants: config.ingestTenants, tenantLimits: config.tenantLimits, onQueued: () => worker.wake() }),
+      starter: new JobStarter({
+        store,
+        clock,
+        folders,
+        pathTenants: config.ingestTenants,
+        pages,
+        tenantLimits: config.tenantLimits,
+        onQueued: () => worker.wake(),
+      }),
       worker,
       merger,
       watching: { store, changes, clock, phaseOf: (jobId) => worker.phaseOf(jobId) },

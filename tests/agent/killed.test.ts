@@ -27,6 +27,7 @@ beforeAll(async () => {
     OPENAI_MODEL: "llama-3",
     RAGENTS_LLM_RETRIES: "0",
     RAGENTS_AGENT_LEASE_S: "1",
+    RAGENTS_AGENT_TAKEOVER_S: "0",
     RAGENTS_AGENT_TOOLS: `${import.meta.dirname}/tools`,
   });
   await mesh.ingest({ "pump.md": "# Pump P-7\n\nThe pump P-7 stops by itself when the pressure is above 3 bar." });
@@ -124,5 +125,33 @@ describe("a replica that is told to stop while it answers", () => {
     expect(reasonOf(await asking)).toBe("SHUTTING_DOWN");
     await victim.ended;
     client.close();
+  }, 60_000);
+});
+
+describe("a run that nobody asks for again", () => {
+  test.each(["SIGKILL", "SIGTERM"] as const)("is finished by another replica when its own ends with %s", async (signal) => {
+    const victim = await startServiceProcess("agent", { ...mesh.env, RAGENTS_AGENT_HANDOVER_S: "0" });
+    const client = createAgentClient({ address: victim.address });
+    const { script } = double;
+    const hanging = (request: Parameters<typeof script>[0], count: number) =>
+      request.messages.some(({ role }) => role === "tool") ? { hang: true } : script(request, count);
+    double.script = hanging;
+    const calls = double.requests.length;
+    const threadId = `abandoned:${randomUUID()}`;
+    const reading = (async () => {
+      for await (const _ of client.streamQuery({ query: "At how many kPa?", agentType: "react", threadId, resumable: true }));
+    })().catch(() => {});
+    await expect.poll(() => double.requests.length - calls, { timeout: 20_000 }).toBe(2);
+    await victim.signal(signal);
+    await Promise.all([victim.ended, reading]);
+    client.close();
+    double.script = script;
+    const other = await mesh.replica({ RAGENTS_AGENT_TAKEOVER_S: "1" });
+    await expect
+      .poll(async () => (await other.listThreadMessages({ thread: threadId })).messages.map(({ content }) => content), { timeout: 20_000 })
+      .toEqual(["At how many kPa?", ANSWER]);
+    // The turn that was stored was not taken again, and the lease is free.
+    expect(double.requests.length - calls).toBe(4);
+    await other.query({ query: "And now?", agentType: "react", threadId });
   }, 60_000);
 });

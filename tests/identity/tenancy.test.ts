@@ -118,6 +118,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
     ttl: durationFromMs(60_000),
   })),
   "ragents.checkpoint.v1.CheckpointService/ReleaseThreadLease": AS_NOBODY((ids) => ({ threadId: ids.saverThread, fencingToken: ids.fencingToken })),
+  "ragents.checkpoint.v1.CheckpointService/ListExpiredLeases": NOT_ALLOWED(() => ({})),
   "ragents.checkpoint.v1.CheckpointService/GetStats": AS_NOBODY(() => ({})),
   // Contents that another tenant has are not there for this one: a hash alone never gives what it names.
   "ragents.checkpoint.v1.CheckpointService/PutCheckpoint": AS_NOBODY((ids) => ({

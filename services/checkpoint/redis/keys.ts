@@ -4,6 +4,7 @@ const PREFIX = "ragents:checkpoint:";
 
 /** Keys that are about no single thread: hints, which are checked before they are acted on. */
 export const EXPIRY_KEY = `${PREFIX}expiry`;
+export const LEASES_KEY = `${PREFIX}leases`;
 export const SWEEP_KEY = `${PREFIX}sweep`;
 export const COUNTS_KEY = `${PREFIX}counts`;
 export const CLEANING_KEY = `${PREFIX}cleaning`;

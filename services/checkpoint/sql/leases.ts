@@ -2,7 +2,7 @@ import type { CheckpointStore } from "../store.js";
 import { type LeaseRow, toLease } from "./rows.js";
 import { query, type SqlStoreContext } from "./session.js";
 
-type Methods = Pick<CheckpointStore, "acquireLease" | "renewLease" | "releaseLease" | "takeCleaningTurn">;
+type Methods = Pick<CheckpointStore, "acquireLease" | "renewLease" | "releaseLease" | "expiredLeases" | "takeCleaningTurn">;
 
 /** Who may write a thread, and who cleans. */
 export function sqlLeases({ db }: SqlStoreContext): Methods {
@@ -48,6 +48,17 @@ export function sqlLeases({ db }: SqlStoreContext): Methods {
         where tenant = $1 and thread_id = $2 and lease_token = $3`,
         key,
       );
+    },
+
+    async expiredLeases(ownerPrefix, now, count) {
+      const rows = await query<LeaseRow & { tenant: string; thread_id: string }>(
+        db,
+        `select tenant, thread_id, lease_token, lease_owner, lease_expires_at from checkpoint.threads
+        where lease_owner is not null and lease_expires_at <= $2 and starts_with(lease_owner, $1)
+        order by lease_expires_at limit $3`,
+        [ownerPrefix, now, count],
+      );
+      return rows.map((row) => ({ tenant: row.tenant, threadId: row.thread_id, lease: toLease(row) }));
     },
 
     async takeCleaningTurn(owner, until, now) {

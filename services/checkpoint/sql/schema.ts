@@ -348,4 +348,5 @@ const functions = [
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, statements: tables },
   { version: 2, statements: functions },
+  { version: 3, statements: ["create index threads_lease on checkpoint.threads (lease_expires_at) where lease_owner is not null"] },
 ];

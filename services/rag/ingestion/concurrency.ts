@@ -1,14 +1,12 @@
 /** Runs `work` on at most `limit` items at once and yields the results in the items' order. The first error ends it. */
 export async function* inParallel<T, R>(items: AsyncIterable<T>, limit: number, work: (item: T) => Promise<R>): AsyncGenerator<R> {
   const running: Promise<R>[] = [];
-  try {
-    for await (const item of items) {
-      running.push(work(item));
-      if (running.length >= limit) yield await running.shift()!;
-    }
-    while (running.length > 0) yield await running.shift()!;
-  } finally {
-    // What is still under way when the consumer stops may fail without anyone looking.
-    for (const one of running) one.catch(() => {});
+  for await (const item of items) {
+    const one = work(item);
+    // It may fail before its turn has come, or after the consumer has stopped: nobody looks then.
+    one.catch(() => {});
+    running.push(one);
+    if (running.length >= limit) yield await running.shift()!;
   }
+  while (running.length > 0) yield await running.shift()!;
 }

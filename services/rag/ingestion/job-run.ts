@@ -19,6 +19,7 @@ import {
 } from "../store/store.js";
 import type { Cutter } from "../cutting/cutter.js";
 import { detectType } from "../extraction/extract.js";
+import type { PageFetcher } from "../fetching/page-fetcher.js";
 import { type FoundFile, findFiles } from "./allowed-folders.js";
 import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
@@ -27,6 +28,7 @@ import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./inte
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
 import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
+import { readPage } from "./read-page.js";
 import { retrying } from "./retrying.js";
 import { type TenantLimits, TenantQuota } from "./tenant-quota.js";
 
@@ -51,6 +53,8 @@ export interface JobRunDependencies {
   readonly toolsFor: (job: ClaimedJob) => IndexingTools;
   /** Throws when this installation does not have the model. */
   readonly embedderFor: (model: string) => Embedder;
+  /** Fetches documents that are pages. Default: none are fetched. */
+  readonly pages?: Pick<PageFetcher, "fetch"> | undefined;
   /** Default: none. */
   readonly tenantLimits?: TenantLimits;
   /** Called after every change of the job's row. */
@@ -172,11 +176,26 @@ export class JobRun {
   }
 
   async #read(document: JobDocument, options: PrepareOptions) {
+    const { store, clock, pages } = this.#deps;
+    const { lease, job } = this.#claimed;
+    if (document.url !== undefined) {
+      const read = await readPage(document, document.url, options, { pages, clock, tenant: job.tenant });
+      if (read.kind !== "fetched") return read;
+      const { content, version: page } = read.page;
+      // It was compared with the known version already.
+      const outcome = await this.#readBytes(read.document, () => once(content), { ...options, version: undefined });
+      if (outcome.kind === "cut") return { ...outcome, document: { ...outcome.document, page } };
+      return outcome.kind === "windowed" ? { ...outcome, document: { ...outcome.document, page } } : outcome;
+    }
+    const retry = <T>(work: () => Promise<T>) => this.#retry(work);
+    const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
+    return this.#readBytes(document, () => documentBytes(parts, lease.jobId, document), options);
+  }
+
+  async #readBytes(document: JobDocument, open: () => AsyncGenerator<Uint8Array>, options: PrepareOptions) {
     const { store, clock } = this.#deps;
     const { lease } = this.#claimed;
     const retry = <T>(work: () => Promise<T>) => this.#retry(work);
-    const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
-    const open = () => documentBytes(parts, lease.jobId, document);
     const again = { clock, signal: this.#signal, isFinal: (error: unknown) => error instanceof DocumentError || isInterruption(error) };
     if (document.sizeBytes > LARGE_TEXT_BYTES) {
       const content = await retrying(() => readStart(open()), again);
@@ -299,6 +318,10 @@ class Batch {
   get isFull(): boolean {
     return this.#chunks >= BATCH_CHUNKS || this.#characters >= BATCH_CHARACTERS || this.#count >= BATCH_DOCUMENTS;
   }
+}
+
+async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield content;
 }
 
 /** Ids are shown, linked to and typed: the schema's rule for callers' ids holds for names of files too. */

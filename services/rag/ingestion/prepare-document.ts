@@ -37,8 +37,12 @@ export interface PrepareOptions {
 export function unchanged(document: JobDocument, hash: string, { version, ofAll }: PrepareOptions): Unchanged | undefined {
   if (version === undefined || version.contentHash !== hash) return undefined;
   if (document.mimeType !== "" && document.mimeType !== version.mimeType) return undefined;
+  return asKnown(document, version, { ofAll });
+}
+
+/** What is left to do for a document whose bytes are as they were. */
+export function asKnown(document: JobDocument, { givenMetadata, readers }: DocumentVersion, { ofAll }: Pick<PrepareOptions, "ofAll">): Unchanged {
   const given = givenOf(document, ofAll);
-  const { givenMetadata, readers } = version;
   return isDeepStrictEqual(given, { givenMetadata, readers }) ? { kind: "unchanged" } : { kind: "metadata", given };
 }
 

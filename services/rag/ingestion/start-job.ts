@@ -6,9 +6,11 @@ import type { Clock } from "../../../runtime/clock.js";
 import { currentTenant, LOCAL_TENANT } from "../../../runtime/call-context.js";
 import { invalidField } from "../../../runtime/errors.js";
 import { duplicateDocument } from "../errors.js";
+import type { PageFetcher } from "../fetching/page-fetcher.js";
 import { type CollectionRecord, type CollectionStore, type JobRecord, type JobStore, LeaseLostError, type NewJob } from "../store/store.js";
 import { type AllowedFolder, folderPrefix, resolveAllowed } from "./allowed-folders.js";
 import { storableJson } from "../store/stored-json.js";
+import { pageId } from "./page-id.js";
 import { requireQuota, type TenantLimits } from "./tenant-quota.js";
 import { STAGING_LEASE_MS, Upload, uploadIncomplete } from "./upload.js";
 
@@ -21,6 +23,8 @@ export interface StartJobDependencies {
   readonly folders: readonly AllowedFolder[];
   /** The tenants that may name paths in them. Default: the local one. */
   readonly pathTenants?: readonly string[];
+  /** Tells which pages may be fetched. Default: none may. */
+  readonly pages?: Pick<PageFetcher, "refusal"> | undefined;
   /** What a tenant may have. Default: no limits. */
   readonly tenantLimits?: TenantLimits;
   /** Called when a job waits for a worker. */
@@ -70,6 +74,16 @@ export class JobStarter {
     const path = await resolveAllowed(folders, given);
     const syncPrefix = sync ? await folderPrefix(path) : undefined;
     return this.#start(request, { path, syncPrefix }, async () => {});
+  }
+
+  /** A job over pages that it fetches. Throws INVALID_ARGUMENT URL_NOT_ALLOWED for one that the server does not fetch. */
+  async ingestUrls(request: JobRequest, urls: readonly string[]): Promise<JobRecord> {
+    const ids = urls.map((url, i) => pageId(url, `urls[${i}]`, this.#deps.pages));
+    const twice = ids.findIndex((id, i) => ids.indexOf(id) !== i);
+    if (twice >= 0) throw duplicateDocument(`urls[${twice}]`, ids[twice]!);
+    return this.#start(request, {}, (upload) =>
+      upload.addReferences(ids.map((url) => ({ documentId: url, source: url, url, mimeType: "", metadata: {}, readers: [], sizeBytes: 0 }))),
+    );
   }
 
   /** A job over files that the caller streams. A stream that breaks leaves nothing behind. */

@@ -4,7 +4,7 @@ import type { UploadFile } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Clock } from "../../../runtime/clock.js";
 import { invalidField, meshError } from "../../../runtime/errors.js";
 import { duplicateDocument } from "../errors.js";
-import { type JobStore, LeaseLostError, type StagedDocuments } from "../store/store.js";
+import { type JobDocument, type JobStore, LeaseLostError, type StagedDocuments } from "../store/store.js";
 import { MAX_DOCUMENT_BYTES } from "./read-document.js";
 import { storableJson } from "../store/stored-json.js";
 
@@ -46,6 +46,17 @@ export class Upload {
     this.#staged.documents.push({ ordinal, documentId, source: documentId, mimeType, metadata: storableJson(metadata ?? {}), readers, sizeBytes: 0 });
     this.#open = { ordinal, parts: 0, bytes: 0, pending: [], pendingBytes: 0 };
     if (this.#staged.documents.length >= FLUSH_FILES) await this.#flush();
+  }
+
+  /** Adds documents whose bytes the job has to fetch itself. */
+  async addReferences(documents: readonly Omit<JobDocument, "ordinal" | "file">[]): Promise<void> {
+    this.#endFile();
+    for (const document of documents) {
+      if (this.#ids.has(document.documentId)) continue;
+      this.#staged.documents.push({ ...document, ordinal: this.#ids.size });
+      this.#ids.add(document.documentId);
+    }
+    await this.#flush();
   }
 
   /** Adds bytes to the file begun last. */

@@ -59,7 +59,7 @@ export class LoadedIndex implements SearchIndex {
 
   async update({ epoch, model, segments }: Manifest): Promise<void> {
     const { store, collection } = this.#options;
-    const deleted = await readDeleted(store, collection, segments, this.#segments);
+    const dead = await readDeleted(store, collection, segments, this.#segments);
     const before = this.#segments;
     const isSameModel = model === this.#model;
     const after = new Map<number, LivingSegment>();
@@ -68,7 +68,8 @@ export class LoadedIndex implements SearchIndex {
         const known = before.get(entry.id);
         const segment = known?.segment ?? (await this.#loadSegment(entry));
         const vectors = known !== undefined && isSameModel ? known.vectors : await this.#loadVectors(entry, segment, model);
-        after.set(entry.id, { segment, vectors, ...deleted.get(entry.id)! });
+        const { deleted, tombstoneVersion } = dead.get(entry.id)!;
+        after.set(entry.id, { segment, vectors, deleted, tombstoneVersion });
       }
     } catch (error) {
       releaseOthers(after, before);

@@ -15,12 +15,12 @@ export async function insertDocuments(
 ): Promise<void> {
   await tx.query(
     `insert into rag.documents (collection, id, key, source, title, mime_type, found_metadata, given_metadata, metadata,
-       readers, content_hash, size_bytes, text_bytes, chunk_count, run_firsts, run_counts, create_time, update_time)
+       readers, content_hash, size_bytes, text_bytes, chunk_count, run_firsts, run_counts, create_time, update_time, page_version)
      select $1, id, run_firsts[1], source, title, mime_type, found, given, found || given, readers, content_hash, size_bytes, text_bytes,
-       chunk_count, run_firsts, run_counts, create_time, $3
+       chunk_count, run_firsts, run_counts, create_time, $3, page_version
      from json_to_recordset($2::json) as x(id text, source text, title text, mime_type text, found jsonb, given jsonb,
        readers text[], content_hash text, size_bytes bigint, text_bytes bigint, chunk_count int, run_firsts bigint[], run_counts int[],
-       create_time timestamptz)`,
+       create_time timestamptz, page_version jsonb)`,
     [
       collection,
       JSON.stringify(
@@ -39,6 +39,7 @@ export async function insertDocuments(
           run_firsts: firsts(document.runs),
           run_counts: counts(document.runs),
           create_time: created.get(document.id) ?? now,
+          page_version: document.page,
         })),
       ),
       now,

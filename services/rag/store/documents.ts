@@ -5,7 +5,7 @@ import { countChanges } from "./counting.js";
 import { REPLACED_COLUMNS, type ReplacedDocument, removeContents } from "./removal.js";
 import { DOCUMENT_COLUMNS, type DocumentRow, toDocument } from "./rows.js";
 import { mayRead } from "./readers.js";
-import type { DocumentCondition, DocumentStore } from "./store.js";
+import type { DocumentCondition, DocumentStore, PageVersion } from "./store.js";
 
 export function documentStore(db: SqlDatabase): DocumentStore {
   return {
@@ -25,14 +25,14 @@ export function documentStore(db: SqlDatabase): DocumentStore {
       return row && toDocument(row);
     },
     async documentVersions(collection, ids) {
-      const rows = await db.query<{ id: string; content_hash: string; mime_type: string; given_metadata: JsonObject; readers: string[] }>(
-        `select id, content_hash, mime_type, given_metadata, readers from rag.documents where collection = $1 and id = any($2::text[])`,
+      const rows = await db.query<{ id: string; content_hash: string; mime_type: string; given_metadata: JsonObject; readers: string[]; page_version: PageVersion | null }>(
+        `select id, content_hash, mime_type, given_metadata, readers, page_version from rag.documents where collection = $1 and id = any($2::text[])`,
         [collection, ids],
       );
       return new Map(
         rows.map((row) => [
           row.id,
-          { contentHash: row.content_hash, mimeType: row.mime_type, givenMetadata: row.given_metadata, readers: row.readers },
+          { contentHash: row.content_hash, mimeType: row.mime_type, givenMetadata: row.given_metadata, readers: row.readers, page: row.page_version ?? undefined },
         ]),
       );
     },

@@ -34,6 +34,7 @@ interface JobDocumentRow {
   readers: string[];
   size_bytes: number;
   file: string | null;
+  url: string | null;
 }
 
 export function jobWork(db: SqlDatabase): JobWork {
@@ -99,7 +100,7 @@ export function jobWork(db: SqlDatabase): JobWork {
       }),
     async waitingDocuments(jobId, { after = -1, limit }) {
       const rows = await db.query<JobDocumentRow>(
-        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file from rag.job_documents
+        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url from rag.job_documents
          where job = $1 and waiting and ordinal > $2 order by ordinal limit $3`,
         [jobId, after, limit],
       );
@@ -112,6 +113,7 @@ export function jobWork(db: SqlDatabase): JobWork {
         readers: row.readers,
         sizeBytes: row.size_bytes,
         file: row.file ?? undefined,
+        url: row.url ?? undefined,
       }));
     },
     async readPart(jobId, ordinal, part) {

@@ -158,10 +158,10 @@ export async function insertJobDocuments(
   documents: readonly JobDocument[],
 ): Promise<void> {
   await tx.query(
-    `insert into rag.job_documents (job, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file)
-     select $1, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file
+    `insert into rag.job_documents (job, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url)
+     select $1, ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url
      from json_to_recordset($2::json) as x(ordinal int, document_id text, source text, mime_type text, metadata jsonb,
-       readers text[], size_bytes bigint, file text)`,
+       readers text[], size_bytes bigint, file text, url text)`,
     [
       jobId,
       JSON.stringify(
@@ -173,7 +173,8 @@ export async function insertJobDocuments(
           metadata: document.metadata,
           readers: document.readers,
           size_bytes: document.sizeBytes,
-          file: document.file ?? null,
+          file: document.file,
+          url: document.url,
         })),
       ),
     ],

@@ -471,6 +471,22 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect((await claim(id, { now: at(41), until: at(80) })).enumerated).toBe(true);
       });
 
+      test("over pages keep where they are fetched from, and what their servers said of them", async () => {
+        const collection = await newCollection();
+        const jobId = randomUUID();
+        await store.createJob({ id: jobId, collection, metadata: {}, readers: [] }, at(1), at(100));
+        const page = { ordinal: 0, documentId: "https://a.test/", source: "", mimeType: "", metadata: {}, readers: [], sizeBytes: 0 };
+        await store.stage(jobId, { documents: [{ ...page, url: "https://a.test/" }, { ...page, ordinal: 1, documentId: "b" }], parts: [] }, at(100));
+        await store.queueJob(jobId, "", at(0));
+        const { lease } = await claim(jobId);
+        expect((await other.waitingDocuments(jobId, { limit: 10 })).map(({ url }) => url)).toEqual(["https://a.test/", undefined]);
+        const version = { etag: 'W/"1"' };
+        const documents = [await newDocument(collection, 0, page.documentId, ["one"], { page: version }), await newDocument(collection, 1, "b", ["two"])];
+        await store.commitBatch(lease, batchOf(documents), at(11));
+        const versions = await other.documentVersions(collection.uid, [page.documentId, "b"]);
+        expect([page.documentId, "b"].map((id) => versions.get(id)!.page)).toEqual([version, undefined]);
+      });
+
       test("are listed newest first, page by page", async () => {
         const collection = await newCollection();
         const ids = [];

@@ -48,6 +48,12 @@ export interface DocumentRecord {
   readonly updateTime: Date;
 }
 
+/** What a server said that a page can be asked for again by. */
+export interface PageVersion {
+  readonly etag?: string;
+  readonly lastModified?: string;
+}
+
 /** What decides whether a document has to be read again. */
 export interface DocumentVersion {
   readonly contentHash: string;
@@ -55,6 +61,8 @@ export interface DocumentVersion {
   /** The caller's part of the metadata. */
   readonly givenMetadata: JsonObject;
   readonly readers: readonly string[];
+  /** Of a document that was fetched. */
+  readonly page?: PageVersion | undefined;
 }
 
 export const JOB_STATES = ["STAGING", "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"] as const;
@@ -130,6 +138,8 @@ export interface JobDocument {
   readonly sizeBytes: number;
   /** Absolute path of a file of the server; undefined when the bytes are staged. */
   readonly file: string | undefined;
+  /** Where the bytes are fetched from; undefined when they are elsewhere. */
+  readonly url?: string | undefined;
 }
 
 /** What one transaction adds to a job that is not queued yet. */
@@ -208,6 +218,8 @@ export interface DocumentHead {
   readonly sizeBytes: number;
   /** UTF-8 bytes of the extracted text. */
   readonly textBytes: number;
+  /** Of a document that was fetched. */
+  readonly page?: PageVersion | undefined;
 }
 
 /** A document that was read, cut and embedded, ready to replace what its id stood for. */

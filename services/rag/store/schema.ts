@@ -189,6 +189,9 @@ export const migrations: readonly Migration[] = [
         since timestamptz not null,
         primary key (collection, model)
       )`,
+      // A document that is fetched when its turn comes, and what its server said that it can be asked for again by.
+      `alter table rag.job_documents add column url text`,
+      `alter table rag.documents add column page_version jsonb`,
     ],
   },
 ];

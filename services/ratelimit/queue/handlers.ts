@@ -1,12 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, type ServiceImpl } from "@connectrpc/connect";
-import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
+import type { ServiceImpl } from "@connectrpc/connect";
 import { QueueItemSchema } from "../../../gen/ragents/ratelimit/v1/queue_pb.js";
 import type { QueueService } from "../../../gen/ragents/ratelimit/v1/queue_service_pb.js";
 import { Priority } from "../../../gen/ragents/ratelimit/v1/ratelimit_pb.js";
 import { currentCall, type Identity } from "../../../runtime/call-context.js";
-import { meshError } from "../../../runtime/errors.js";
+import { requireMeshService } from "../../../runtime/identity/access.js";
 import { shuttingDown, storeUnavailable } from "../limit-errors.js";
 import type { Limits } from "../limits.js";
 import { StoreUnavailableError } from "../store.js";
@@ -111,13 +110,7 @@ function caller(): Identity {
 
 /** Items are of all tenants: whoever takes them must be a service of the mesh, or its operator. */
 function requireWorker(): void {
-  const { service, operator } = caller();
-  if (service !== undefined || operator === true) return;
-  throw meshError(
-    Code.PermissionDenied,
-    ErrorReason.ROLE_MISSING,
-    "Only services of the mesh and its operator may work on queues: their items are of all tenants.",
-  );
+  requireMeshService("Only services of the mesh and its operator may work on queues: their items are of all tenants.");
 }
 
 function msOf(duration: Duration | undefined, defaultMs: number): number {

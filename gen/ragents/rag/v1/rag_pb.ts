@@ -161,7 +161,8 @@ export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
 export type Document = Message<"ragents.rag.v1.Document"> & {
   /**
    * The id, unique in its collection: the caller's own for inline and uploaded
-   * documents, the path below the server's allowed folder for its files.
+   * documents, the path below the server's allowed folder for its files, the URL
+   * of a fetched page.
    *
    * @generated from field: string id = 1;
    */

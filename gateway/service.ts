@@ -32,6 +32,7 @@ import { createDocsPage } from "./docs/docs-page.js";
 import { createDocumentRoute } from "./docs/document-route.js";
 import { apiDocument } from "./api-document.js";
 import { createOpenAiApi } from "./openai/openai-api.js";
+import { DEPRECATED, DEPRECATION_HEADER, usesDeprecated } from "./transcoder/deprecation.js";
 import { createTranscoder } from "./transcoder/transcoder.js";
 import { requestTraces } from "./request-traces.js";
 import { RATE_LIMIT_HEADERS, rateLimitHeaders } from "./rate-limit-headers.js";
@@ -53,7 +54,7 @@ const TRACED = [AgentService.method.query, AgentService.method.streamQuery, RagS
 const UPLOAD_TIMEOUT_MS = 3_600_000;
 
 /** What pages of other origins may read of an answer's headers. */
-const EXPOSED_HEADERS = [REQUEST_ID_HEADER, TRACE_PARENT_HEADER, "retry-after", ...RATE_LIMIT_HEADERS];
+const EXPOSED_HEADERS = [REQUEST_ID_HEADER, TRACE_PARENT_HEADER, DEPRECATION_HEADER, "retry-after", ...RATE_LIMIT_HEADERS];
 
 /** How a form of files becomes an upload; the limits are those of UploadFile in the schema. */
 const MULTIPART = {
@@ -184,7 +185,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     fallback: rest as never,
   });
   /** RPCs by the paths that Connect and gRPC-Web call them at. */
-  const rpcs = new Map(services.flatMap(({ methods }) => methods.map((method) => [`/${rpcName(method)}`, rpcName(method)])));
+  const rpcs = new Map(services.flatMap(({ methods }) => methods.map((method) => [`/${rpcName(method)}`, method])));
   const requests = requestLimit(config.RAGENTS_MAX_REQUESTS);
   const connectCors = { ...cors, exposedHeaders: [...EXPOSED_HEADERS, ...CONNECT_EXPOSED_HEADERS] };
   // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
@@ -200,7 +201,10 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
     response.setHeader(TRACE_PARENT_HEADER, traceParent);
     if (config.loopback && !authentication.required() && !isLoopback(hostName(request))) return refuseForeignHost(response);
     const called = rpcs.get((request.url ?? "").split("?")[0]!);
-    if (called !== undefined) http.name(request, called);
+    if (called !== undefined) {
+      http.name(request, rpcName(called));
+      if (usesDeprecated(called)) response.setHeader(DEPRECATION_HEADER, DEPRECATED);
+    }
     if (!requests.admit(request, response)) return;
     if (called !== undefined && answerConnectCors(connectCors, request, response)) return;
     connect(request, response);

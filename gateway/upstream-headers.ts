@@ -18,6 +18,9 @@ export type UpstreamHeaders = (headerOf: HeaderOf, method: DescMethod) => Promis
 /** Of a client's headers only these reach the services: identity is never the client's to say. */
 const FORWARDED = ["x-request-id", "last-event-id", "idempotency-key", TRACE_PARENT_HEADER];
 
+/** What comes of asking: a valid key or token, none, one that is not valid, and what is no fault of the client's. */
+const OUTCOMES = ["OK", "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "DEPENDENCY_UNAVAILABLE", "INTERNAL"];
+
 /** Makes the headers of calls for clients: a few of their own, and the identity that their key or token gives them. */
 export function upstreamHeaders(options: {
   authenticator: Authenticator;
@@ -32,6 +35,7 @@ export function upstreamHeaders(options: {
     labelNames: ["outcome"],
     registers: [options.registry],
   });
+  for (const outcome of OUTCOMES) authentications.inc({ outcome }, 0);
   return async (headerOf, method) => {
     const headers = new Headers();
     for (const name of FORWARDED) {
@@ -50,7 +54,8 @@ export function upstreamHeaders(options: {
       if (trace !== undefined) headers.set(TRACE_HEADER, trace);
       return headers;
     } catch (error) {
-      authentications.inc({ outcome: reasonOf(error) ?? "INTERNAL" });
+      const reason = reasonOf(error);
+      authentications.inc({ outcome: OUTCOMES.find((known) => known === reason) ?? "INTERNAL" });
       throw error;
     }
   };

@@ -13,6 +13,7 @@ import { createMetrics } from "../runtime/metrics.js";
 import { startProbes } from "../runtime/probes.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
 import { shutDown } from "../runtime/shutdown.js";
+import { tenantCallsSchema } from "../runtime/tenant-calls.js";
 import { openTracing, TRACE_FLUSH_MS } from "../runtime/tracing/tracing.js";
 import type { SqlDatabase } from "../runtime/sql/database.js";
 import { openPglite } from "../runtime/sql/pglite.js";
@@ -33,6 +34,7 @@ const schema = z.object({
   RAGENTS_CHECKPOINT_URL: z.string().optional(),
   RAGENTS_RAG_URL: z.string().optional(),
   RAGENTS_GATEWAY_URL: z.string().optional(),
+  ...tenantCallsSchema.shape,
 });
 
 /** Time from the signal to the end, in milliseconds. */
@@ -87,6 +89,7 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
         clock: systemClock,
         tracer: tracing.tracer(name),
         score: tracing.score,
+        tenantCalls: config.RAGENTS_TENANT_CALLS,
         security: meshSecurity({
           process: security,
           service: name,

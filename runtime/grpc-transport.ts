@@ -20,9 +20,11 @@ import {
   type Transport,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { Client, credentials, Metadata, type StatusObject } from "@grpc/grpc-js";
+import { type Channel, Client, credentials, Metadata, status as GrpcStatus, type StatusObject } from "@grpc/grpc-js";
+import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
 import type { ChannelSecurity } from "./channel-security.js";
+import { meshError } from "./errors.js";
 import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
 import { TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
@@ -71,6 +73,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.dns_min_time_between_resolutions_ms": 5_000,
   });
+  const channel = client.getChannel() as Channel;
   const interceptors = options.interceptors ?? [];
   const request = (
     method: DescMethod,
@@ -92,7 +95,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     close: () => client.close(),
     unary(method, signal, timeoutMs, header, input, contextValues) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      const send = (req: UnaryRequest) => callUnary(client, req, scope.deadline);
+      const send = (req: UnaryRequest) => callUnary(channel, req, scope.deadline);
       const message = create(method.input, input);
       return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: false, message })) as never;
     },
@@ -121,11 +124,15 @@ const NEVER = new AbortController().signal;
 // Node warns of a leak at eleven listeners; here every call under way is one.
 setMaxListeners(0, NEVER);
 
+function isRepeatable({ idempotency }: DescMethod): boolean {
+  return idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+}
+
 /** Retries UNAVAILABLE where a repetition is harmless, and stops when retries are what breaks the server. */
 function serviceConfig(services: DescService[]) {
   const repeatable = services.flatMap((service) =>
     service.methods
-      .filter((method) => method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN)
+      .filter(isRepeatable)
       .map((method) => ({ service: service.typeName, method: method.name })),
   );
   const retryPolicy = {
@@ -177,53 +184,83 @@ function callScope(
   };
 }
 
+function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
+
 function codec(method: DescMethod) {
   return {
-    path: `/${method.parent.typeName}/${method.name}`,
+    path: pathOf(method),
     serialize: (message: Message) => toBuffer(toBinary(method.input, message)),
     deserialize: (bytes: Buffer): Message => fromBinary(method.output as DescMessage, bytes),
   };
 }
 
-function callUnary(
-  client: Client,
-  { method, message, header, signal }: UnaryRequest,
-  deadline: number,
-): Promise<object> {
-  const { path, serialize, deserialize } = codec(method);
+/**
+ * How often a call is made again whose server went away between the first bytes of its answer and the last. Neither Envoy nor
+ * grpc-js repeats those, for they hand on what they have; here nothing has reached the caller.
+ */
+const CUT_ANSWER_REPEATS = 2;
+
+/** Whether the connection broke, or whoever stands between reset the call's stream: the server itself did not end the call. */
+function wasCut({ code, details }: StatusObject): boolean {
+  return code === GrpcStatus.UNAVAILABLE || details.startsWith("Received RST_STREAM");
+}
+
+/** What grpc-js' client would do around the channel's call, a fifth of the gateway's time for a request, is not needed here. */
+function callUnary(channel: Channel, request: UnaryRequest, deadline: number, repeats = CUT_ANSWER_REPEATS): Promise<object> {
+  const { method, message, header, signal } = request;
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
-    let responseHeader = new Headers();
-    let answer: Message | undefined;
-    const call = client.makeUnaryRequest(
-      path,
-      serialize,
-      deserialize,
-      message,
-      headersToMetadata(header),
-      { deadline },
-      (error, response) => {
-        if (error !== null) return reject(fromGrpcStatus(error, method.parent.typeName));
-        answer = response;
-      },
-    );
-    const cancel = () => call.cancel();
+    const call = channel.createCall(pathOf(method), deadline, null, null, null);
+    const cancel = () => call.cancelWithStatus(GrpcStatus.CANCELLED, "Cancelled on client");
     signal.addEventListener("abort", cancel, { once: true });
-    call.on("metadata", (metadata: Metadata) => {
-      responseHeader = metadataToHeaders(metadata);
+    let responseHeader: Metadata | undefined;
+    let answer: Message | undefined;
+    let unreadable: unknown;
+    call.start(headersToMetadata(header), {
+      onReceiveMetadata: (metadata) => void (responseHeader = metadata),
+      onReceiveMessage(bytes: Buffer) {
+        try {
+          answer = fromBinary(method.output, bytes);
+        } catch (cause) {
+          unreadable = cause;
+        }
+      },
+      onReceiveStatus(status: StatusObject) {
+        signal.removeEventListener("abort", cancel);
+        if (status.code !== GrpcStatus.OK) {
+          const again = responseHeader !== undefined && repeats > 0 && isRepeatable(method) && wasCut(status) && !signal.aborted;
+          return again ? resolve(callUnary(channel, request, deadline, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
+        }
+        if (answer === undefined) return reject(noAnswer(method, unreadable));
+        resolve(unaryAnswer(method, answer, responseHeader ?? new Metadata(), status.metadata));
+      },
     });
-    call.on("status", (status: StatusObject) => {
-      signal.removeEventListener("abort", cancel);
-      resolve({
-        stream: false,
-        service: method.parent,
-        method,
-        header: responseHeader,
-        trailer: metadataToHeaders(status.metadata),
-        message: answer,
-      });
-    });
+    call.startRead();
+    call.sendMessageWithContext({}, toBuffer(toBinary(method.input, message)));
+    call.halfClose();
   });
+}
+
+/** A call's answer, in Connect's shape; its metadata is read only when somebody asks. */
+function unaryAnswer(method: DescMethod, message: Message, header: Metadata, trailer: Metadata) {
+  return {
+    stream: false,
+    service: method.parent,
+    method,
+    message,
+    get header() {
+      return metadataToHeaders(header);
+    },
+    get trailer() {
+      return metadataToHeaders(trailer);
+    },
+  };
+}
+
+function noAnswer({ parent, name }: DescMethod, cause: unknown): ConnectError {
+  return meshError(Code.Internal, ErrorReason.INTERNAL, `${parent.name} answered ${name} with nothing that can be read.`, { cause });
 }
 
 function callStream(client: Client, { method, message: input, header, signal }: StreamRequest, deadline: number): object {

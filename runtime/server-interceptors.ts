@@ -18,6 +18,7 @@ import { reasonOf, toMeshError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import type { MeshSecurity } from "./mesh-security.js";
 import { type Metrics, rpcLabels } from "./metrics.js";
+import { tenantCallsInterceptor } from "./tenant-calls.js";
 import { parseTraceHeader, TRACE_HEADER } from "./tracing/trace-header.js";
 import type { OpenSpan, Tracer } from "./tracing/tracer.js";
 import { parseTraceParent, TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
@@ -29,6 +30,8 @@ export interface ServerInterceptorOptions {
   clock: Clock;
   /** Tells who calls. Default: everyone is the local tenant. */
   security?: (Pick<MeshSecurity, "identify"> & Partial<Pick<MeshSecurity, "vouches">>) | undefined;
+  /** Calls that a tenant may have under way; 0, the default, for no limit. */
+  tenantCalls?: number;
   /** Traces the calls that come with a trace, and those of `traced`. Default: none. */
   tracer?: Tracer | undefined;
   /** RPCs that begin a trace where the caller brings none. */
@@ -56,7 +59,7 @@ const NOBODY: Identity = { tenant: "" };
 
 /**
  * What every server does around a handler, from the outside in: context, observation and error boundary, audit log,
- * the caller's access, validation.
+ * the caller's access, the tenant's calls at once, validation.
  */
 export function serverInterceptors(options: ServerInterceptorOptions): Interceptor[] {
   return [
@@ -64,6 +67,7 @@ export function serverInterceptors(options: ServerInterceptorOptions): Intercept
     observeInterceptor(options),
     auditInterceptor(options.logger),
     accessInterceptor(),
+    ...(options.tenantCalls ? [tenantCallsInterceptor(options.tenantCalls)] : []),
     validationInterceptor(),
   ];
 }

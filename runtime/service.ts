@@ -6,6 +6,7 @@ import { meshSecurity, type MeshSecurity, openProcessSecurity } from "./mesh-sec
 import { createMetrics, type Metrics } from "./metrics.js";
 import { startProbes } from "./probes.js";
 import { shutDown, untilSignalled } from "./shutdown.js";
+import { tenantCallsSchema } from "./tenant-calls.js";
 import type { Tracer } from "./tracing/tracer.js";
 import { openTracing, TRACE_FLUSH_MS, type Tracing } from "./tracing/tracing.js";
 import { z } from "zod";
@@ -17,6 +18,8 @@ export interface ServiceHost {
   readonly clock: Clock;
   /** How the service knows who calls. Default: everyone is the local tenant, in the clear. */
   readonly security?: MeshSecurity;
+  /** Calls that a tenant may have under way at a replica of each service; 0, the default, for no limit. */
+  readonly tenantCalls?: number;
   /** Where the service's spans go. Default: nowhere. */
   readonly tracer?: Tracer;
   /** Sends what somebody thinks of an answer. Absent where nothing takes feedback. */
@@ -41,6 +44,7 @@ export const hostConfigSchema = z.object({
   RAGENTS_METRICS_PORT: port(9090),
   RAGENTS_LOG_LEVEL: z.enum(LOG_LEVELS, `give one of ${LOG_LEVELS.join(", ")}`).default("info"),
   RAGENTS_PROCESS_METRICS: flag(true),
+  ...tenantCallsSchema.shape,
 });
 
 /** Longest time from a signal to the process's end, in milliseconds. */
@@ -58,7 +62,7 @@ export async function runService(
     const shared = await openProcessSecurity(process.env, { logger, clock: systemClock });
     const security = meshSecurity({ process: shared, service: name, clock: systemClock, required: () => shared.keys !== undefined });
     const tracing = openTracing(process.env, { logger, metrics, clock: systemClock });
-    const host = { logger, metrics, clock: systemClock, security, tracer: tracing.tracer(name), score: tracing.score };
+    const host = { logger, metrics, clock: systemClock, security, tracer: tracing.tracer(name), score: tracing.score, tenantCalls: config.RAGENTS_TENANT_CALLS };
     const service = await start(process.env, host);
     const probes = await startProbes({
       host: config.RAGENTS_HOST,

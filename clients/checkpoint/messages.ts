@@ -71,24 +71,40 @@ export interface MessageRecord {
 
 /** The record of a message of @langchain/core, of any copy of that package; undefined for any other value. */
 export function messageRecord(value: object): MessageRecord | undefined {
-  if (!BaseMessage.isInstance(value)) return undefined;
-  const message = value as BaseMessage & Record<string, unknown>;
-  const own = (message.constructor as { lc_name?: () => string }).lc_name?.() ?? "";
-  // A class derived from one of ours comes back as that one.
-  const name = CLASSES.has(own) ? own : CLASS_OF_TYPE[message.type];
+  const name = messageClass(value);
   if (name === undefined) return undefined;
   const fields: Record<string, unknown> = {};
+  everyField(value, (key, part) => {
+    fields[key] = part;
+    return true;
+  });
+  return { class: name, fields };
+}
+
+/** The class that a message's record names; undefined for a value that is no message. */
+export function messageClass(value: object): string | undefined {
+  if (!BaseMessage.isInstance(value)) return undefined;
+  const own = (value.constructor as { lc_name?: () => string }).lc_name?.() ?? "";
+  // A class derived from one of ours comes back as that one.
+  return CLASSES.has(own) ? own : CLASS_OF_TYPE[value.type];
+}
+
+/** Gives `visit` the fields of a message's record, without making it; ends with false when it answers false. */
+export function everyField(value: object, visit: (key: string, part: unknown) => boolean): boolean {
+  const message = value as BaseMessage & Record<string, unknown>;
   const rawToolCalls = message.additional_kwargs?.tool_calls !== undefined;
   for (const field of FIELDS) {
     const part = message[field];
     // Without its own list, a message would make one from the provider's raw tool calls.
     if (part === undefined || (isEmpty(part) && !(rawToolCalls && field === "tool_calls"))) continue;
-    fields[field] = part;
+    if (!visit(field, part)) return false;
   }
-  for (const [key, part] of Object.entries(message.lc_kwargs ?? {})) {
-    if (!DERIVED_FIELDS.has(key) && part !== undefined) fields[key] = key in message ? message[key] : part;
+  const given = (message.lc_kwargs ?? {}) as Record<string, unknown>;
+  for (const key of Object.keys(given)) {
+    if (DERIVED_FIELDS.has(key) || given[key] === undefined) continue;
+    if (!visit(key, key in message ? message[key] : given[key])) return false;
   }
-  return { class: name, fields };
+  return true;
 }
 
 /** The message of a record; undefined when it does not make one. */

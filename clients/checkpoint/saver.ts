@@ -19,26 +19,23 @@ import {
   ChannelStateSchema,
   type Checkpoint as CheckpointMessage,
   type Contents,
-  type TaskWrites,
   TaskWriteSchema,
   TaskWritesSchema,
   type Thread,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import {
-  CheckpointService,
-  type PutCheckpointRequest,
-  PutCheckpointRequestSchema,
-} from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { CheckpointService, PutCheckpointRequestSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
+import { fromStatus } from "../../runtime/grpc-status.js";
 import { channelSecurity, type ClientSecurityOptions } from "../../runtime/channel-security.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
+import { CopyQueue } from "./copy-queue.js";
 import { ThreadLease } from "./lease.js";
+import { PutSender } from "./put-sender.js";
 import { SegmentCache } from "./segment-cache.js";
-import { addContents, joinValue, type Segments, toContents, toHashes, toKeys, ValueCutter } from "./segments.js";
+import { addContents, joinValue, type Segments, toHashes, toKeys, ValueCutter } from "./segments.js";
 import { jsonSerializer } from "./serializer.js";
-import { WriteQueue } from "./write-queue.js";
 
 /** Where the checkpoint service is: an address, or a transport that the caller keeps. */
 export type GrpcCheckpointSaverOptions = ({ address: string } & ClientSecurityOptions) | { transport: Transport };
@@ -55,21 +52,9 @@ export interface ThreadSummary {
   storedBytes: number;
 }
 
-/** Contents of one message: below the 4 MiB that every gRPC server accepts, with room for the rest. */
-const MESSAGE_BYTES = 2 * 1024 * 1024;
 /** Segments that one call asks for. */
 const MAX_ASKED_SEGMENTS = 65_536;
-/** Tasks whose writes go out together. */
-const MAX_TASKS = 256;
 const DEFAULT_LEASE_MS = 30_000;
-
-/** A checkpoint or a task's writes, on its way to the service. */
-interface Put {
-  readonly threadId: string;
-  readonly checkpoint?: PutCheckpointRequest;
-  readonly taskWrites?: TaskWrites;
-  readonly segments: Segments;
-}
 
 /**
  * Keeps a LangGraph program's state in the checkpoint service:
@@ -89,11 +74,12 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
   readonly #close: () => void;
   readonly #cache = new SegmentCache();
   readonly #cutter = new ValueCutter();
-  readonly #queue = new WriteQueue<Put>({
-    send: (_, puts) => this.#send(puts),
-    mayJoin: (puts, next) => puts.length < MAX_TASKS && !(next.checkpoint && puts.some(({ checkpoint }) => checkpoint)),
+  readonly #copies = new CopyQueue(async (copies) => {
+    const { outcomes } = await this.#client.batchCopyThread({ copies: [...copies] });
+    return outcomes.map(({ error }) => error && fromStatus(error));
   });
   readonly #leases = new Map<string, ThreadLease>();
+  readonly #sender: PutSender;
 
   constructor(options: GrpcCheckpointSaverOptions) {
     super(jsonSerializer);
@@ -105,10 +91,16 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       this.#client = createClient(CheckpointService, transport);
       this.#close = () => transport.close();
     }
+    this.#sender = new PutSender({
+      client: this.#client,
+      cache: this.#cache,
+      fencingToken: (thread) => this.#leases.get(thread)?.fencingToken ?? 0n,
+    });
   }
 
   /** Ends the connection that the saver opened. */
   close(): void {
+    this.#sender.close();
     this.#close();
   }
 
@@ -180,7 +172,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       channels,
       needsParent: needsParent(checkpoint, metadata),
     });
-    await this.#queue.put(keyOf(threadId), { threadId, checkpoint: request, segments });
+    await this.#sender.put(keyOf(threadId), { threadId, checkpoint: request, segments });
     return { configurable: { thread_id: config.configurable?.thread_id, checkpoint_ns: checkpointNs, checkpoint_id: checkpoint.id } };
   }
 
@@ -199,7 +191,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
         create(TaskWriteSchema, { index: WRITES_IDX_MAP[channel] ?? i, channel, value: this.#cut(channel, value, segments) }),
       ),
     });
-    await this.#queue.put(keyOf(threadId), { threadId, taskWrites, segments });
+    await this.#sender.put(keyOf(threadId), { threadId, taskWrites, segments });
   }
 
   override async deleteThread(threadId: string): Promise<void> {
@@ -209,7 +201,7 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
 
   /** Copies a thread with its whole history. Rejects with NOT_FOUND or ALREADY_EXISTS. */
   async copyThread(sourceThreadId: string, targetThreadId: string): Promise<void> {
-    await this.#client.copyThread({ sourceThreadId, targetThreadId });
+    await this.#copies.add({ sourceThreadId, targetThreadId });
   }
 
   /** Deletes all but the newest `keep` checkpoints, and those that they need; resolves how many. */
@@ -302,35 +294,6 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       if (received === 0) throw new Error("the service was asked for segments and sent none");
       missing = missing.slice(received);
     }
-  }
-
-  /** Sends puts and what of their segments the service does not have: ahead of them when it is too large to go along. */
-  async #send(puts: readonly Put[]): Promise<void> {
-    const threadId = puts[0]?.threadId ?? "";
-    const thread = keyOf(threadId);
-    const segments = new Map(puts.flatMap((put) => [...put.segments]));
-    const checkpoint = puts.find((put) => put.checkpoint !== undefined)?.checkpoint;
-    const taskWrites = puts.flatMap((put) => put.taskWrites ?? []);
-    const fencingToken = this.#leases.get(thread)?.fencingToken ?? 0n;
-    const attempt = async () => {
-      const news = [...segments].filter(([key]) => !this.#cache.has(thread, key));
-      let [contents, ...more]: (Contents | undefined)[] = [...toContents(news, MESSAGE_BYTES)];
-      if (more.length > 0) {
-        for (const part of [contents, ...more]) await this.#client.putContents({ threadId, contents: part, fencingToken });
-        contents = undefined;
-      }
-      if (checkpoint === undefined) await this.#client.putWrites({ threadId, taskWrites, contents, fencingToken });
-      else await this.#client.putCheckpoint({ ...checkpoint, taskWrites, contents, fencingToken });
-    };
-    try {
-      await attempt();
-    } catch (error) {
-      if (reasonOf(error) !== "MISSING_CONTENTS") throw error;
-      // Pruned, deleted or expired since: everything goes along once more.
-      this.#cache.forget(thread);
-      await attempt();
-    }
-    this.#cache.add(thread, segments);
   }
 
   #cut(channel: string, value: unknown, segments: Segments) {

@@ -1,4 +1,4 @@
-import { messageRecord } from "./messages.js";
+import { everyField, messageClass } from "./messages.js";
 
 /**
  * What a value was when it was encoded: its primitives in the order of a walk.
@@ -37,8 +37,8 @@ function walk(value: unknown, visit: (item: unknown) => boolean): boolean {
   if (prototype === Object.prototype || prototype === null) {
     return typeof (value as { toJSON?: unknown }).toJSON !== "function" && visit(RECORD) && walkRecord(value, visit);
   }
-  const message = messageRecord(value);
-  return message !== undefined && visit(MESSAGE) && visit(message.class) && walkRecord(message.fields, visit);
+  const message = messageClass(value);
+  return message !== undefined && visit(MESSAGE) && visit(message) && everyField(value, (key, part) => visit(key) && walk(part, visit)) && visit(END);
 }
 
 function walkRecord(record: object, visit: (item: unknown) => boolean): boolean {

@@ -39,7 +39,9 @@ export async function reserveBudget(
   const ttl = options.ttl === undefined ? {} : { ttl: durationFromMs(options.ttl) };
   const timeoutMs = options.patienceMs;
   try {
-    await client.reserveBudget({ key, reservation, amounts: toProto("amounts", amounts), ...ttl }, { timeoutMs });
+    const { budgets } = await client.reserveBudget({ key, reservation, amounts: toProto("amounts", amounts), ...ttl }, { timeoutMs });
+    // None of the budgets has a limit: nothing is held.
+    if (budgets.length === 0) return { degraded: false, settle: () => Promise.resolve() };
   } catch (error) {
     if (!withoutLimiter(error, options.open).allowed) throw error;
     return { degraded: true, settle: () => Promise.resolve() };

@@ -108,7 +108,7 @@ export function usageOf({ metadata }: QueryResponse) {
 }
 
 /** What OpenAI's form has no place for. */
-function ownFields({ threadId, metadata }: QueryResponse) {
+export function ownFields({ threadId, metadata }: QueryResponse) {
   return {
     thread_id: threadId,
     model: metadata?.model ?? "",

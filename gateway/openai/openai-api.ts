@@ -13,9 +13,11 @@ import { sendJson } from "../transcoder/unary-response.js";
 import { chatRequestSchema, parseBody, toQuery } from "./chat-request.js";
 import { type CallOptions, complete, streamCompletion } from "./chat-completions.js";
 import { embed, embeddingsRequestSchema } from "./embeddings.js";
-import { openEventStream } from "./event-stream.js";
+import { type EventStream, openEventStream } from "./event-stream.js";
 import { getModel, listModels, type ModelSources } from "./models.js";
-import { invalidParameter, toOpenAiError } from "./openai-error.js";
+import { invalidParameter, type OpenAiErrorBody, toOpenAiError } from "./openai-error.js";
+import { respond, streamResponse } from "./responses.js";
+import { responsesRequestSchema, toChatRequest } from "./responses-request.js";
 
 export interface OpenAiApiOptions {
   /** The way to a service. */
@@ -54,7 +56,7 @@ interface Route {
 const GZIP_THRESHOLD_BYTES = 1024;
 const registry = withStandardDetails(undefined);
 
-/** The chat completions, models and embeddings of OpenAI's API, answered by agents and embedding models. */
+/** The chat completions, responses, models and embeddings of OpenAI's API, answered by agents and embedding models. */
 export interface OpenAiApi {
   /** Answers a request; false when its path is not of this API. Never rejects. */
   handle(request: IncomingMessage, response: ServerResponse): Promise<boolean>;
@@ -77,6 +79,24 @@ export function createOpenAiApi(options: OpenAiApiOptions): OpenAiApi {
     ragCall: () => call(RagService.method.listEmbeddingModels),
   });
 
+  /** Sends events; a failure behind the first of them is one too, as the API has it. */
+  async function streamed(
+    { response }: Exchange,
+    work: (stream: EventStream) => Promise<void>,
+    toEvent: (body: OpenAiErrorBody) => [data: object, name?: string],
+  ): Promise<void> {
+    const stream = openEventStream(response, options.heartbeatMs ?? 15_000);
+    try {
+      await work(stream);
+    } catch (error) {
+      if (!response.headersSent) throw error;
+      const { status, body } = toOpenAiError(error, registry);
+      if (status >= 500) options.onError?.(error, status);
+      await stream.send(...toEvent(body));
+    }
+    stream.end();
+  }
+
   const routes: readonly Route[] = [
     {
       path: /^\/v1\/chat\/completions$/,
@@ -85,19 +105,20 @@ export function createOpenAiApi(options: OpenAiApiOptions): OpenAiApi {
         const call = await exchange.call(AgentService.method.streamQuery);
         const request = parseBody(chatRequestSchema, await exchange.body());
         const query = toQuery(request, overridesOf);
-        if (request.stream !== true) {
-          return json(exchange, await complete(agent, request, query, call, clock));
-        }
-        const stream = openEventStream(exchange.response, options.heartbeatMs ?? 15_000);
-        try {
-          await streamCompletion(agent, request, query, call, { clock, stream });
-        } catch (error) {
-          if (!exchange.response.headersSent) throw error;
-          const { status, body } = toOpenAiError(error, registry);
-          if (status >= 500) options.onError?.(error, status);
-          await stream.send(body);
-        }
-        stream.end();
+        if (request.stream !== true) return json(exchange, await complete(agent, request, query, call, clock));
+        await streamed(exchange, (stream) => streamCompletion(agent, request, query, call, { clock, stream }), (error) => [error]);
+      },
+    },
+    {
+      path: /^\/v1\/responses$/,
+      method: "POST",
+      async answer(exchange) {
+        const call = await exchange.call(AgentService.method.streamQuery);
+        const request = parseBody(responsesRequestSchema, await exchange.body());
+        const query = toQuery(toChatRequest(request), overridesOf);
+        if (request.stream !== true) return json(exchange, await respond(agent, request, query, call, clock));
+        const failed = ({ error }: OpenAiErrorBody): [object, string] => [{ ...error, type: "error" }, "error"];
+        await streamed(exchange, (stream) => streamResponse(agent, request, query, call, { clock, stream }), failed);
       },
     },
     {

@@ -1,6 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { z } from "zod";
 import { chatRequestSchema } from "./chat-request.js";
+import { responsesRequestSchema } from "./responses-request.js";
 import { embeddingsRequestSchema } from "./embeddings.js";
 
 /** What OpenAPI says of the endpoints of OpenAI's API. */
@@ -23,6 +24,7 @@ const model = {
   ...object({ id: text, object: { const: "model" }, created: { type: "integer" }, owned_by: text }),
   description: "An agent, or a model that makes embeddings.",
 };
+const ownFields = object({ thread_id: text, model: text, collection: text, cached: { type: "boolean" }, trace_id: text });
 const completion = {
   ...object({
     id: text,
@@ -48,7 +50,43 @@ const completion = {
       }),
     },
     usage: object({ prompt_tokens: count, completion_tokens: count, total_tokens: count }),
-    ragents: object({ thread_id: text, model: text, collection: text, cached: { type: "boolean" }, trace_id: text }),
+    ragents: ownFields,
+  }),
+  description: "An agent's answer.",
+};
+const response = {
+  ...object({
+    id: text,
+    object: { const: "response" },
+    created_at: { type: "integer" },
+    status: { const: "completed" },
+    model: text,
+    output: {
+      type: "array",
+      items: object({
+        type: { const: "message" },
+        id: text,
+        status: { const: "completed" },
+        role: { const: "assistant" },
+        content: {
+          type: "array",
+          items: object({
+            type: { const: "output_text" },
+            text,
+            annotations: { type: "array", items: { type: "object" }, description: "The sources, at the places that cite them." },
+            logprobs: { type: "array", items: { type: "object" } },
+          }),
+        },
+      }),
+    },
+    usage: object({
+      input_tokens: count,
+      input_tokens_details: object({ cached_tokens: count }),
+      output_tokens: count,
+      output_tokens_details: object({ reasoning_tokens: count }),
+      total_tokens: count,
+    }),
+    ragents: ownFields,
   }),
   description: "An agent's answer.",
 };
@@ -64,6 +102,8 @@ const schemas: JsonObject = {
   OpenAiModelList: { ...object({ object: { const: "list" }, data: { type: "array", items: ref("OpenAiModel") } }), description: "The models." },
   ChatCompletion: completion,
   ChatCompletionRequest: requestSchema(chatRequestSchema),
+  AgentResponse: response,
+  AgentResponseRequest: requestSchema(responsesRequestSchema),
   EmbeddingsRequest: requestSchema(embeddingsRequestSchema),
   EmbeddingList: {
     ...object({
@@ -112,6 +152,21 @@ export const openAiPart: OpenApiPart = {
           "200": {
             description: "The answer. With stream, events whose data are chunks in OpenAI's form; the last is [DONE].",
             content: { "application/json": { schema: ref("ChatCompletion") }, "text/event-stream": { schema: { type: "string" } } },
+          },
+          ...errors,
+        },
+      },
+    },
+    "/v1/responses": {
+      post: {
+        operationId: "OpenAi_CreateResponse",
+        tags: ["OpenAI"],
+        summary: "Asks an agent, in the form of OpenAI's responses",
+        requestBody: body("AgentResponseRequest"),
+        responses: {
+          "200": {
+            description: "The answer. With stream, events as they are named in OpenAI's API; the last is response.completed.",
+            content: { "application/json": { schema: ref("AgentResponse") }, "text/event-stream": { schema: { type: "string" } } },
           },
           ...errors,
         },

@@ -130,6 +130,13 @@ describe("an operation", () => {
         description: "Only books of these bindings.",
         schema: { type: "array", items: { $ref: "#/components/schemas/Binding" } },
       },
+      {
+        name: "language",
+        in: "query",
+        description: "Only books of this language; never did anything.",
+        deprecated: true,
+        schema: { type: "string" },
+      },
     ]);
     const names = document.paths["/v2/messages/{message_id}"].get.parameters.map((parameter: any) => parameter.name);
     expect(names).toEqual(["message_id", "revision", "sub.subfield"]);

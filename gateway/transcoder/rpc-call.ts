@@ -8,6 +8,7 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { DEPRECATED, DEPRECATION_HEADER, usesDeprecated } from "./deprecation.js";
 import { malformed, notAcceptable, unexpectedBody } from "./http-error.js";
 import { methodName } from "./http-rule.js";
 import type { StatusJson } from "./http-status.js";
@@ -62,6 +63,7 @@ export async function callRoute(exchange: Exchange): Promise<void> {
   const offered: readonly string[] = streams ? streamMediaTypes : jsonType;
   const mediaType = negotiateMediaType(request.headers.accept, offered);
   if (mediaType === undefined) throw notAcceptable(offered);
+  if (usesDeprecated(route.method)) response.setHeader(DEPRECATION_HEADER, DEPRECATED);
   const outgoing = await prepare(exchange, streams);
 
   if (streams) {
@@ -85,7 +87,8 @@ export async function callRoute(exchange: Exchange): Promise<void> {
 /** Asks the hooks, before a body is read, and ties the call to the client's connection. */
 async function prepare({ context, request, response, route }: Exchange, streams: boolean): Promise<Outgoing> {
   const { options } = context;
-  const headers = new Headers(await options.requestHeaders?.(request, route.method));
+  const given = await options.requestHeaders?.(request, route.method);
+  const headers = given instanceof Headers ? given : new Headers(given);
   const lastEventId = request.headers["last-event-id"];
   if (streams && typeof lastEventId === "string") {
     // gRPC's metadata takes no other characters; ids of ours have none.
@@ -102,13 +105,15 @@ async function prepare({ context, request, response, route }: Exchange, streams:
 }
 
 /** The message of a request that does not stream; a body where none belongs is refused instead of being ignored. */
-async function readMessage({ context, request, route, pathVariables, query }: Exchange): Promise<Message> {
+async function readMessage({ context, request, response, route, pathVariables, query }: Exchange): Promise<Message> {
   const { method, binding } = route;
   const maxBodyBytes = context.options.maxBodyBytes ?? defaultMaxBodyBytes;
   let body: JsonValue | undefined;
   if (binding.body !== undefined) body = await readJsonBody(request, maxBodyBytes);
   else if (hasBody(request) && (await readBody(request, maxBodyBytes)).length > 0) throw unexpectedBody();
-  return bindRequest(method.input, binding, { pathVariables, query, body }, context.codec);
+  const message = bindRequest(method.input, binding, { pathVariables, query, body }, context.codec);
+  if (usesDeprecated(method, message)) response.setHeader(DEPRECATION_HEADER, DEPRECATED);
+  return message;
 }
 
 /** The messages of a request; those of a streamed one are read while the call runs. */
@@ -138,7 +143,7 @@ async function callUnary(exchange: Exchange, outgoing: Outgoing, message: Messag
   const { headers, timeoutMs, controller } = outgoing;
   const transport = exchange.context.transportOf(method);
   const answer = await transport.unary(method, controller.signal, timeoutMs, headers, message);
-  passHeaders(exchange, answer.header);
+  passHeaders(exchange, () => answer.header);
   return answer.message;
 }
 
@@ -149,15 +154,15 @@ async function* callStreaming(exchange: Exchange, outgoing: Outgoing, input: Req
   const transport = exchange.context.transportOf(method);
   try {
     const answer = await transport.stream(method, controller.signal, timeoutMs, headers, input.messages);
-    passHeaders(exchange, answer.header);
+    passHeaders(exchange, () => answer.header);
     yield* answer.message;
   } catch (error) {
     throw input.failure() ?? error;
   }
 }
 
-function passHeaders({ context, response, route }: Exchange, upstream: Headers): void {
-  const passed = response.headersSent ? undefined : context.options.responseHeaders?.(upstream, route.method);
+function passHeaders({ context, response, route }: Exchange, upstream: () => Headers): void {
+  const passed = response.headersSent ? undefined : context.options.responseHeaders?.(upstream(), route.method);
   for (const [name, value] of passed ?? []) response.setHeader(name, value);
 }
 

@@ -288,6 +288,16 @@ describe("reads", () => {
     expect(head.headers).toMatchObject({ etag: get.headers.etag, "content-length": get.headers["content-length"] });
   });
 
+  test.each([
+    ["REPORT /v1/probe?path=x", "@0"],
+    ["GET /v1/shelves/1/books?page_size=1&language=en", "@0"],
+    ["GET /v1/shelves/1/books?page_size=1", undefined],
+  ])("%s: deprecation is %s, by the proto's own options", async (http, deprecation) => {
+    const [method, path] = http.split(" ") as [string, string];
+    const { status, headers } = await rest.ask(method, path);
+    expect([status, headers["deprecation"]]).toEqual([200, deprecation]);
+  });
+
   test("an ETag that the client has is answered with 304", async () => {
     const { headers } = await rest.ask("GET", `/v1/${name}`);
     expect(headers.etag).toMatch(/^W\/"[\w-]{22}"$/);

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -47,7 +47,7 @@ export async function sendJson(
 
 /** Weak: the same answer compressed has other bytes under the same tag. */
 function weakEtag(body: string): string {
-  return `W/"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
+  return `W/"${hash("sha256", body, "base64url").slice(0, 22)}"`;
 }
 
 function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {

@@ -1,9 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
-import { packageRoot } from "../package-root.js";
 import { MINILM_DIMENSION } from "./minilm-model.js";
-import { WordPieceTokenizer } from "./wordpiece.js";
+import { loadTokenizer } from "./tokenizer.js";
+import type { WordPieceTokenizer } from "./wordpiece.js";
 
 /** Tokens that the model reads of a text, [CLS] and [SEP] among them; the rest is cut off. */
 const MAX_TOKENS = 256;
@@ -27,8 +25,7 @@ export class MiniLmSession {
     // A native library: loaded where the model is used.
     const { InferenceSession, Tensor } = createRequire(import.meta.url)("onnxruntime-node") as OnnxRuntime;
     const session = await InferenceSession.create(file, { intraOpNumThreads: 1, interOpNumThreads: 1, executionMode: "sequential", logSeverityLevel: 3 });
-    const vocabulary = (await readFile(join(packageRoot, "models/static-256/vocab.txt"), "utf8")).trimEnd().split("\n");
-    return new MiniLmSession(session, Tensor, new WordPieceTokenizer(vocabulary));
+    return new MiniLmSession(session, Tensor, await loadTokenizer());
   }
 
   /** The normalised mean of the text's token states; the zero vector for a text without tokens. */

@@ -40,6 +40,8 @@ const pieceOfRun = /[\p{P}$+<=>^`|~]|[^\s\p{P}$+<=>^`|~]+/gu;
 export class WordPieceTokenizer {
   readonly #ids: Map<string, number>;
   readonly #unknown: number;
+  /** Code points of the vocabulary's longest piece. */
+  readonly #longestPiece: number;
   readonly #words = new Map<string, readonly number[]>();
 
   /** @param vocabulary one piece an id, in the order of the ids; "##" starts a piece that continues a word. */
@@ -48,6 +50,7 @@ export class WordPieceTokenizer {
     const unknown = this.#ids.get(UNKNOWN);
     if (unknown === undefined) throw new RangeError(`The vocabulary has no ${UNKNOWN} piece; it is not a BERT vocabulary.`);
     this.#unknown = unknown;
+    this.#longestPiece = vocabulary.reduce((longest, piece) => Math.max(longest, [...piece].length), 1);
   }
 
   /** The ids of the text's pieces, without [CLS] and [SEP], never truncated. */
@@ -115,12 +118,14 @@ export class WordPieceTokenizer {
     if (word.length > 2 * MAX_WORD_LENGTH) return [this.#unknown];
     const characters = [...word];
     if (characters.length > MAX_WORD_LENGTH) return [this.#unknown];
+    // One code unit a character: the word itself can be cut.
+    const isPlain = characters.length === word.length;
     const pieces: number[] = [];
     for (let start = 0; start < characters.length; ) {
-      let end = characters.length;
+      let end = Math.min(characters.length, start + this.#longestPiece);
       let id: number | undefined;
       for (; end > start; end--) {
-        const piece = characters.slice(start, end).join("");
+        const piece = isPlain ? word.slice(start, end) : characters.slice(start, end).join("");
         id = this.#ids.get(start === 0 ? piece : CONTINUATION + piece);
         if (id !== undefined) break;
       }

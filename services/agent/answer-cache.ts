@@ -6,12 +6,12 @@ import type { RunAnswer } from "./state.js";
 
 /** An answer that may be given again: what it cost is not part of it. */
 export interface StoredAnswer extends Pick<RunAnswer, "text" | "citations" | "model" | "modelVersion" | "agentVersion" | "analysis"> {
-  /** What threads with this answer grow from; null when it could not be stored. */
-  readonly seed: string | null;
+  /** What threads with this answer grow from, and the run that is told of in them; null when it could not be stored. */
+  readonly seed: { readonly id: string; readonly run: string } | null;
 }
 
 /** Changes with the form of what is stored. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** What an answer to the current caller's question without history depends on, besides the question and the tenant. */
 export function answerScope(settings: RunSettings, modelVersion: string, { epoch, restricted }: Knowledge): CacheScope {

@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from "node:util";
 import type { BaseMessage } from "@langchain/core/messages";
 import type { CacheScope } from "../../clients/cache/index.js";
 import { runBeyondCall } from "../../runtime/call-context.js";
+import { Channel } from "../../runtime/channel.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
-import { Channel } from "./channel.js";
 import { answerMessage, stampOf, userMessage } from "./conversation.js";
 import { Epochs, type Knowledge } from "./epochs.js";
 import { ThreadStoreGone } from "./new-thread-saver.js";
@@ -100,14 +100,14 @@ export class CachedRuns {
     const answer = storedAnswer(result);
     const seed = newSeed();
     return runBeyondCall(() => this.#store(run, seedThread(seed), answer)).then(
-      () => ({ ...answer, seed }),
+      () => ({ ...answer, seed: { id: seed, run: run.runId } }),
       () => ({ ...answer, seed: null }),
     );
   }
 
   /** The events of a stored answer; its thread can be gone on with by then, whatever happens to this process. */
   async #repeat(run: Run, answer: StoredAnswer, isNamed: boolean): Promise<RunEvent[]> {
-    let { threadId } = run;
+    let { threadId, runId } = run;
     if (isNamed) {
       await this.#store(run, threadId, answer);
     } else if (answer.seed === null) {
@@ -117,11 +117,12 @@ export class CachedRuns {
         threadId = "";
       });
     } else {
-      threadId = threadGrownFrom(answer.seed);
-      await this.#threads.storeLater(threadId, () => this.#store(run, threadId, answer));
+      threadId = threadGrownFrom(answer.seed.id, this.#deps.clock.now());
+      runId = answer.seed.run;
+      await this.#threads.storeLater(threadId, answer.seed.id);
     }
     return [
-      { started: { threadId, runId: run.runId } },
+      { started: { threadId, runId } },
       { step: FROM_CACHE },
       { text: answer.text },
       ...answer.citations.map((citation) => ({ citation })),

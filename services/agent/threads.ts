@@ -5,7 +5,7 @@ import { runBeyondCall } from "../../runtime/call-context.js";
 import type { Logger } from "../../runtime/logger.js";
 import { stampOf } from "./conversation.js";
 import { threadNotFound } from "./errors.js";
-import { isSeedThread, seedOf, seedThread } from "./seeds.js";
+import { grownAt, isSeedThread, seedOf, seedThread } from "./seeds.js";
 import type { RunSettings } from "./settings.js";
 
 /** What is remembered of a conversation. */
@@ -48,13 +48,16 @@ export class Threads {
     const held = seed === undefined ? tuple : await this.#tuple(holder);
     const messages = messagesOf(held);
     if (messages.length === 0) return undefined;
-    const stamps = messages.map((message) => stampOf(message).created);
+    const stamps = messages.map((message) => stampOf(message));
+    // What it has of its seed was said earlier, to someone else.
+    const grown = grownAt(id);
+    for (const stamp of stamps) stamp.created = Math.max(stamp.created, grown);
     const { settings } = held?.checkpoint.channel_values as { settings: RunSettings };
     return {
       id,
       messages,
-      created: stamps[0] ?? 0,
-      updated: stamps.at(-1) ?? 0,
+      created: stamps[0]?.created ?? 0,
+      updated: stamps.at(-1)?.created ?? 0,
       isStored: seed === undefined,
       holder,
       agentType: settings.agent,
@@ -85,13 +88,10 @@ export class Threads {
     await this.#saver.put({ configurable: { thread_id: id, checkpoint_ns: "" } }, emptyCheckpoint(), metadata, {});
   }
 
-  /** Stores a thread that has a seed without its caller waiting for it, unless too many are being stored. */
-  async storeLater(id: string, store: () => Promise<unknown>): Promise<void> {
-    const storing = runBeyondCall(store)
-      .then(
-        () => {},
-        (err: unknown) => this.#logger.warn("thread_not_stored", { err }),
-      )
+  /** Stores a thread that grew from a seed without its caller waiting for it, unless too many are being stored. */
+  async storeLater(id: string, seed: string): Promise<void> {
+    const storing = runBeyondCall(() => this.#saver.copyThread(seedThread(seed), id))
+      .catch((err: unknown) => this.#logger.warn("thread_not_stored", { err }))
       .finally(() => this.#pending.delete(id));
     this.#pending.set(id, storing);
     if (this.#pending.size > MAX_PENDING) await storing;

@@ -28,17 +28,21 @@ export interface CacheHandlerOptions {
   store: CacheStore;
   watchers: WatchHub;
   config: Pick<CacheConfig, "ttlMs" | "compressFromBytes" | "leaseMs">;
+  /** Ends the streams of lookups, so that the server can drain. */
+  stopping?: AbortSignal | undefined;
 }
 
 /** The cache service over a store. */
-export function cacheHandlers({ store, watchers, config }: CacheHandlerOptions): ServiceImpl<typeof CacheService> {
+export function cacheHandlers({ store, watchers, config, stopping }: CacheHandlerOptions): ServiceImpl<typeof CacheService> {
   return {
     async batchGet(request) {
       return { lookups: await fromStore(lookUp(store, currentTenant(), request.groups, config.leaseMs)) };
     },
     async *streamGet(requests) {
       const tenant = currentTenant();
-      const answers = inOrder(requests, LOOKUPS_AT_ONCE, ({ groups }) => fromStore(lookUp(store, tenant, groups, config.leaseMs)));
+      const answers = inOrder(requests, { limit: LOOKUPS_AT_ONCE, stop: stopping }, ({ groups }) =>
+        fromStore(lookUp(store, tenant, groups, config.leaseMs)),
+      );
       for await (const lookups of answers) yield { lookups };
     },
     async batchPut(request) {

@@ -7,7 +7,7 @@ async function* from<T>(...items: T[]) {
 
 test("gives results in the order of arrival, not of their completion", async () => {
   const finish: (() => void)[] = [];
-  const results = inOrder(from(0, 1, 2), 10, (item) => new Promise<number>((resolve) => (finish[item] = () => resolve(item))));
+  const results = inOrder(from(0, 1, 2), { limit: 10 }, (item) => new Promise<number>((resolve) => (finish[item] = () => resolve(item))));
   const all = (async () => {
     const seen = [];
     for await (const result of results) seen.push(result);
@@ -29,7 +29,7 @@ test("never works on more than the limit at once", async () => {
     return item;
   };
   const seen: number[] = [];
-  for await (const result of inOrder(from(...Array.from({ length: 50 }, (_, i) => i)), 4, work)) seen.push(result);
+  for await (const result of inOrder(from(...Array.from({ length: 50 }, (_, i) => i)), { limit: 4 }, work)) seen.push(result);
   expect(seen).toHaveLength(50);
   expect(most).toBe(4);
 });
@@ -52,7 +52,7 @@ test.each([
     work: async (item: number) => item,
   },
 ])("throws what $what throws, after the results before it", async ({ source, work }) => {
-  const results = inOrder(source(), 4, work);
+  const results = inOrder(source(), { limit: 4 }, work);
   expect(await results.next()).toEqual({ value: 1, done: false });
   await expect(results.next()).rejects.toThrow("broken");
 });
@@ -65,9 +65,21 @@ test("stops reading when nobody wants more", async () => {
       yield read;
     }
   }
-  for await (const result of inOrder(endless(), 3, async (item) => item)) if (result === 5) break;
+  for await (const result of inOrder(endless(), { limit: 3 }, async (item) => item)) if (result === 5) break;
   const atEnd = read;
   await new Promise((resolve) => setImmediate(resolve));
   expect(read).toBe(atEnd);
   expect(read).toBeLessThan(10);
+});
+
+test("told to stop it gives what was begun, and waits for no more", async () => {
+  const stop = new AbortController();
+  async function* waiting() {
+    yield 1;
+    yield 2;
+    await new Promise(() => {});
+  }
+  const seen: number[] = [];
+  for await (const result of inOrder(waiting(), { limit: 4, stop: stop.signal }, async (item) => item)) if (seen.push(result) === 2) stop.abort();
+  expect(seen).toEqual([1, 2]);
 });

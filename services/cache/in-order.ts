@@ -1,8 +1,12 @@
 /**
- * Works on what arrives, at most `limit` at once, and gives the results in the order of arrival. Ends with the source;
- * throws what it or the work throws.
+ * Works on what arrives, at most `limit` at once, and gives the results in the order of arrival. Ends with the source, or
+ * when `stop` aborts with what was begun; throws what it or the work throws.
  */
-export async function* inOrder<A, B>(source: AsyncIterable<A>, limit: number, work: (item: A) => Promise<B>): AsyncGenerator<B> {
+export async function* inOrder<A, B>(
+  source: AsyncIterable<A>,
+  { limit, stop }: { limit: number; stop?: AbortSignal | undefined },
+  work: (item: A) => Promise<B>,
+): AsyncGenerator<B> {
   const results: Promise<B>[] = [];
   let failure: unknown;
   let ended = false;
@@ -10,6 +14,7 @@ export async function* inOrder<A, B>(source: AsyncIterable<A>, limit: number, wo
   let wakeWriter = () => {};
   const read = async () => {
     for await (const item of source) {
+      if (ended) return;
       const result = work(item);
       // It is awaited below, but perhaps after it failed.
       result.catch(() => {});
@@ -19,12 +24,15 @@ export async function* inOrder<A, B>(source: AsyncIterable<A>, limit: number, wo
       if (ended) return;
     }
   };
+  const end = () => {
+    ended = true;
+    wakeWriter();
+  };
+  stop?.addEventListener("abort", end, { once: true });
+  if (stop?.aborted === true) end();
   void read()
     .catch((error: unknown) => (failure = error))
-    .finally(() => {
-      ended = true;
-      wakeWriter();
-    });
+    .finally(end);
   try {
     for (;;) {
       const next = results[0];
@@ -41,6 +49,7 @@ export async function* inOrder<A, B>(source: AsyncIterable<A>, limit: number, wo
       }
     }
   } finally {
+    stop?.removeEventListener("abort", end);
     ended = true;
     wakeReader();
   }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import type { Clock } from "../../runtime/clock.js";
 import { loadStaticEmbedder } from "../../runtime/embedding/static-embedder.js";
@@ -24,12 +25,15 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
   const { logger } = host;
   const store = measuredStore(await openStore(config, host.clock, logger), host.metrics.registry);
   const watchers = new WatchHub({ store, clock: host.clock });
+  const stopping = new AbortController();
+  // Every stream of lookups listens; Node would warn of a leak at eleven.
+  setMaxListeners(0, stopping.signal);
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
-    services: [mount(CacheService, cacheHandlers({ store, watchers, config }))],
+    services: [mount(CacheService, cacheHandlers({ store, watchers, config, stopping: stopping.signal }))],
     interceptors: serverInterceptors(host),
   }).catch(async (error: unknown) => {
     await store.close();
@@ -51,6 +55,7 @@ export async function startCacheService(env: NodeJS.ProcessEnv, host: ServiceHos
     async stop(graceMs) {
       clearInterval(sweeping);
       watchers.close();
+      stopping.abort();
       await server.drain(graceMs);
       await store.close();
     },

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -5,6 +6,7 @@ import { CacheKind, CacheScopeSchema, CacheSelectorSchema } from "../../gen/rage
 import { systemClock } from "../../runtime/clock.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { redisFound, type RedisServer, startRedis } from "../../tests/servers/redis.js";
+import { startRedisCluster } from "../../tests/servers/redis-cluster.js";
 import { entryScope } from "./entry-scope.js";
 import { hashName, shardKeys } from "./redis/keys.js";
 import { openRedisStore } from "./store-redis.js";
@@ -172,6 +174,27 @@ describe.skipIf(!(await redisFound({ own: true })))("a cache on a Redis that", (
     await expect.poll(() => told, POLL).toEqual(["lost"]);
     await server.resume();
     await expect.poll(() => get(store, "a").catch(() => "down"), POLL).toBe("hit");
+  });
+
+  test("is a node of a Cluster and comes back empty costs its own entries, which are misses, and no others", async () => {
+    const cluster = await startRedisCluster();
+    const store = await openRedisStore({ url: cluster.url, clock: systemClock, logger: silentLogger, commandTimeoutMs: 300 });
+    onTestFinished(async () => {
+      await store.close();
+      await cluster.stop();
+    });
+    const hashes = Array.from({ length: 60 }, (_, i) => hash("sha256", `text ${i}`, "buffer"));
+    const item = (of: Uint8Array) => ({ hash: of, value: { bytes: Buffer.from("value"), deflated: false }, ttlMs: HOUR });
+    const putAll = () => store.put([{ scope, items: hashes.map(item) }]);
+    const states = async () => (await store.get([{ scope, hashes }]))[0]!.map(({ state }) => state);
+    await putAll();
+    await cluster.nodes[0]!.kill();
+    await expect(states()).rejects.toThrow();
+    await cluster.nodes[0]!.restart();
+    await expect.poll(() => states().then((found) => [...new Set(found)].sort(), () => "down"), POLL).toEqual(["hit", "miss"]);
+    expect(await stats(store)).toMatchObject({ entries: (await states()).filter((state) => state === "hit").length });
+    await putAll();
+    expect(new Set(await states())).toEqual(new Set(["hit"]));
   });
 
   test("was left in the middle of a removal is cleared up by another replica", async () => {

@@ -1,20 +1,33 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import type { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import {
+  type CheckpointService,
+  type PutCheckpointRequest,
+  type PutWritesRequest,
+  type StreamPutsRequest,
+  type StreamPutsResponse,
+  StreamPutsResponseSchema,
+} from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import { toStatus } from "../../runtime/grpc-status.js";
 import { requireMeshService } from "../../runtime/identity/access.js";
+import { asCompleted } from "./as-completed.js";
 import { sweepTimeOf } from "./cleaning.js";
 import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
 import { listParts, readCheckpoint, readContents } from "./reading.js";
 import { chooseDeletable } from "./retention.js";
 import type { SegmentReader } from "./segment-reader.js";
-import type { CheckpointStore, Lease, ThreadKey, ThreadSummary } from "./store.js";
+import type { CheckpointStore, Lease, ThreadCopy, ThreadKey, ThreadSummary } from "./store.js";
 import type { ThreadQuota } from "./thread-quota.js";
 import { packContents, packData, packWrites, PutPlan, searchableJson } from "./writing.js";
 
+/** Puts of one stream that are worked on at the same time. */
+const MAX_PUTS_AT_ONCE = 64;
+/** Codes that blame the put, and not the service. */
+const REFUSALS = new Set([Code.InvalidArgument, Code.FailedPrecondition, Code.ResourceExhausted, Code.NotFound]);
 /** Threads of a page when the request does not say. */
 const DEFAULT_PAGE_SIZE = 50;
 
@@ -25,48 +38,82 @@ export function checkpointHandlers(deps: {
   clock: Clock;
   /** Called after a checkpoint was stored; the thread has so many now. */
   onPut: (thread: ThreadKey, checkpointCount: number) => void;
+  /** Ends the streams of puts, so that the server can drain. */
+  stopping: AbortSignal;
 }): ServiceImpl<typeof CheckpointService> {
   const { store, segments, quota, clock } = deps;
   const now = () => new Date(clock.now());
   const threadOf = (request: { threadId: string }): ThreadKey => ({ tenant: currentTenant(), threadId: request.threadId });
 
+  async function putCheckpoint(request: PutCheckpointRequest): Promise<void> {
+    const thread = threadOf(request);
+    const plan = new PutPlan(request.contents);
+    const checkpoint = {
+      namespace: request.checkpointNs,
+      checkpointId: request.checkpointId,
+      parentId: request.parentCheckpointId || undefined,
+      data: packData(request.data, request.metadata),
+      metadata: searchableJson("metadata", request.metadata),
+      needsParent: request.needsParent,
+      channels: request.channels.map(({ channel, version, value, unchanged }) => ({
+        channel,
+        version,
+        value: unchanged || value === undefined ? undefined : plan.pack(value),
+        unchanged,
+      })),
+    };
+    const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
+    const context = { fencingToken: request.fencingToken, now: now() };
+    await quota.admit(thread);
+    const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
+    segments.remember(thread, plan.added());
+    deps.onPut(thread, checkpointCount);
+  }
+
+  async function putWrites(request: PutWritesRequest): Promise<void> {
+    const thread = threadOf(request);
+    const plan = new PutPlan(request.contents);
+    const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
+    const context = { fencingToken: request.fencingToken, now: now() };
+    await quota.admit(thread);
+    await plan.store((addition) => store.put(thread, batch, addition, context));
+    segments.remember(thread, plan.added());
+  }
+
+  /** A put of a stream. A fault of the service rejects, which ends the stream: it is seen, and logged, as one of a call is. */
+  async function answerPut({ putId, put }: StreamPutsRequest): Promise<StreamPutsResponse> {
+    try {
+      await (put.case === "checkpoint" ? putCheckpoint(put.value) : putWrites(put.value as PutWritesRequest));
+      return create(StreamPutsResponseSchema, { putId });
+    } catch (error) {
+      if (!(error instanceof ConnectError) || !REFUSALS.has(error.code)) throw error;
+      return create(StreamPutsResponseSchema, { putId, error: toStatus(error) });
+    }
+  }
+
+  /** Why a copy was not made, for each; undefined for those that were. */
+  async function copyThreads(copies: readonly ThreadCopy[]): Promise<(ConnectError | undefined)[]> {
+    const tenant = currentTenant();
+    for (const { target } of copies) await quota.admit({ tenant, threadId: target });
+    const outcomes = await store.copyThreads(tenant, copies, now());
+    return copies.map(({ source, target }, i) => {
+      if (outcomes[i] === "copied") return undefined;
+      return outcomes[i] === "no source" ? threadNotFound(source) : threadExists(target);
+    });
+  }
+
   return {
     async putCheckpoint(request) {
-      const thread = threadOf(request);
-      const plan = new PutPlan(request.contents);
-      const checkpoint = {
-        namespace: request.checkpointNs,
-        checkpointId: request.checkpointId,
-        parentId: request.parentCheckpointId || undefined,
-        data: packData(request.data, request.metadata),
-        metadata: searchableJson("metadata", request.metadata),
-        needsParent: request.needsParent,
-        channels: request.channels.map(({ channel, version, value, unchanged }) => ({
-          channel,
-          version,
-          value: unchanged || value === undefined ? undefined : plan.pack(value),
-          unchanged,
-        })),
-      };
-      const batch = { checkpoint, writes: packWrites(request.taskWrites, plan) };
-      const context = { fencingToken: request.fencingToken, now: now() };
-      await quota.admit(thread);
-      const { checkpointCount } = await plan.store((addition) => store.put(thread, batch, addition, context));
-      segments.remember(thread, plan.added());
-      deps.onPut(thread, checkpointCount);
+      await putCheckpoint(request);
       return {};
     },
 
     async putWrites(request) {
-      const thread = threadOf(request);
-      const plan = new PutPlan(request.contents);
-      const batch = { checkpoint: undefined, writes: packWrites(request.taskWrites, plan) };
-      const context = { fencingToken: request.fencingToken, now: now() };
-      await quota.admit(thread);
-      await plan.store((addition) => store.put(thread, batch, addition, context));
-      segments.remember(thread, plan.added());
+      await putWrites(request);
       return {};
     },
+
+    streamPuts: (requests) => asCompleted(requests, { limit: MAX_PUTS_AT_ONCE, stop: deps.stopping }, answerPut),
 
     async putContents(request) {
       const time = now();
@@ -132,13 +179,15 @@ export function checkpointHandlers(deps: {
       return {};
     },
 
-    async copyThread(request) {
-      const source = threadOf({ threadId: request.sourceThreadId });
-      await quota.admit(threadOf({ threadId: request.targetThreadId }));
-      const outcome = await store.copyThread(source, request.targetThreadId, now());
-      if (outcome === "no source") throw threadNotFound(request.sourceThreadId);
-      if (outcome === "target exists") throw threadExists(request.targetThreadId);
+    async copyThread({ sourceThreadId, targetThreadId }) {
+      const [error] = await copyThreads([{ source: sourceThreadId, target: targetThreadId }]);
+      if (error !== undefined) throw error;
       return {};
+    },
+
+    async batchCopyThread({ copies }) {
+      const errors = await copyThreads(copies.map(({ sourceThreadId: source, targetThreadId: target }) => ({ source, target })));
+      return { outcomes: errors.map((error) => (error === undefined ? {} : { error: toStatus(error) })) };
     },
 
     async pruneThread(request) {

@@ -103,13 +103,12 @@ export function planTrees(trees: readonly SegmentTree[], added: ReadonlySet<stri
     for (const nodes of tree.levels) {
       const next = new Set<string>();
       nodes.forEach((node, i) => {
-        const children = childrenOf(node.data);
-        const isNew = all || i === nodes.length - 1 || children.some((child) => fresh.has(hashKey(child)));
+        const isNew = all || i === nodes.length - 1 || childKeys(node.data).some((child) => fresh.has(child));
         if (!isNew) return;
         const key = hashKey(node.hash);
         next.add(key);
         if (planned.has(key)) return;
-        for (const child of children) need(child);
+        for (const child of childrenOf(node.data)) need(child);
         planned.add(key);
         plan.nodes.push(node);
       });

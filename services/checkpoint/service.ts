@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { CheckpointService } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { ConfigError } from "../../runtime/config.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
@@ -43,12 +44,16 @@ export async function startCheckpointService(
     maxCheckpoints: config.maxCheckpoints,
     intervalMs: config.cleaningIntervalMs,
   });
+  const stopping = new AbortController();
+  // Every stream of puts listens; Node would warn of a leak at eleven.
+  setMaxListeners(0, stopping.signal);
   const handlers = checkpointHandlers({
     store,
     segments: new SegmentReader(store, { maxBytes: config.cacheBytes }),
     quota: new ThreadQuota({ store, clock: host.clock, limit: config.tenantThreads }),
     clock: host.clock,
     onPut: (thread, count) => cleaning.notice(thread, count),
+    stopping: stopping.signal,
   });
   const server = await startGrpcServer({
     host: config.host,
@@ -72,6 +77,7 @@ export async function startCheckpointService(
         () => ["checkpoint store"],
       ),
     async stop(graceMs) {
+      stopping.abort();
       await server.drain(graceMs);
       await cleaning.stop();
       await store.close();

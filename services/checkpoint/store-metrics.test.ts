@@ -28,6 +28,7 @@ test("counts puts and bytes that were stored, and the threads of the last five m
   await put("b");
   await put("b", "acme");
   expect(await value("checkpoint_puts_total")).toBe(3);
+  expect(await registry.getSingleMetricAsString("checkpoint_put_seconds")).toContain("checkpoint_put_seconds_count 4");
   expect(await value("checkpoint_stored_bytes_total")).toBe(360);
   expect(await value("checkpoint_active_threads")).toBe(3);
   await clock.advance(2 * 60_000);

@@ -1,4 +1,4 @@
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { Clock } from "../../runtime/clock.js";
 import { overriding } from "../../runtime/overriding.js";
 import type { CheckpointStore } from "./store.js";
@@ -13,6 +13,12 @@ export function measuredStore(store: CheckpointStore, registry: Registry, clock:
   const puts = new Counter({
     name: "checkpoint_puts_total",
     help: "Puts of checkpoints and of tasks' writes that were stored.",
+    registers: [registry],
+  });
+  const duration = new Histogram({
+    name: "checkpoint_put_seconds",
+    help: "Time until the store had made a put durable, or refused it.",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     registers: [registry],
   });
   const bytes = new Counter({
@@ -36,7 +42,10 @@ export function measuredStore(store: CheckpointStore, registry: Registry, clock:
   });
   return overriding(store, {
     async put(thread, batch, addition, context) {
-      const outcome = await store.put(thread, batch, addition, context);
+      const started = clock.monotonic();
+      const outcome = await store
+        .put(thread, batch, addition, context)
+        .finally(() => duration.observe((clock.monotonic() - started) / 1000));
       if (outcome.missing.length > 0) return outcome;
       puts.inc();
       bytes.inc(addition.contents.reduce((sum, { stored }) => sum + stored.length, 0));

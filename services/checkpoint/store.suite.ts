@@ -354,7 +354,7 @@ export function describeCheckpointStore(name: string, open: () => Promise<SuiteS
         await put(checkpoint("2", { namespace: "child" }));
         await putWrites([write("t", 0, "w")]);
         const copy = { ...thread, threadId: "copy" };
-        expect(await store.copyThread(thread, "copy", at(HOUR))).toBe("copied");
+        expect(await store.copyThreads("acme", [{ source: "talk", target: "copy" }], at(HOUR))).toEqual(["copied"]);
         await put(checkpoint("3"));
         await store.deleteThread(thread);
         expect(await store.get(copy, "", undefined, at(HOUR))).toMatchObject({ checkpointId: "1", threadId: "copy", writes: [{ taskId: "t" }] });
@@ -366,9 +366,15 @@ export function describeCheckpointStore(name: string, open: () => Promise<SuiteS
 
       test("are copied only from one that is there to one that is not", async () => {
         await put(checkpoint("1"));
-        expect(await store.copyThread({ ...thread, threadId: "none" }, "copy", start)).toBe("no source");
-        expect(await store.copyThread({ ...thread, tenant: "other" }, "copy", start)).toBe("no source");
-        expect(await store.copyThread(thread, "talk", start)).toBe("target exists");
+        expect(await store.copyThreads("other", [{ source: "talk", target: "copy" }], start)).toEqual(["no source"]);
+        const copies = [
+          { source: "none", target: "copy" },
+          { source: "talk", target: "talk" },
+          { source: "talk", target: "copy" },
+          { source: "talk", target: "another copy" },
+        ];
+        expect(await store.copyThreads("acme", copies, start)).toEqual(["no source", "target exists", "copied", "copied"]);
+        expect((await store.threads("acme", "", "", 9, start)).map(({ threadId }) => threadId)).toEqual(["another copy", "copy", "talk"]);
       });
     });
 
@@ -534,7 +540,7 @@ export function describeCheckpointStore(name: string, open: () => Promise<SuiteS
         expect(await store.thread(thread, late)).toBeUndefined();
         expect(await store.threads("acme", "", "", 9, late)).toEqual([]);
         expect(await store.list({ tenant: "acme", threadId: undefined, namespace: undefined, checkpointId: undefined, before: undefined, filter: undefined }, undefined, 9, late)).toEqual([]);
-        expect(await store.copyThread(thread, "copy", late)).toBe("no source");
+        expect(await store.copyThreads("acme", [{ source: "talk", target: "copy" }], late)).toEqual(["no source"]);
         const { checkpointCount } = await put(checkpoint("2"), nothing, writer(late));
         expect(checkpointCount).toBe(1);
         expect((await store.get(thread, "", "1", late))).toBeUndefined();

@@ -139,6 +139,14 @@ export interface TenantStats {
   readonly oldestUpdate: Date | undefined;
 }
 
+/** The id of a thread, and that of its copy. */
+export interface ThreadCopy {
+  readonly source: string;
+  readonly target: string;
+}
+
+export type CopyOutcome = "copied" | "no source" | "target exists";
+
 /**
  * Where checkpoints are kept. Each method is atomic, and what a writing method
  * resolved is durable. Writing methods reject with LEASE_LOST when the token is
@@ -164,8 +172,8 @@ export interface CheckpointStore {
   /** Threads that have checkpoints, by id, after the id `after`. */
   threads(tenant: string, prefix: string, after: string, count: number, now: Date): Promise<ThreadSummary[]>;
   deleteThread(thread: ThreadKey): Promise<void>;
-  /** Copies all but the lease. Resolves why not, when not. */
-  copyThread(source: ThreadKey, targetId: string, now: Date): Promise<"copied" | "no source" | "target exists">;
+  /** Copies all but the lease, each thread alone; resolves what came of each. */
+  copyThreads(tenant: string, copies: readonly ThreadCopy[], now: Date): Promise<CopyOutcome[]>;
   /** Deletes the checkpoints that `choose` names of all of the thread, with their writes; resolves how many. */
   deleteCheckpoints(thread: ThreadKey, choose: (all: readonly CheckpointAge[]) => readonly CheckpointAge[]): Promise<number>;
   /**

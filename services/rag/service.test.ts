@@ -132,7 +132,11 @@ describe("collections", () => {
   });
 
   test.each([
-    { settings: { chunkSize: 99 }, field: "settings.chunk_size" },
+    { settings: { chunkSize: 99 }, field: "chunk_size must be from 100 to 8000 characters or from 16 to 2000 tokens" },
+    { settings: { chunkSize: 2_001, chunkUnit: "tokens" }, field: "chunk_size must be from 100" },
+    { settings: { chunkSize: 15, chunkUnit: "tokens" }, field: "settings.chunk_size" },
+    { settings: { chunkOverlap: 126, chunkUnit: "tokens" }, field: "chunk_overlap" },
+    { settings: { chunkUnit: "words" }, field: "settings.chunk_unit" },
     { settings: { chunkSize: 200, chunkOverlap: 101 }, field: "settings" },
     { settings: { embeddingModel: "nothing" }, field: "settings.embedding_model" },
   ])("with $settings are refused naming $field", async ({ settings, field }) => {
@@ -140,6 +144,17 @@ describe("collections", () => {
     expect(error.code).toBe(Code.InvalidArgument);
     expect(error.rawMessage).toContain(field);
   });
+});
+
+test("a collection's chunks are as large as its settings say, in tokens too", async () => {
+  const { collection } = await client.createCollection({ id: "tokens", settings: { chunkUnit: "tokens", chunkSize: 32, chunkOverlap: 0 } });
+  expect(collection!.settings).toMatchObject({ chunkUnit: "tokens", chunkSize: 32, chunkOverlap: 0 });
+  const { collection: plain } = await client.createCollection({ id: "tokens-by-default", settings: { chunkUnit: "tokens" } });
+  expect(plain!.settings).toMatchObject({ chunkUnit: "tokens", chunkSize: 250, chunkOverlap: 50 });
+  await ingest("tokens", { a: "Every nine hundred hours the bearing of the pump is greased with lithium grease. ".repeat(50) });
+  const { hits } = await client.retrieve({ collection: "tokens", query: "bearing grease", mode: "keyword", topK: 50 });
+  expect(hits).toHaveLength(25);
+  for (const { text } of hits) expect(Number((await client.embedTexts({ texts: [text] })).inputTokens)).toBeLessThanOrEqual(32);
 });
 
 describe("documents given inline", () => {
@@ -205,6 +220,20 @@ describe("documents given inline", () => {
     expect(reasonOf(await failure(client.getDocument({ collection, document: "b/c" })))).toBe("DOCUMENT_NOT_FOUND");
     expect(reasonOf(await failure(client.deleteDocument({ collection, document: "b/c" })))).toBe("DOCUMENT_NOT_FOUND");
     expect((await client.getCollection({ collection })).collection).toMatchObject({ documentCount: 1n, chunkCount: 1n });
+  });
+
+  test("are deleted by a filter, all at once", async () => {
+    const collection = await newCollection();
+    const documents = ["a", "b", "c"].map((id, year) => ({ id, text: `apples of ${id}`, metadata: { year } }));
+    await ended((await client.ingestDocuments({ collection, documents })).job);
+    const { epoch } = (await client.getCollection({ collection })).collection!;
+    expect(await client.deleteDocuments({ collection, filters: { year: { $gte: 1 } } })).toMatchObject({ deletedDocuments: 2n });
+    expect(await idsFound(collection, "apples")).toEqual(["a"]);
+    expect(await client.deleteDocuments({ collection, filters: { year: 7 } })).toMatchObject({ deletedDocuments: 0n });
+    expect((await client.getCollection({ collection })).collection).toMatchObject({ epoch: epoch + 1n, documentCount: 1n, chunkCount: 1n });
+    for (const filters of [{}, undefined]) expect((await failure(client.deleteDocuments({ collection, ...(filters && { filters }) }))).rawMessage).toContain("filters");
+    expect(reasonOf(await failure(client.deleteDocuments({ collection, filters: { year: { $near: 1 } } })))).toBe("INVALID_FILTER");
+    expect((await client.getCollection({ collection })).collection!.documentCount).toBe(1n);
   });
 });
 

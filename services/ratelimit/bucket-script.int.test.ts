@@ -30,6 +30,7 @@ const name = fc.constantFrom("aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd");
 const ops = fc.oneof<fc.Arbitrary<BucketOp>[]>(
   fc.record({ kind: fc.constant("take"), cost }),
   fc.record({ kind: fc.constant("peek"), cost }),
+  fc.record({ kind: fc.constant("refund"), cost }),
   fc.record({
     kind: fc.constant("wait"),
     ticket: name,

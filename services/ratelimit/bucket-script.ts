@@ -178,6 +178,12 @@ function ops.peek(cost)
   return waitMs > 0 and 0 or 1, waitMs, 0
 end
 
+function ops.refund(cost)
+  local floor = leased()
+  for i, level in ipairs(state.levels) do state.levels[i] = max(0, level - cost, min(level, floor)) end
+  return 1, 0, 0
+end
+
 function ops.wait(id, priority, cost, maxWaitMs)
   local mine, behind
   for i, ticket in ipairs(state.tickets) do

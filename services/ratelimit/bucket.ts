@@ -43,6 +43,8 @@ export type BucketOp =
   | { kind: "take"; cost: number }
   /** Looks, and changes nothing. */
   | { kind: "peek"; cost: number }
+  /** Gives `cost` back: of what was taken, never more than the bucket holds. */
+  | { kind: "refund"; cost: number }
   /** Takes `cost` when its turn has come; else keeps a place, if the wait is at most `maxWaitMs`. Repeated by its ticket. */
   | { kind: "wait"; ticket: string; cost: number; priority: number; maxWaitMs: number }
   /** Gives a place up. */
@@ -128,6 +130,13 @@ const OPS: { [K in BucketOp["kind"]]: Apply<K> } = {
   },
 
   peek: (state, limit, { cost }) => look(state, limit, cost, state.tickets),
+
+  refund(state, _limit, { cost }) {
+    // What is leased may still be spent.
+    const leased = sumOf(state.leases);
+    state.levels = state.levels.map((level) => Math.max(0, level - cost, Math.min(level, leased)));
+    return NOTHING_ASKED;
+  },
 
   wait(state, limit, op) {
     const mine = state.tickets.findIndex((ticket) => ticket.id === op.ticket);

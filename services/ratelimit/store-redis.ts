@@ -85,6 +85,7 @@ function argsOf(op: BucketOp): Buffer {
   switch (op.kind) {
     case "take":
     case "peek":
+    case "refund":
       return doubles([op.cost]);
     case "wait":
       return Buffer.concat([id(op.ticket), doubles([op.priority, op.cost, op.maxWaitMs])]);

@@ -32,12 +32,14 @@ export async function serveCheckpoints(
     maxCheckpoints: options.maxCheckpoints ?? 0,
     intervalMs: 60_000,
   });
+  const stopping = new AbortController();
   const handlers = checkpointHandlers({
     store,
     segments: new SegmentReader(store, { maxBytes: 16_000_000 }),
     quota: new ThreadQuota({ store, clock, limit: 0 }),
     clock,
     onPut: (thread, count) => cleaning.notice(thread, count),
+    stopping: stopping.signal,
   });
   const identify = (header: Headers): Identity => ({ ...LOCAL_IDENTITY, tenant: header.get("x-tenant") ?? LOCAL_TENANT });
   const server = await startGrpcServer({
@@ -50,6 +52,7 @@ export async function serveCheckpoints(
     address: server.address,
     cleaning,
     async stop() {
+      stopping.abort();
       await server.drain(1000);
       await cleaning.stop();
     },

@@ -11,6 +11,7 @@ import { openRedisCheckpointStore } from "../../services/checkpoint/store-redis.
 import { openSqlCheckpointStore } from "../../services/checkpoint/store-sql.js";
 import { describePostgres } from "../servers/postgres.js";
 import { redisFound, startRedis } from "../servers/redis.js";
+import { startRedisCluster } from "../servers/redis-cluster.js";
 import { startServiceProcess } from "../servers/service-process.js";
 import { at, expectAll, failure, put, putUntilFailure, valueOf } from "./acknowledged.js";
 import { serveCheckpoints } from "./checkpoint-server.js";
@@ -113,6 +114,27 @@ describe.skipIf(!(await redisFound({ own: true })))("Redis", () => {
       await expect.poll(() => put(saver, "after", 2).then(() => "stored", () => "refused"), { timeout: 30_000 }).toBe("stored");
       await expectAll(saver, acknowledged);
     });
+  }, 120_000);
+
+  test("Cluster of which a node is killed has what was acknowledged, and takes puts again when that is back", async () => {
+    const cluster = await startRedisCluster({ args: DURABLE_REDIS });
+    try {
+      const client = openRedis(cluster.url, { logger: silentLogger, commandTimeoutMs: 500 });
+      await withSaver(openRedisCheckpointStore({ client }), async (saver) => {
+        const writing = putUntilFailure(saver, 4);
+        await expect.poll(async () => (await saver.listThreads({ pageSize: 1000 })).threads.length, { timeout: 30_000 }).toBeGreaterThan(20);
+        await cluster.nodes[0]!.kill();
+        const { acknowledged, errors } = await writing;
+        expect(errors.map(({ code }) => code)).toEqual(errors.map(() => Code.Unavailable));
+        expect(acknowledged.length).toBeGreaterThan(15);
+        await cluster.nodes[0]!.restart();
+        const putEverywhere = () => Promise.all(Array.from({ length: 12 }, (_, i) => put(saver, `after ${i}`, i)));
+        await expect.poll(() => putEverywhere().then(() => "stored", () => "refused"), { timeout: 30_000 }).toBe("stored");
+        await expectAll(saver, acknowledged);
+      });
+    } finally {
+      await cluster.stop();
+    }
   }, 120_000);
 
   test("that is paused under load makes calls fail in time, has what was acknowledged, and goes on when it does", async () => {

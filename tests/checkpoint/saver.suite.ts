@@ -50,10 +50,24 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
     /** Counts what goes over the wire. */
     function counting() {
       const calls: { rpc: string; bytes: number }[] = [];
+      const counted = (rpc: string, message: unknown) => {
+        const put = (message as { put?: { value: unknown } }).put?.value ?? message;
+        calls.push({ rpc, bytes: (put as { contents?: { data: Uint8Array } }).contents?.data.length ?? 0 });
+      };
       const count: Interceptor = (next) => (request) => {
-        const contents = request.stream ? undefined : (request.message as { contents?: { data: Uint8Array } }).contents;
-        calls.push({ rpc: request.method.name, bytes: contents?.data.length ?? 0 });
-        return next(request);
+        const rpc = request.method.name;
+        if (!request.stream) {
+          counted(rpc, request.message);
+          return next(request);
+        }
+        const { message: sent } = request;
+        async function* messages() {
+          for await (const message of sent) {
+            counted(rpc, message);
+            yield message;
+          }
+        }
+        return next({ ...request, message: messages() });
       };
       return { calls, count };
     }
@@ -196,7 +210,7 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
         const writing = saver.putWrites(first, [["messages", [next]]], "task");
         await put(saver, { messages: [...messages, next] }, { parent: first, version: 2 });
         await writing;
-        expect(calls.map(({ rpc }) => rpc)).toEqual(["PutCheckpoint"]);
+        expect(calls.map(({ rpc }) => rpc)).toEqual(["StreamPuts"]);
         expect(calls[0]?.bytes).toBeLessThan(1300);
         calls.length = 0;
         const tuple = await newSaver([count]).getTuple(first);

@@ -111,7 +111,7 @@ describe.skipIf(process.platform !== "linux" || !(await envoyFound()))("Envoy in
     await expect.poll(share, { timeout: 10_000, interval: 100 }).toBeGreaterThan(0.8);
   }, 60_000);
 
-  test("loses no idempotent call with one that is killed, but those whose answer had begun", async () => {
+  test("loses no idempotent call with one that is killed", async () => {
     let resolve = () => {};
     const loaded = load(Number.POSITIVE_INFINITY, new Promise<void>((done) => (resolve = done)));
     const requests = async () => (await hosts()).find(({ address }) => address === ADDRESSES[3])!.requests;
@@ -122,10 +122,8 @@ describe.skipIf(process.platform !== "linux" || !(await envoyFound()))("Envoy in
     await expect.poll(async () => (await hosts()).find(({ address }) => address === ADDRESSES[3])?.healthy ?? false, { timeout: 10_000, interval: 100 }).toBe(false);
     resolve();
     const { calls, failed } = await loaded;
-    // What has reached the client cannot be taken back: an answer is cut off between its first frames and its last.
-    const begun = failed.map(String).filter((error) => error.includes("RST_STREAM"));
-    expect(failed.map(String)).toEqual(begun);
-    expect(begun.length).toBeLessThan(16);
+    // Envoy repeats what had no answer yet; the client itself what was cut off between an answer's first bytes and its last.
+    expect(failed.map(String)).toEqual([]);
     expect(calls).toBeGreaterThan(100);
   }, 60_000);
 

@@ -10,7 +10,7 @@ let client: OpenAI;
 
 beforeAll(async () => {
   model = await startOpenAiDouble();
-  mesh = await startTestMesh({ OPENAI_BASE_URL: model.baseUrl, OPENAI_MODEL: "scripted", RAGENTS_LLM_RETRIES: "0" });
+  mesh = await startTestMesh({ OPENAI_BASE_URL: model.baseUrl, OPENAI_MODEL: "scripted", RAGENTS_LLM_RETRIES: "0", RAGENTS_TENANT_CALLS: "4" });
   const { body } = await mesh.rest("POST", "/v1/collections/default/documents:ingest", {
     documents: [
       { id: "kingfisher.md", text: "The kingfisher eats small fish. It dives from a branch above clear water." },
@@ -236,6 +236,68 @@ describe("models", () => {
     expect(await client.models.retrieve("react")).toMatchObject({ id: "react", owned_by: "ragents" });
     await expect(client.models.retrieve("none")).rejects.toMatchObject({ status: 404, code: "model_not_found" });
   });
+});
+
+describe("responses", () => {
+  test("answer with citations as annotations", async () => {
+    const { output_text: text, output, usage, status } = await client.responses.create({
+      model: "simple",
+      instructions: "Answer briefly.",
+      input: [
+        { role: "user", content: "What does the otter eat?" },
+        { role: "assistant", content: "Eels." },
+        { role: "user", content: [{ type: "input_text", text: "What does the kingfisher eat?" }] },
+      ],
+      ...(builtIn as object),
+    });
+    expect([status, usage?.total_tokens]).toEqual(["completed", 0]);
+    expect(text).toContain("small fish");
+    const [message] = output as OpenAI.Responses.ResponseOutputMessage[];
+    const [{ annotations }] = message!.content as [OpenAI.Responses.ResponseOutputText];
+    expect(annotations[0]).toMatchObject({ type: "file_citation", file_id: "kingfisher.md", filename: "kingfisher.md", index: text.indexOf("[1]") });
+  });
+
+  test("stream, as the client's own helper reads them", async () => {
+    inTurn({ text: "It eats small fish [1]." });
+    const types: string[] = [];
+    const stream = client.responses.stream({ model: "simple", input: "Which food does a kingfisher like?" });
+    let deltas = "";
+    for await (const event of stream) {
+      if (types.at(-1) !== event.type) types.push(event.type);
+      if (event.type === "response.output_text.delta") deltas += event.delta;
+    }
+    expect(types).toEqual([
+      ...["response.created", "response.in_progress", "response.output_item.added", "response.content_part.added", "response.output_text.delta"],
+      ...["response.output_text.annotation.added", "response.output_text.done", "response.content_part.done", "response.output_item.done"],
+      "response.completed",
+    ]);
+    const whole = await stream.finalResponse();
+    expect([deltas, whole.output_text, whole.usage?.output_tokens]).toEqual(["It eats small fish [1].", "It eats small fish [1].", 5]);
+  });
+
+  test.each<[string, object, object]>([
+    ["an unknown agent", { model: "none", input: "x" }, { status: 404, code: "model_not_found", param: "model" }],
+    ["a stored response", { model: "simple", input: "x", previous_response_id: "resp_1" }, { status: 400, param: "previous_response_id" }],
+    ["tools", { model: "simple", input: "x", tools: [weather] }, { status: 400, param: "tools" }],
+    ["a form of answer", { model: "simple", input: "x", text: { format: { type: "json_object" } } }, { status: 400, param: "text" }],
+    ["an image", { model: "simple", input: [{ role: "user", content: [{ type: "input_image" }] }] }, { status: 400, param: "input[0].content[0]" }],
+    ["no question", { model: "simple", input: [{ role: "assistant", content: "x" }] }, { status: 400, param: "input" }],
+  ])("refuse %s", async (_, body, expected) => {
+    await expect(client.responses.create(body as never)).rejects.toMatchObject(expected);
+  });
+});
+
+test("a tenant with as many calls under way as it may have is refused with 429, and told when to come back", async () => {
+  model.script = () => ({ hang: true });
+  const leave = new AbortController();
+  const ask = (content: string, signal?: AbortSignal) => client.chat.completions.create({ model: "simple", messages: [{ role: "user", content }] }, { signal });
+  const held = ["one", "two", "three", "four"].map((number) => ask(`What is otter number ${number}?`, leave.signal).catch((error: unknown) => error));
+  await expect.poll(() => model.requests.length, { timeout: 10_000 }).toBe(4);
+  const refused = await ask("What is otter number five?").catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(OpenAI.RateLimitError);
+  expect((refused as APIError).headers?.get("retry-after")).toBe("1");
+  leave.abort();
+  await Promise.all(held);
 });
 
 describe("embeddings", () => {

@@ -110,6 +110,7 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.checkpoint.v1.CheckpointService/GetThread": NOT_FOUND((ids) => ({ threadId: ids.saverThread })),
   "ragents.checkpoint.v1.CheckpointService/ListThreads": AS_NOBODY(() => ({})),
   "ragents.checkpoint.v1.CheckpointService/CopyThread": NOT_FOUND((ids) => ({ sourceThreadId: ids.saverThread, targetThreadId: "copy" })),
+  "ragents.checkpoint.v1.CheckpointService/BatchCopyThread": AS_NOBODY((ids) => ({ copies: [{ sourceThreadId: ids.saverThread, targetThreadId: "copies" }] })),
   "ragents.checkpoint.v1.CheckpointService/PruneThread": AS_NOBODY((ids) => ({ threadId: ids.saverThread, keep: 1 })),
   "ragents.checkpoint.v1.CheckpointService/DeleteThread": AS_NOBODY((ids) => ({ threadId: ids.saverThread })),
   "ragents.checkpoint.v1.CheckpointService/RenewThreadLease": AS_NOBODY((ids) => ({
@@ -131,6 +132,9 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
   "ragents.checkpoint.v1.CheckpointService/PutWrites": AS_NOBODY((ids) => ({
     threadId: ids.saverThread,
     taskWrites: [{ ...TASK, checkpointId: ids.checkpoint, writes: [{ index: 0, channel: "c", value: channel(ids).value }] }],
+  })),
+  "ragents.checkpoint.v1.CheckpointService/StreamPuts": AS_NOBODY((ids) => ({
+    put: { case: "writes", value: { threadId: ids.saverThread, taskWrites: [{ ...TASK, checkpointId: ids.checkpoint }] } },
   })),
   "ragents.checkpoint.v1.CheckpointService/PutContents": AS_NOBODY((ids) => ({
     threadId: ids.saverThread,

@@ -7,6 +7,7 @@ import { packageRoot } from "../../runtime/package-root.js";
 import { openRedis, type RedisClient } from "../../runtime/redis.js";
 import { parseLimits } from "../../services/ratelimit/limits-file.js";
 import { type RedisServer, redisFound, startRedis } from "../servers/redis.js";
+import { startRedisCluster } from "../servers/redis-cluster.js";
 import { endServerProcess, type ServerProcess, startServerProcess } from "../servers/server-process.js";
 import { type ServiceProcess, startServiceProcess } from "../servers/service-process.js";
 import { type Admission, excessOf } from "./admission-bound.js";
@@ -23,8 +24,29 @@ const CALLERS = 8;
 /** Starts a process whose wall clock is wrong by `skewMs`. */
 const skewed = (skewMs: number) => ["--import", `data:text/javascript,const now=Date.now;Date.now=()=>now()+${skewMs}`];
 
-describe.skipIf(!(await redisFound({ own: true })))("callers with leases in many processes", () => {
+/** What the limiter's state is in: a server, or some that share it, of which one is disturbed. */
+interface Servers {
+  url: string;
+  disturbed: RedisServer;
+  stop(): Promise<void>;
+}
+
+async function oneRedis(): Promise<Servers> {
+  const redis = await startRedis({ own: true });
+  return { url: redis.url, disturbed: redis, stop: () => redis.stop() };
+}
+
+async function redisCluster(): Promise<Servers> {
+  const { url, nodes, stop } = await startRedisCluster();
+  return { url, disturbed: nodes[0]!, stop };
+}
+
+describe.skipIf(!(await redisFound({ own: true }))).each([
+  { on: "Redis", start: oneRedis, rounds: 2 },
+  { on: "a Redis Cluster", start: redisCluster, rounds: 1 },
+])("callers with leases in many processes, on $on", ({ start, rounds }) => {
   let folder: string;
+  let servers: Servers;
   let redis: RedisServer;
   let probe: RedisClient;
   let services: ServiceProcess[];
@@ -65,23 +87,24 @@ describe.skipIf(!(await redisFound({ own: true })))("callers with leases in many
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "ragents-admissions-"));
     await writeFile(join(folder, "limits.yaml"), LIMITS);
-    redis = await startRedis({ own: true });
+    servers = await start();
+    redis = servers.disturbed;
     probe = openRedis(redis.url, { logger: silentLogger, commandTimeoutMs: 500 });
-    const env = { RAGENTS_RATELIMIT_URL: redis.url, RAGENTS_RATELIMIT_CONFIG: join(folder, "limits.yaml") };
+    const env = { RAGENTS_RATELIMIT_URL: servers.url, RAGENTS_RATELIMIT_CONFIG: join(folder, "limits.yaml") };
     services = await Promise.all([startServiceProcess("ratelimit", env), startServiceProcess("ratelimit", env)]);
   }, 120_000);
 
   afterAll(async () => {
     await Promise.all([...callers, ...services].map((one) => endServerProcess(one)));
     probe.disconnect();
-    await redis.stop();
+    await servers.stop();
     await rm(folder, { recursive: true, force: true });
   });
 
   test("never let more pass than capacity + rate x time, through kills, restarts of Redis and wrong clocks", async () => {
     for (let i = 0; i < CALLERS; i += 1) startCaller();
     await untilMore(500);
-    for (let round = 0; round < 2; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       // Those that die hold shares, and die without a word.
       for (const caller of [...callers].slice(0, 2)) {
         await caller.signal("SIGKILL");

@@ -1,6 +1,6 @@
 import { unpackValue } from "../packed-value.js";
 import type { SegmentRef } from "../segment-tree.js";
-import type { CheckpointAge, CheckpointStore, Lease, ThreadKey, ThreadSummary } from "../store.js";
+import type { CheckpointAge, CheckpointStore, CopyOutcome, Lease, ThreadKey, ThreadSummary } from "../store.js";
 import { hashKey } from "../content.js";
 import { allThreadKeys, COUNTS_KEY, EXPIRY_KEY, memberOf, placeOf, splitPlace, SWEEP_KEY, threadKeys, threadOf, threadsKey } from "./keys.js";
 import { unpackRecord, unpackWrites } from "./records.js";
@@ -12,7 +12,7 @@ type Methods = Pick<
   | "thread"
   | "threads"
   | "deleteThread"
-  | "copyThread"
+  | "copyThreads"
   | "deleteCheckpoints"
   | "sweepContents"
   | "stats"
@@ -35,6 +35,17 @@ export function redisThreads({ client, script, expiry }: RedisStoreContext, cont
   async function summary(thread: ThreadKey, now: Date): Promise<ThreadSummary | undefined> {
     const values = await guarded(() => client.hmget(threadKeys(thread).thread, ...FIELDS));
     return toSummary(thread, values, now);
+  }
+
+  async function copyThread(source: ThreadKey, targetId: string, now: Date): Promise<CopyOutcome> {
+    const [count, bytes, ...dumps] = await script<(Buffer | null)[]>(DUMP, allThreadKeys(source), [now.getTime()]);
+    if (count === undefined || count === null) return "no source";
+    const target = { tenant: source.tenant, threadId: targetId };
+    const [expires, ttl] = expiry(now);
+    await guarded(() => client.zadd(threadsKey(target.tenant), 0, target.threadId));
+    if (expires !== "") await guarded(() => client.zadd(EXPIRY_KEY, "NX", expires, memberOf(target)));
+    const args = [now.getTime(), expires, ttl, count, bytes ?? "0", ...dumps.map((dump) => dump ?? "")];
+    return (await script<number>(RESTORE, allThreadKeys(target), args)) === 1 ? "copied" : "target exists";
   }
 
   /** All of the tenant's thread ids in a range, page by page. */
@@ -87,16 +98,8 @@ export function redisThreads({ client, script, expiry }: RedisStoreContext, cont
       await forget(thread);
     },
 
-    async copyThread(source, targetId, now) {
-      const [count, bytes, ...dumps] = await script<(Buffer | null)[]>(DUMP, allThreadKeys(source), [now.getTime()]);
-      if (count === undefined || count === null) return "no source";
-      const target = { tenant: source.tenant, threadId: targetId };
-      const [expires, ttl] = expiry(now);
-      await guarded(() => client.zadd(threadsKey(target.tenant), 0, target.threadId));
-      if (expires !== "") await guarded(() => client.zadd(EXPIRY_KEY, "NX", expires, memberOf(target)));
-      const args = [now.getTime(), expires, ttl, count, bytes ?? "0", ...dumps.map((dump) => dump ?? "")];
-      return (await script<number>(RESTORE, allThreadKeys(target), args)) === 1 ? "copied" : "target exists";
-    },
+    copyThreads: (tenant, copies, now) =>
+      Promise.all(copies.map(({ source, target }) => copyThread({ tenant, threadId: source }, target, now))),
 
     async deleteCheckpoints(thread, choose) {
       const keys = threadKeys(thread);

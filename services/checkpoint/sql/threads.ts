@@ -7,7 +7,7 @@ type Methods = Pick<
   | "thread"
   | "threads"
   | "deleteThread"
-  | "copyThread"
+  | "copyThreads"
   | "deleteCheckpoints"
   | "sweepContents"
   | "stats"
@@ -51,35 +51,16 @@ export function sqlThreads({ db, expiry }: SqlStoreContext): Methods {
       );
     },
 
-    copyThread: (source, targetId, now) =>
-      db
-        .transaction(async (tx) => {
-          const [found] = await tx.query(
-            `select 1 from checkpoint.threads
-            where tenant = $1 and thread_id = $2 and checkpoint_count > 0 and (expires_at is null or expires_at > $3) for update`,
-            [source.tenant, source.threadId, now],
-          );
-          if (found === undefined) return "no source" as const;
-          const [made] = await tx.query(
-            `insert into checkpoint.threads (tenant, thread_id, created_at, updated_at, expires_at, checkpoint_count, content_bytes)
-            select tenant, $3, $4, $4, $5, checkpoint_count, content_bytes
-            from checkpoint.threads where tenant = $1 and thread_id = $2
-            on conflict do nothing returning 1`,
-            [source.tenant, source.threadId, targetId, now, expiry(now)],
-          );
-          if (made === undefined) return "target exists" as const;
-          for (const [table, columns] of COPIED_TABLES) {
-            await tx.query(
-              `insert into checkpoint.${table} (tenant, thread_id, ${columns})
-              select tenant, $3, ${columns} from checkpoint.${table} where tenant = $1 and thread_id = $2`,
-              [source.tenant, source.threadId, targetId],
-            );
-          }
-          return "copied" as const;
-        })
-        .catch((error: unknown) => {
-          throw reachable(error);
-        }),
+    async copyThreads(tenant, copies, now) {
+      const rows = await query<{ found: boolean; made: boolean }>(db, COPY, [
+        tenant,
+        copies.map(({ source }) => source),
+        copies.map(({ target }) => target),
+        now,
+        expiry(now),
+      ]);
+      return rows.map(({ found, made }) => (made ? "copied" : found ? "target exists" : "no source"));
+    },
 
     deleteCheckpoints: (thread, choose) =>
       db
@@ -183,3 +164,30 @@ const COPIED_TABLES = [
     "checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint_data, metadata, channels, versions, channel_values, needs_parent, created_at",
   ],
 ] as const;
+
+/** One statement for any number of threads, and one snapshot of what they hold. */
+const COPY = `
+  with asked as (select * from unnest($2::text[], $3::text[]) with ordinality as asked (source, target, place)),
+  found as (
+    select distinct on (target) source, target, place, checkpoint_count, content_bytes
+    from asked join checkpoint.threads on tenant = $1 and thread_id = source
+    where checkpoint_count > 0 and (expires_at is null or expires_at > $4)
+    order by target, place
+  ),
+  made as (
+    insert into checkpoint.threads (tenant, thread_id, created_at, updated_at, expires_at, checkpoint_count, content_bytes)
+    select $1, target, $4, $4, $5::timestamptz, checkpoint_count, content_bytes from found
+    on conflict do nothing returning thread_id
+  ),
+  ${COPIED_TABLES.map(
+    ([table, columns]) => `
+    copied_${table} as (
+      insert into checkpoint.${table} (tenant, thread_id, ${columns})
+      select $1, target, ${columns}
+      from found join made on made.thread_id = target join checkpoint.${table} as old on old.tenant = $1 and old.thread_id = source
+    )`,
+  ).join(",")}
+  select exists (select from checkpoint.threads where tenant = $1 and thread_id = source and checkpoint_count > 0
+      and (expires_at is null or expires_at > $4)) as found,
+    exists (select from found join made on made.thread_id = found.target where found.place = asked.place) as made
+  from asked order by place`;

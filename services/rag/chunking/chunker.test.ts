@@ -1,10 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { loadTokenizer } from "../../../runtime/embedding/tokenizer.js";
+import type { WordPieceTokenizer } from "../../../runtime/embedding/wordpiece.js";
 import { type Chunk, chunkText, type ChunkingOptions, MIN_CHUNK_SIZE } from "./chunker.js";
 import { markdownOutline } from "./outline.js";
 
 const sentence = (n: number) => `Sentence number ${n} tells about the bearing of the pump.`;
 const sentences = (count: number) => Array.from({ length: count }, (_, n) => sentence(n)).join(" ");
+const counting = (tokenizer: WordPieceTokenizer) => (text: string) => tokenizer.encode(text).length;
 const texts = (chunks: readonly Chunk[]) => chunks.map(({ text }) => text);
 
 describe("what a chunk ends at", () => {
@@ -157,6 +160,45 @@ test("a text of 50 MB on one line takes no longer than its length asks for", () 
   expect(chunks.at(-1)!.end).toBe(line.trimEnd().length);
 }, 60_000);
 
+describe("chunks of tokens", () => {
+  test("end and overlap where chunks of characters do, by their tokens alone", async () => {
+    const countTokens = counting(await loadTokenizer());
+    const chunks = chunkText(`# One\n\n${sentences(40)}\n\n# Two\n\n${sentences(3)}`, { size: 100, overlap: 30, countTokens });
+    // A sentence has 11 tokens: nine of them fit, eight below a heading, and two into what is repeated.
+    expect(texts(chunks).map((text) => text.match(/Sentence/g)!.length)).toEqual([8, 9, 9, 9, 9, 6, 3]);
+    for (const { text } of chunks) expect(text).toMatch(/pump\.$/);
+    chunks.slice(1, -1).forEach((chunk, i) => expect(countTokens(sentences(40).slice(chunk.start - 7, chunks[i]!.end - 7))).toBeLessThanOrEqual(30));
+    expect(chunks.at(-1)!.headingPath).toEqual(["Two"]);
+  });
+
+  test("hold code blocks and rows of tables together as far as they fit", async () => {
+    const countTokens = counting(await loadTokenizer());
+    const block = "```ts\nconst pump = open();\nclose(pump);\n```";
+    const code = texts(chunkText(`${sentences(4)}\n\n${block}\n\n${sentences(4)}`, { size: 64, overlap: 0, countTokens }));
+    expect(code.filter((text) => text.includes(block))).toHaveLength(1);
+    const row = (n: number) => `| pump ${n} | ${n * 100} hours | lithium |`;
+    const rows = Array.from({ length: 40 }, (_, n) => row(n));
+    const table = texts(chunkText(rows.join("\n"), { size: 60, overlap: 0, countTokens }));
+    expect(table.join("\n")).toBe(rows.join("\n"));
+  });
+
+  test.each(["가".repeat(3_000), "é".repeat(3_000), "ﷺ".repeat(3_000), "a".repeat(5_000), "0".repeat(99).concat(" ").repeat(50), "\ufeff.".repeat(2_000)])(
+    "cut what has no borders (%#)",
+    async (text) => {
+      const countTokens = counting(await loadTokenizer());
+      const chunks = chunkText(text, { size: 16, overlap: 8, countTokens });
+      for (const chunk of chunks) expect(countTokens(chunk.text)).toBeLessThanOrEqual(16);
+      expect(chunks.at(-1)!.end).toBe(text.trimEnd().length);
+      expect(chunks.length).toBeLessThan(text.length);
+    },
+  );
+
+  test("of a long text are cut in time that grows with its length", async () => {
+    const countTokens = counting(await loadTokenizer());
+    expect(chunkText(`${sentences(10)} `.repeat(1_500), { size: 250, overlap: 50, countTokens }).length).toBeGreaterThan(800);
+  });
+});
+
 test.each([
   { name: "open brackets", unit: "# [" },
   { name: "spaces and hashes", unit: "#                 #x" },
@@ -176,6 +218,26 @@ describe("for any text", () => {
     fc.string({ unit: "binary", maxLength: 20 }),
   );
   const document = fc.array(piece, { maxLength: 60 }).map((pieces) => pieces.join(""));
+  test("chunks of tokens are exact, bounded, and leave nothing out", async () => {
+    const countTokens = counting(await loadTokenizer());
+    fc.assert(
+      fc.property(document, fc.integer({ min: MIN_CHUNK_SIZE, max: 60 }), fc.constantFrom(0, 0.2, 0.5), (text, size, part) => {
+        const overlap = Math.floor(size * part);
+        let covered = 0;
+        for (const chunk of chunkText(text, { size, overlap, countTokens })) {
+          expect(chunk.text).toBe(text.slice(chunk.start, chunk.end));
+          expect(countTokens(chunk.text)).toBeLessThanOrEqual(size);
+          expect(chunk.text.length).toBeLessThanOrEqual(16 * size);
+          expect(chunk.end).toBeGreaterThan(covered);
+          expect(text.slice(covered, chunk.start).trim()).toBe("");
+          covered = chunk.end;
+        }
+        expect(text.slice(covered).trim()).toBe("");
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   const options: fc.Arbitrary<Omit<ChunkingOptions, "above" | "sections">> = fc
     .record({ size: fc.integer({ min: MIN_CHUNK_SIZE, max: 200 }), part: fc.double({ min: 0, max: 0.5, noNaN: true }), structure: fc.constantFrom("markdown" as const, "plain" as const) })
     .map(({ size, part, structure }) => ({ size, overlap: Math.floor(size * part), structure }));

@@ -16,6 +16,7 @@ import {
   lastBorder,
   splitsCharacter,
 } from "./borders.js";
+import { CharacterRuler, type CountTokens, type Ruler, TokenRuler } from "./ruler.js";
 import { type CodeBlock, type Heading, markdownOutline, type OpenHeading, type Outline, sectionOutline } from "./outline.js";
 
 /** Positions are UTF-16 code units in the text that was cut: `text === source.slice(start, end)`. */
@@ -28,10 +29,12 @@ export interface Chunk {
 }
 
 export interface ChunkingOptions {
-  /** Most characters of a chunk. */
+  /** Most characters of a chunk, or tokens. */
   size: number;
-  /** Most characters that a chunk repeats of the one before; at most half of the size. */
+  /** Most that a chunk repeats of the one before; at most half of the size. */
   overlap: number;
+  /** Counts tokens, where size and overlap are given in them. */
+  countTokens?: CountTokens | undefined;
   /** "markdown" knows headings and fenced code, "plain" only paragraphs. */
   structure: "markdown" | "plain";
   /** Where parts of a plain text begin that it does not mark itself, and the titles that they stand under. */
@@ -67,7 +70,7 @@ export function chunkText(text: string, options: Partial<ChunkingOptions> = {}):
 
 function check({ size, overlap }: ChunkingOptions): void {
   if (!Number.isInteger(size) || size < MIN_CHUNK_SIZE) {
-    throw new ChunkingError("BAD_SIZE", `The chunk size must be a whole number of at least ${MIN_CHUNK_SIZE} characters, not ${size}.`);
+    throw new ChunkingError("BAD_SIZE", `The chunk size must be a whole number of at least ${MIN_CHUNK_SIZE}, not ${size}.`);
   }
   if (!Number.isInteger(overlap) || overlap < 0 || overlap > size / 2) {
     throw new ChunkingError(
@@ -81,13 +84,15 @@ class Chunker {
   readonly #text: string;
   readonly #size: number;
   readonly #overlap: number;
+  readonly #ruler: Ruler;
   readonly #outline: Outline;
   // The first heading and code block that end behind the position reached: both only ever move on.
   #heading = 0;
   #code = 0;
 
-  constructor(text: string, { size, overlap, structure, sections, above }: ChunkingOptions) {
+  constructor(text: string, { size, overlap, countTokens, structure, sections, above }: ChunkingOptions) {
     this.#text = text;
+    this.#ruler = countTokens === undefined ? new CharacterRuler(text) : new TokenRuler(text, countTokens);
     this.#size = size;
     this.#overlap = overlap;
     this.#outline = structure === "markdown" ? markdownOutline(text, above) : sectionOutline(sections);
@@ -100,12 +105,12 @@ class Chunker {
     let start = fresh;
     while (fresh < this.#text.length) {
       this.#moveTo(start);
-      let cut = this.#cut(start, fresh);
+      let cut = this.#fittingCut(start, fresh);
       if (cut <= fresh) {
         // With the overlap before it, a code block does not fit that does without.
         start = fresh;
         this.#moveTo(start);
-        cut = this.#cut(start, fresh);
+        cut = this.#fittingCut(start, fresh);
       }
       chunks.push(this.#chunk(start, cut));
       const next = this.#skipSpace(cut);
@@ -121,19 +126,27 @@ class Chunker {
     while (this.#code < codeBlocks.length && codeBlocks[this.#code]!.end <= start) this.#code++;
   }
 
+  /** The cut by a size at which the chunk fits: a text may have more tokens than the parts that it was measured by. */
+  #fittingCut(start: number, fresh: number): number {
+    for (let size = this.#size; ; size = Math.ceil(size * 0.9) - 1) {
+      const cut = this.#cut(start, fresh, size);
+      if (cut <= fresh || size <= 1 || this.#ruler.fits(start, this.#trimEnd(start, cut), this.#size)) return cut;
+    }
+  }
+
   /** Where the chunk that begins at `start` ends. At most `fresh` when a code block has to be moved to the next chunk. */
-  #cut(start: number, fresh: number): number {
-    const limit = Math.min(start + this.#size, this.#text.length);
-    const half = start + Math.ceil(this.#size / 2);
+  #cut(start: number, fresh: number, size: number): number {
+    const limit = this.#ruler.reach(start, size);
+    const half = this.#ruler.reach(start, Math.ceil(size / 2));
     const heading = this.#headingIn(Math.max(half, fresh + 1), limit, "first");
     if (heading !== undefined) return heading.start;
     if (limit === this.#text.length) return limit;
-    const lateHeading = this.#headingIn(Math.max(start + Math.ceil(this.#size / 4), fresh + 1), limit, "last");
+    const lateHeading = this.#headingIn(Math.max(this.#ruler.reach(start, Math.ceil(size / 4)), fresh + 1), limit, "last");
     if (lateHeading !== undefined) return lateHeading.start;
 
     const code = this.#codeAround(limit);
     if (code !== undefined) {
-      const fits = code.end - code.start <= this.#size;
+      const fits = this.#ruler.fits(code.start, code.end, size);
       if (fits && code.start > start) return Math.max(fresh, this.#beforeLoneHeading(code.start, start, fresh));
       return this.#cutInCode(Math.max(half, fresh + 1), limit, fresh);
     }
@@ -194,7 +207,7 @@ class Chunker {
     const text = this.#text;
     if (this.#overlap === 0 || this.#headingIn(cut, next, "first") !== undefined) return next;
     const heading = this.#headingIn(start, cut, "last");
-    let from = Math.max(start + 1, next - this.#overlap, heading?.start ?? 0);
+    let from = this.#ruler.reachBack(Math.max(start + 1, heading?.start ?? 0), next, this.#overlap);
     if (heading?.start === from) return from;
     const code = this.#codeAround(from);
     // Half a code block helps nobody, unless the chunk itself ends inside it.

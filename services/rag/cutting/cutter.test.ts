@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { loadTokenizer } from "../../../runtime/embedding/tokenizer.js";
 import { docxOf, pdfOf, wordParagraph } from "../extraction/document-builders.js";
 import { cutDocument, cutWindow } from "./cut-document.js";
 import { ThreadedCutter } from "./cutter.js";
 
-const limits = { size: 1_000, overlap: 200 };
+const limits = { unit: "characters" as const, size: 1_000, overlap: 200 };
 const sentence = "The bearing of the feed pump is greased every 900 hours. ";
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -29,7 +30,12 @@ test.each([
 test("a part of a large text is cut in a thread as it is here", async () => {
   const window = { number: 1, text: `## Grease\n\n${sentence.repeat(500)}`, start: 1_000, above: [{ level: 1, title: "Pump" }] };
   const request = { window, structure: "markdown", limits } as const;
-  expect(await cutter.window(request)).toEqual(cutWindow(request));
+  expect(await cutter.window(request)).toEqual(await cutWindow(request));
+  const byTokens = { ...request, limits: { unit: "tokens" as const, size: 30, overlap: 0 } };
+  const chunks = await cutter.window(byTokens);
+  expect(chunks).toEqual(await cutWindow(byTokens));
+  const tokenizer = await loadTokenizer();
+  for (const { text } of chunks) expect(tokenizer.encode(text).length).toBeLessThanOrEqual(30);
 });
 
 test("a document that cannot be read is refused with its reason", async () => {

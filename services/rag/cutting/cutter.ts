@@ -72,7 +72,7 @@ export class ThreadedCutter implements Cutter {
 /** Answers a request in the thread that it has come to. */
 export async function answerHere(request: CutRequest): Promise<CutResponse> {
   try {
-    return "document" in request ? { cut: await cutDocument(request.document) } : { chunks: cutWindow(request.window) };
+    return "document" in request ? { cut: await cutDocument(request.document) } : { chunks: await cutWindow(request.window) };
   } catch (error) {
     if (!(error instanceof ExtractionError)) throw error;
     return { refused: { kind: error.kind, message: error.message } };

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { cutWindows, type Window } from "../chunking/windows.js";
+import { chunkLimits } from "../cutting/cut-document.js";
 import { csvRows } from "../extraction/csv.js";
 import { charsetOf, encodingMetadata } from "../extraction/extract.js";
 import { assertNotEmpty } from "../extraction/extracted.js";
@@ -131,8 +132,7 @@ class LargeText {
       return this.#add(stored.run);
     }
     onPhase("CHUNKING");
-    const limits = { size: settings.chunkSize, overlap: settings.chunkOverlap };
-    const chunks = await cutter.window({ window, structure, limits }, signal);
+    const chunks = await cutter.window({ window, structure, limits: chunkLimits(settings) }, signal);
     if (chunks.length === 0) return;
     const firstChunkId = await retry(() => store.reserveChunkIds(lease.collection, chunks.length));
     onPhase("EMBEDDING");

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "@bufbuild/protobuf";
+import { chunkLimits } from "../cutting/cut-document.js";
 import type { Cutter } from "../cutting/cutter.js";
 import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewDocument, NewJob } from "../store/store.js";
 import { storableJson } from "../store/stored-json.js";
@@ -55,9 +56,8 @@ export async function prepareDocument(
   const same = unchanged(document, hash, options);
   if (same !== undefined) return same;
   options.onPhase("PARSING");
-  const { chunkSize: size, chunkOverlap: overlap } = options.settings;
   const sizeBytes = content.length;
-  const whole = { content, name: document.documentId, mimeType: document.mimeType, limits: { size, overlap } };
+  const whole = { content, name: document.documentId, mimeType: document.mimeType, limits: chunkLimits(options.settings) };
   const cut = await options.cutter.document(whole, options.signal);
   return {
     kind: "cut",

@@ -23,6 +23,7 @@ descriptors:
   - { key: watched, shadow_mode: true, rate_limit: { unit: hour, requests_per_unit: 1 } }
   - { key: free, rate_limit: { unlimited: true } }
   - { key: blocked, rate_limit: { unit: day, requests_per_unit: 0 } }
+  - { key: tokens, rate_limit: { unit: hour, requests_per_unit: 100, already_spent: true } }
   - { key: vip, rate_limit: { unit: second, requests_per_unit: 100, replaces: [{ name: slow }] } }
 `;
 
@@ -86,6 +87,26 @@ test("counts a descriptor's own hits before the request's, and only looks at 0 o
   expect(await ask(0n)).toEqual([Code.OK, 3]);
   expect(await ask(3n)).toEqual([Code.OK, 0]);
   expect(await ask(0n)).toEqual([Code.OVER_LIMIT, 0]);
+});
+
+test("gives hits back, never more than were taken", async () => {
+  const { client } = setUp();
+  const ask = async (hits: bigint, isNegativeHits = false) => {
+    const descriptor = { entries: [{ key: "user", value: "a" }], hitsAddend: hits, isNegativeHits };
+    const { overallCode, statuses } = await client.shouldRateLimit({ domain: "edge", descriptors: [descriptor] });
+    return [overallCode, statuses[0]?.limitRemaining];
+  };
+  expect(await ask(3n)).toEqual([Code.OK, 0]);
+  expect(await ask(2n, true)).toEqual([Code.OK, 2]);
+  expect(await ask(2n ** 60n, true)).toEqual([Code.OK, 3]);
+});
+
+test("takes what is left for hits of work that was done already, when they are more", async () => {
+  const { ask } = setUp();
+  expect((await ask([{ tokens: "a" }], 60)).overallCode).toBe(Code.OK);
+  expect((await ask([{ tokens: "a" }], 60)).statuses[0]).toMatchObject({ code: Code.OVER_LIMIT, limitRemaining: 0 });
+  expect((await ask([{ tokens: "a" }])).overallCode).toBe(Code.OVER_LIMIT);
+  expect((await ask([{ tokens: "b" }], 5_000)).statuses[0]).toMatchObject({ code: Code.OVER_LIMIT, limitRemaining: 0 });
 });
 
 test("limits on all descriptors, with a status for each in their order", async () => {

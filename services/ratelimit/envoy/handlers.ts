@@ -16,7 +16,7 @@ import { invalidField } from "../../../runtime/errors.js";
 import { type BucketOp, EPSILON } from "../bucket.js";
 import { storeUnavailable } from "../limit-errors.js";
 import { bucketKey, type BucketStore, StoreUnavailableError } from "../store.js";
-import { type Domains, type Rule, ruleLimit, ruleOf, type Unit, UNITS_MS } from "./rules.js";
+import { type Domains, type Rule, type RuleLimit, ruleLimit, ruleOf, type Unit, UNITS_MS } from "./rules.js";
 
 const UNIT_NUMBERS: Record<Unit, ResponseUnit> = {
   second: ResponseUnit.SECOND,
@@ -61,22 +61,24 @@ export function envoyHandlers(options: { store: BucketStore; domains: () => Doma
       return { limited, status: statusOf({ code: over, currentLimit, durationUntilReset: durationFromMs(UNITS_MS[unit]) }) };
     }
     const key = bucketKey(currentTenant(), keyOf(domain, descriptor));
+    // Hits that Envoy gives back refuse nothing.
+    if (descriptor.isNegativeHits) {
+      const { levels } = await store.decide(key, bucket, { kind: "refund", cost: Math.min(hits, requests) });
+      return { limited, status: statusOf({ code: Code.OK, currentLimit, ...restOf(rule.limit, levels[0]!) }) };
+    }
     // More than a bucket ever holds is refused like what it does not hold now.
     const op: BucketOp =
       hits > requests ? { kind: "peek", cost: requests } : hits === 0 ? { kind: "peek", cost: 1 } : { kind: "take", cost: hits };
-    const outcome = await store.decide(key, bucket, op);
-    const level = outcome.levels[0]!;
+    let outcome = await store.decide(key, bucket, op);
     const refused = hits > requests || outcome.verdict !== "allowed";
-    const resetMs = refused ? Math.max(outcome.waitMs, hits > requests ? UNITS_MS[unit] : 0) : (level * UNITS_MS[unit]) / requests;
-    return {
-      limited,
-      status: statusOf({
-        code: refused ? over : Code.OK,
-        currentLimit,
-        limitRemaining: Math.max(0, Math.floor(requests - level + EPSILON)),
-        durationUntilReset: durationFromMs(Math.ceil(resetMs)),
-      }),
-    };
+    if (refused && hits > 0 && rule.spent) {
+      const left = requests - outcome.levels[0]!;
+      if (left > 0) outcome = { ...(await store.decide(key, bucket, { kind: "take", cost: left })), waitMs: outcome.waitMs };
+    }
+    const rest = restOf(rule.limit, outcome.levels[0]!);
+    if (!refused) return { limited, status: statusOf({ code: Code.OK, currentLimit, ...rest }) };
+    const waitMs = Math.max(outcome.waitMs, hits > requests ? UNITS_MS[unit] : 0);
+    return { limited, status: statusOf({ code: over, currentLimit, ...rest, durationUntilReset: durationFromMs(Math.ceil(waitMs)) }) };
   }
 
   return {
@@ -99,6 +101,14 @@ export function envoyHandlers(options: { store: BucketStore; domains: () => Doma
   };
 }
 
+/** What is left of a bucket at a level, and when it is full again. */
+function restOf({ requests, unit }: RuleLimit, level: number) {
+  return {
+    limitRemaining: Math.max(0, Math.floor(requests - level + EPSILON)),
+    durationUntilReset: durationFromMs(Math.ceil((level * UNITS_MS[unit]) / requests)),
+  };
+}
+
 /** A descriptor's own number of hits goes before the request's; 0 there only asks whether there is one left. */
 function hitsOf(descriptor: RateLimitDescriptor, ofRequest: number): number {
   return descriptor.hitsAddend === undefined ? ofRequest || 1 : Number(descriptor.hitsAddend);
@@ -116,7 +126,7 @@ function applicableRules(domains: Domains, domain: string, descriptors: readonly
 function overridden({ limit }: RateLimitDescriptor): Rule | undefined {
   const unit = limit === undefined ? undefined : OVERRIDE_UNITS[limit.unit];
   if (limit === undefined || unit === undefined) return undefined;
-  return { limit: ruleLimit(limit.requestsPerUnit, unit), name: "override", replaces: [], shadow: false };
+  return { limit: ruleLimit(limit.requestsPerUnit, unit), name: "override", replaces: [], shadow: false, spent: false };
 }
 
 /** A bucket's key: hashed, for descriptors hold whatever clients send. */

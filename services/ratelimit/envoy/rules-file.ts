@@ -23,6 +23,7 @@ const rateLimitSchema = z
       .optional(),
     requests_per_unit: z.int("give a whole number").min(0).max(0xffff_ffff, "give at most 4294967295").optional(),
     unlimited: z.boolean("give true or false").default(false),
+    already_spent: z.boolean("give true or false").default(false),
     replaces: z.array(z.strictObject({ name: z.string().min(1) })).default([]),
   })
   .refine(
@@ -90,5 +91,5 @@ function choicesOf(descriptors: readonly DescriptorConfig[], path: string): Rule
 function ruleOf({ rate_limit: given, shadow_mode: shadow }: DescriptorConfig, path: string): Rule | undefined {
   if (given === undefined) return undefined;
   const limit = given.unlimited ? "unlimited" : ruleLimit(given.requests_per_unit!, given.unit!);
-  return { limit, name: given.name || path, replaces: given.replaces.map(({ name }) => name), shadow };
+  return { limit, name: given.name || path, replaces: given.replaces.map(({ name }) => name), shadow, spent: given.already_spent };
 }

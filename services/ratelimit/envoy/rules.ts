@@ -33,6 +33,8 @@ export interface Rule {
   readonly replaces: readonly string[];
   /** Counted, but never refused. */
   readonly shadow: boolean;
+  /** Counts what was done already, as Envoy's apply_on_stream_done does: hits that are not there take all that is. */
+  readonly spent: boolean;
 }
 
 /** A node of the configuration's tree: what follows one entry of a descriptor. */

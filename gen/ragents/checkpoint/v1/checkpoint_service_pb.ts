@@ -9,6 +9,8 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Status } from "../../../google/rpc/status_pb.js";
+import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { ChannelState, Checkpoint, Contents, TaskWrites, Thread, ThreadLease } from "./checkpoint_pb.js";
 import { file_ragents_checkpoint_v1_checkpoint } from "./checkpoint_pb.js";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ragents/checkpoint/v1/checkpoint_service.proto.
  */
 export const file_ragents_checkpoint_v1_checkpoint_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci5yYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludF9zZXJ2aWNlLnByb3RvEhVyYWdlbnRzLmNoZWNrcG9pbnQudjEi1QMKFFB1dENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiUKDWNoZWNrcG9pbnRfaWQYAyABKAlCDrpIC3IJEAEogAK6AQEAEioKFHBhcmVudF9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASFwoEZGF0YRgFIAEoDEIJukgGegQYgIBAEhsKCG1ldGFkYXRhGAYgASgMQgm6SAZ6BBiAgBASQAoIY2hhbm5lbHMYByADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hhbm5lbFN0YXRlQgm6SAaSAQMQgCASMQoIY29udGVudHMYCCABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMSFAoMbmVlZHNfcGFyZW50GAkgASgIEh4KDWZlbmNpbmdfdG9rZW4YCiABKANCB7pIBCICKAASQQoLdGFza193cml0ZXMYCyADKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGFza1dyaXRlc0IJukgGkgEDEIACIhcKFVB1dENoZWNrcG9pbnRSZXNwb25zZSLLAQoQUHV0V3JpdGVzUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEkEKC3Rhc2tfd3JpdGVzGAIgAygLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZXNCCbpIBpIBAxCAAhIxCghjb250ZW50cxgDIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cxIeCg1mZW5jaW5nX3Rva2VuGAQgASgDQge6SAQiAigAIhMKEVB1dFdyaXRlc1Jlc3BvbnNlIpIBChJQdXRDb250ZW50c1JlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABI5Cghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50c0IGukgDyAEBEh4KDWZlbmNpbmdfdG9rZW4YAyABKANCB7pIBCICKAAiFQoTUHV0Q29udGVudHNSZXNwb25zZSIhCg9NaXNzaW5nQ29udGVudHMSDgoGaGFzaGVzGAEgASgMIp0BChRHZXRDaGVja3BvaW50UmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEiMKDWNoZWNrcG9pbnRfbnMYAiABKAlCDLpICXIHKIAQugEBABIjCg1jaGVja3BvaW50X2lkGAMgASgJQgy6SAlyByiAAroBAQASGAoQd2l0aG91dF9jb250ZW50cxgEIAEoCCKBAQoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIxCghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyKtAQoSR2V0Q29udGVudHNSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASdAoGaGFzaGVzGAIgASgMQmS6SGG6AVYKGWdldF9jb250ZW50cy5oYXNoZXMud2hvbGUSIm11c3QgaG9sZCB3aG9sZSBoYXNoZXMgb2YgMTYgYnl0ZXMaFXRoaXMuc2l6ZSgpICUgMTYgPT0gMHoGEBAYgIBAIkgKE0dldENvbnRlbnRzUmVzcG9uc2USMQoIY29udGVudHMYASABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMiiAIKFkxpc3RDaGVja3BvaW50c1JlcXVlc3QSHwoJdGhyZWFkX2lkGAEgASgJQgy6SAlyByiAAroBAQASKAoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEASACIAQESIwoNY2hlY2twb2ludF9pZBgDIAEoCUIMukgJcgcogAK6AQEAEioKFGJlZm9yZV9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASGQoGZmlsdGVyGAUgASgMQgm6SAZ6BBiAgAQSGwoFbGltaXQYBiABKAVCB7pIBBoCKABIAYgBAUIQCg5fY2hlY2twb2ludF9uc0IICgZfbGltaXQigwEKF0xpc3RDaGVja3BvaW50c1Jlc3BvbnNlEjUKCmNoZWNrcG9pbnQYASABKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hlY2twb2ludBIxCghjb250ZW50cxgCIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyI1ChBHZXRUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQAiQgoRR2V0VGhyZWFkUmVzcG9uc2USLQoGdGhyZWFkGAEgASgLMh0ucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZCJvChJMaXN0VGhyZWFkc1JlcXVlc3QSHAoGcHJlZml4GAEgASgJQgy6SAlyByiAAroBAQASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl4KE0xpc3RUaHJlYWRzUmVzcG9uc2USLgoHdGhyZWFkcxgBIAMoCzIdLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKE0RlbGV0ZVRocmVhZFJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBACIWChREZWxldGVUaHJlYWRSZXNwb25zZSJnChFDb3B5VGhyZWFkUmVxdWVzdBIoChBzb3VyY2VfdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIoChB0YXJnZXRfdGhyZWFkX2lkGAIgASgJQg66SAtyCRABKIACugEBACIUChJDb3B5VGhyZWFkUmVzcG9uc2UiTgoSUHJ1bmVUaHJlYWRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASFQoEa2VlcBgCIAEoBUIHukgEGgIoASIsChNQcnVuZVRocmVhZFJlc3BvbnNlEhUKDWRlbGV0ZWRfY291bnQYASABKAMirAEKGUFjcXVpcmVUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIdCgVvd25lchgCIAEoCUIOukgLcgkQASiAAroBAQASOgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAESEQoJdGFrZV9vdmVyGAQgASgIIk8KGkFjcXVpcmVUaHJlYWRMZWFzZVJlc3BvbnNlEjEKBWxlYXNlGAEgASgLMiIucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZExlYXNlIpgBChdSZW5ld1RocmVhZExlYXNlUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEh4KDWZlbmNpbmdfdG9rZW4YAiABKANCB7pIBCICIAASOgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAEiTQoYUmVuZXdUaHJlYWRMZWFzZVJlc3BvbnNlEjEKBWxlYXNlGAEgASgLMiIucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZExlYXNlIl4KGVJlbGVhc2VUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIeCg1mZW5jaW5nX3Rva2VuGAIgASgDQge6SAQiAiAAIhwKGlJlbGVhc2VUaHJlYWRMZWFzZVJlc3BvbnNlIl0KGExpc3RFeHBpcmVkTGVhc2VzUmVxdWVzdBIiCgxvd25lcl9wcmVmaXgYASABKAlCDLpICXIHKIACugEBABIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAAiUAoZTGlzdEV4cGlyZWRMZWFzZXNSZXNwb25zZRIzCgZsZWFzZXMYASADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuRXhwaXJlZExlYXNlIlEKDEV4cGlyZWRMZWFzZRIOCgZ0ZW5hbnQYASABKAkSMQoFbGVhc2UYAiABKAsyIi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkTGVhc2UiEQoPR2V0U3RhdHNSZXF1ZXN0IpABChBHZXRTdGF0c1Jlc3BvbnNlEhQKDHRocmVhZF9jb3VudBgBIAEoAxIYChBjaGVja3BvaW50X2NvdW50GAIgASgDEhQKDHN0b3JlZF9ieXRlcxgDIAEoAxI2ChJvbGRlc3RfdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMtIOChFDaGVja3BvaW50U2VydmljZRJzCg1QdXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENoZWNrcG9pbnRSZXNwb25zZSIHkAICyPMYAxJnCglQdXRXcml0ZXMSJy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0V3JpdGVzUmVxdWVzdBooLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRXcml0ZXNSZXNwb25zZSIHkAICyPMYAxJtCgtQdXRDb250ZW50cxIpLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRDb250ZW50c1JlcXVlc3QaKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0Q29udGVudHNSZXNwb25zZSIHkAICyPMYAxJzCg1HZXRDaGVja3BvaW50EisucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiwucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIHkAIByPMYAhJtCgtHZXRDb250ZW50cxIpLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRDb250ZW50c1JlcXVlc3QaKi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0Q29udGVudHNSZXNwb25zZSIHkAIByPMYAhJ7Cg9MaXN0Q2hlY2twb2ludHMSLS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdENoZWNrcG9pbnRzUmVxdWVzdBouLnJhZ2VudHMuY2hlY2twb2ludC52MS5MaXN0Q2hlY2twb2ludHNSZXNwb25zZSIHkAIByPMYAjABEmcKCUdldFRocmVhZBInLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRUaHJlYWRSZXF1ZXN0GigucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFRocmVhZFJlc3BvbnNlIgeQAgHI8xgCEm0KC0xpc3RUaHJlYWRzEikucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RUaHJlYWRzUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5MaXN0VGhyZWFkc1Jlc3BvbnNlIgeQAgHI8xgCEnAKDERlbGV0ZVRocmVhZBIqLnJhZ2VudHMuY2hlY2twb2ludC52MS5EZWxldGVUaHJlYWRSZXF1ZXN0GisucmFnZW50cy5jaGVja3BvaW50LnYxLkRlbGV0ZVRocmVhZFJlc3BvbnNlIgeQAgLI8xgDEmcKCkNvcHlUaHJlYWQSKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlcXVlc3QaKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29weVRocmVhZFJlc3BvbnNlIgTI8xgDEm0KC1BydW5lVGhyZWFkEikucmFnZW50cy5jaGVja3BvaW50LnYxLlBydW5lVGhyZWFkUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5QcnVuZVRocmVhZFJlc3BvbnNlIgeQAgLI8xgDEoIBChJBY3F1aXJlVGhyZWFkTGVhc2USMC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQWNxdWlyZVRocmVhZExlYXNlUmVxdWVzdBoxLnJhZ2VudHMuY2hlY2twb2ludC52MS5BY3F1aXJlVGhyZWFkTGVhc2VSZXNwb25zZSIHkAICyPMYAxJ8ChBSZW5ld1RocmVhZExlYXNlEi4ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXF1ZXN0Gi8ucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbmV3VGhyZWFkTGVhc2VSZXNwb25zZSIHkAICyPMYAxKCAQoSUmVsZWFzZVRocmVhZExlYXNlEjAucmFnZW50cy5jaGVja3BvaW50LnYxLlJlbGVhc2VUaHJlYWRMZWFzZVJlcXVlc3QaMS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUmVsZWFzZVRocmVhZExlYXNlUmVzcG9uc2UiB5ACAsjzGAMSfwoRTGlzdEV4cGlyZWRMZWFzZXMSLy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdEV4cGlyZWRMZWFzZXNSZXF1ZXN0GjAucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RFeHBpcmVkTGVhc2VzUmVzcG9uc2UiB5ACAcjzGAQSZAoIR2V0U3RhdHMSJi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0U3RhdHNSZXF1ZXN0GicucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFN0YXRzUmVzcG9uc2UiB5ACAcjzGAJiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_ragents_auth_v1_access, file_ragents_checkpoint_v1_checkpoint]);
+  fileDesc("Ci5yYWdlbnRzL2NoZWNrcG9pbnQvdjEvY2hlY2twb2ludF9zZXJ2aWNlLnByb3RvEhVyYWdlbnRzLmNoZWNrcG9pbnQudjEi1QMKFFB1dENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiUKDWNoZWNrcG9pbnRfaWQYAyABKAlCDrpIC3IJEAEogAK6AQEAEioKFHBhcmVudF9jaGVja3BvaW50X2lkGAQgASgJQgy6SAlyByiAAroBAQASFwoEZGF0YRgFIAEoDEIJukgGegQYgIBAEhsKCG1ldGFkYXRhGAYgASgMQgm6SAZ6BBiAgBASQAoIY2hhbm5lbHMYByADKAsyIy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ2hhbm5lbFN0YXRlQgm6SAaSAQMQgCASMQoIY29udGVudHMYCCABKAsyHy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQ29udGVudHMSFAoMbmVlZHNfcGFyZW50GAkgASgIEh4KDWZlbmNpbmdfdG9rZW4YCiABKANCB7pIBCICKAASQQoLdGFza193cml0ZXMYCyADKAsyIS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGFza1dyaXRlc0IJukgGkgEDEIACIhcKFVB1dENoZWNrcG9pbnRSZXNwb25zZSLLAQoQUHV0V3JpdGVzUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEkEKC3Rhc2tfd3JpdGVzGAIgAygLMiEucmFnZW50cy5jaGVja3BvaW50LnYxLlRhc2tXcml0ZXNCCbpIBpIBAxCAAhIxCghjb250ZW50cxgDIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cxIeCg1mZW5jaW5nX3Rva2VuGAQgASgDQge6SAQiAigAIhMKEVB1dFdyaXRlc1Jlc3BvbnNlIq8BChFTdHJlYW1QdXRzUmVxdWVzdBIOCgZwdXRfaWQYASABKA0SQQoKY2hlY2twb2ludBgCIAEoCzIrLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRDaGVja3BvaW50UmVxdWVzdEgAEjkKBndyaXRlcxgDIAEoCzInLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRXcml0ZXNSZXF1ZXN0SABCDAoDcHV0EgW6SAIIASJHChJTdHJlYW1QdXRzUmVzcG9uc2USDgoGcHV0X2lkGAEgASgNEiEKBWVycm9yGAIgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMikgEKElB1dENvbnRlbnRzUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEjkKCGNvbnRlbnRzGAIgASgLMh8ucmFnZW50cy5jaGVja3BvaW50LnYxLkNvbnRlbnRzQga6SAPIAQESHgoNZmVuY2luZ190b2tlbhgDIAEoA0IHukgEIgIoACIVChNQdXRDb250ZW50c1Jlc3BvbnNlIiEKD01pc3NpbmdDb250ZW50cxIOCgZoYXNoZXMYASABKAwinQEKFEdldENoZWNrcG9pbnRSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASIwoNY2hlY2twb2ludF9ucxgCIAEoCUIMukgJcgcogBC6AQEAEiMKDWNoZWNrcG9pbnRfaWQYAyABKAlCDLpICXIHKIACugEBABIYChB3aXRob3V0X2NvbnRlbnRzGAQgASgIIoEBChVHZXRDaGVja3BvaW50UmVzcG9uc2USNQoKY2hlY2twb2ludBgBIAEoCzIhLnJhZ2VudHMuY2hlY2twb2ludC52MS5DaGVja3BvaW50EjEKCGNvbnRlbnRzGAIgASgLMh8ucmFnZW50cy5jaGVja3BvaW50LnYxLkNvbnRlbnRzIq0BChJHZXRDb250ZW50c1JlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABJ0CgZoYXNoZXMYAiABKAxCZLpIYboBVgoZZ2V0X2NvbnRlbnRzLmhhc2hlcy53aG9sZRIibXVzdCBob2xkIHdob2xlIGhhc2hlcyBvZiAxNiBieXRlcxoVdGhpcy5zaXplKCkgJSAxNiA9PSAwegYQEBiAgEAiSAoTR2V0Q29udGVudHNSZXNwb25zZRIxCghjb250ZW50cxgBIAEoCzIfLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db250ZW50cyKIAgoWTGlzdENoZWNrcG9pbnRzUmVxdWVzdBIfCgl0aHJlYWRfaWQYASABKAlCDLpICXIHKIACugEBABIoCg1jaGVja3BvaW50X25zGAIgASgJQgy6SAlyByiAELoBAQBIAIgBARIjCg1jaGVja3BvaW50X2lkGAMgASgJQgy6SAlyByiAAroBAQASKgoUYmVmb3JlX2NoZWNrcG9pbnRfaWQYBCABKAlCDLpICXIHKIACugEBABIZCgZmaWx0ZXIYBSABKAxCCbpIBnoEGICABBIbCgVsaW1pdBgGIAEoBUIHukgEGgIoAEgBiAEBQhAKDl9jaGVja3BvaW50X25zQggKBl9saW1pdCKDAQoXTGlzdENoZWNrcG9pbnRzUmVzcG9uc2USNQoKY2hlY2twb2ludBgBIAEoCzIhLnJhZ2VudHMuY2hlY2twb2ludC52MS5DaGVja3BvaW50EjEKCGNvbnRlbnRzGAIgASgLMh8ucmFnZW50cy5jaGVja3BvaW50LnYxLkNvbnRlbnRzIjUKEEdldFRocmVhZFJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBACJCChFHZXRUaHJlYWRSZXNwb25zZRItCgZ0aHJlYWQYASABKAsyHS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuVGhyZWFkIm8KEkxpc3RUaHJlYWRzUmVxdWVzdBIcCgZwcmVmaXgYASABKAlCDLpICXIHKIACugEBABIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiXgoTTGlzdFRocmVhZHNSZXNwb25zZRIuCgd0aHJlYWRzGAEgAygLMh0ucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOAoTRGVsZXRlVGhyZWFkUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAIhYKFERlbGV0ZVRocmVhZFJlc3BvbnNlImcKEUNvcHlUaHJlYWRSZXF1ZXN0EigKEHNvdXJjZV90aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEigKEHRhcmdldF90aHJlYWRfaWQYAiABKAlCDrpIC3IJEAEogAK6AQEAIhQKEkNvcHlUaHJlYWRSZXNwb25zZSJeChZCYXRjaENvcHlUaHJlYWRSZXF1ZXN0EkQKBmNvcGllcxgBIAMoCzIoLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db3B5VGhyZWFkUmVxdWVzdEIKukgHkgEECAEQZCJVChdCYXRjaENvcHlUaHJlYWRSZXNwb25zZRI6CghvdXRjb21lcxgBIAMoCzIoLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db3B5VGhyZWFkT3V0Y29tZSI2ChFDb3B5VGhyZWFkT3V0Y29tZRIhCgVlcnJvchgBIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzIk4KElBydW5lVGhyZWFkUmVxdWVzdBIhCgl0aHJlYWRfaWQYASABKAlCDrpIC3IJEAEogAK6AQEAEhUKBGtlZXAYAiABKAVCB7pIBBoCKAEiLAoTUHJ1bmVUaHJlYWRSZXNwb25zZRIVCg1kZWxldGVkX2NvdW50GAEgASgDIqwBChlBY3F1aXJlVGhyZWFkTGVhc2VSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASHQoFb3duZXIYAiABKAlCDrpIC3IJEAEogAK6AQEAEjoKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkISukgPyAEBqgEJIgMIkBwyAggBEhEKCXRha2Vfb3ZlchgEIAEoCCJPChpBY3F1aXJlVGhyZWFkTGVhc2VSZXNwb25zZRIxCgVsZWFzZRgBIAEoCzIiLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWRMZWFzZSKYAQoXUmVuZXdUaHJlYWRMZWFzZVJlcXVlc3QSIQoJdGhyZWFkX2lkGAEgASgJQg66SAtyCRABKIACugEBABIeCg1mZW5jaW5nX3Rva2VuGAIgASgDQge6SAQiAiAAEjoKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkISukgPyAEBqgEJIgMIkBwyAggBIk0KGFJlbmV3VGhyZWFkTGVhc2VSZXNwb25zZRIxCgVsZWFzZRgBIAEoCzIiLnJhZ2VudHMuY2hlY2twb2ludC52MS5UaHJlYWRMZWFzZSJeChlSZWxlYXNlVGhyZWFkTGVhc2VSZXF1ZXN0EiEKCXRocmVhZF9pZBgBIAEoCUIOukgLcgkQASiAAroBAQASHgoNZmVuY2luZ190b2tlbhgCIAEoA0IHukgEIgIgACIcChpSZWxlYXNlVGhyZWFkTGVhc2VSZXNwb25zZSJdChhMaXN0RXhwaXJlZExlYXNlc1JlcXVlc3QSIgoMb3duZXJfcHJlZml4GAEgASgJQgy6SAlyByiAAroBAQASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAIlAKGUxpc3RFeHBpcmVkTGVhc2VzUmVzcG9uc2USMwoGbGVhc2VzGAEgAygLMiMucmFnZW50cy5jaGVja3BvaW50LnYxLkV4cGlyZWRMZWFzZSJRCgxFeHBpcmVkTGVhc2USDgoGdGVuYW50GAEgASgJEjEKBWxlYXNlGAIgASgLMiIucmFnZW50cy5jaGVja3BvaW50LnYxLlRocmVhZExlYXNlIhEKD0dldFN0YXRzUmVxdWVzdCKQAQoQR2V0U3RhdHNSZXNwb25zZRIUCgx0aHJlYWRfY291bnQYASABKAMSGAoQY2hlY2twb2ludF9jb3VudBgCIAEoAxIUCgxzdG9yZWRfYnl0ZXMYAyABKAMSNgoSb2xkZXN0X3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDK3EAoRQ2hlY2twb2ludFNlcnZpY2UScwoNUHV0Q2hlY2twb2ludBIrLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRDaGVja3BvaW50UmVxdWVzdBosLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRDaGVja3BvaW50UmVzcG9uc2UiB5ACAsjzGAMSZwoJUHV0V3JpdGVzEicucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dFdyaXRlc1JlcXVlc3QaKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHV0V3JpdGVzUmVzcG9uc2UiB5ACAsjzGAMSawoKU3RyZWFtUHV0cxIoLnJhZ2VudHMuY2hlY2twb2ludC52MS5TdHJlYW1QdXRzUmVxdWVzdBopLnJhZ2VudHMuY2hlY2twb2ludC52MS5TdHJlYW1QdXRzUmVzcG9uc2UiBMjzGAMoATABEm0KC1B1dENvbnRlbnRzEikucmFnZW50cy5jaGVja3BvaW50LnYxLlB1dENvbnRlbnRzUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5QdXRDb250ZW50c1Jlc3BvbnNlIgeQAgLI8xgDEnMKDUdldENoZWNrcG9pbnQSKy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaLC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlIgeQAgHI8xgCEm0KC0dldENvbnRlbnRzEikucmFnZW50cy5jaGVja3BvaW50LnYxLkdldENvbnRlbnRzUmVxdWVzdBoqLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRDb250ZW50c1Jlc3BvbnNlIgeQAgHI8xgCEnsKD0xpc3RDaGVja3BvaW50cxItLnJhZ2VudHMuY2hlY2twb2ludC52MS5MaXN0Q2hlY2twb2ludHNSZXF1ZXN0Gi4ucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RDaGVja3BvaW50c1Jlc3BvbnNlIgeQAgHI8xgCMAESZwoJR2V0VGhyZWFkEicucmFnZW50cy5jaGVja3BvaW50LnYxLkdldFRocmVhZFJlcXVlc3QaKC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0VGhyZWFkUmVzcG9uc2UiB5ACAcjzGAISbQoLTGlzdFRocmVhZHMSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdFRocmVhZHNSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLkxpc3RUaHJlYWRzUmVzcG9uc2UiB5ACAcjzGAIScAoMRGVsZXRlVGhyZWFkEioucmFnZW50cy5jaGVja3BvaW50LnYxLkRlbGV0ZVRocmVhZFJlcXVlc3QaKy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuRGVsZXRlVGhyZWFkUmVzcG9uc2UiB5ACAsjzGAMSZwoKQ29weVRocmVhZBIoLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db3B5VGhyZWFkUmVxdWVzdBopLnJhZ2VudHMuY2hlY2twb2ludC52MS5Db3B5VGhyZWFkUmVzcG9uc2UiBMjzGAMSdgoPQmF0Y2hDb3B5VGhyZWFkEi0ucmFnZW50cy5jaGVja3BvaW50LnYxLkJhdGNoQ29weVRocmVhZFJlcXVlc3QaLi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuQmF0Y2hDb3B5VGhyZWFkUmVzcG9uc2UiBMjzGAMSbQoLUHJ1bmVUaHJlYWQSKS5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUHJ1bmVUaHJlYWRSZXF1ZXN0GioucmFnZW50cy5jaGVja3BvaW50LnYxLlBydW5lVGhyZWFkUmVzcG9uc2UiB5ACAsjzGAMSggEKEkFjcXVpcmVUaHJlYWRMZWFzZRIwLnJhZ2VudHMuY2hlY2twb2ludC52MS5BY3F1aXJlVGhyZWFkTGVhc2VSZXF1ZXN0GjEucmFnZW50cy5jaGVja3BvaW50LnYxLkFjcXVpcmVUaHJlYWRMZWFzZVJlc3BvbnNlIgeQAgLI8xgDEnwKEFJlbmV3VGhyZWFkTGVhc2USLi5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUmVuZXdUaHJlYWRMZWFzZVJlcXVlc3QaLy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUmVuZXdUaHJlYWRMZWFzZVJlc3BvbnNlIgeQAgLI8xgDEoIBChJSZWxlYXNlVGhyZWFkTGVhc2USMC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuUmVsZWFzZVRocmVhZExlYXNlUmVxdWVzdBoxLnJhZ2VudHMuY2hlY2twb2ludC52MS5SZWxlYXNlVGhyZWFkTGVhc2VSZXNwb25zZSIHkAICyPMYAxJ/ChFMaXN0RXhwaXJlZExlYXNlcxIvLnJhZ2VudHMuY2hlY2twb2ludC52MS5MaXN0RXhwaXJlZExlYXNlc1JlcXVlc3QaMC5yYWdlbnRzLmNoZWNrcG9pbnQudjEuTGlzdEV4cGlyZWRMZWFzZXNSZXNwb25zZSIHkAIByPMYBBJkCghHZXRTdGF0cxImLnJhZ2VudHMuY2hlY2twb2ludC52MS5HZXRTdGF0c1JlcXVlc3QaJy5yYWdlbnRzLmNoZWNrcG9pbnQudjEuR2V0U3RhdHNSZXNwb25zZSIHkAIByPMYAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status, file_ragents_auth_v1_access, file_ragents_checkpoint_v1_checkpoint]);
 
 /**
  * A checkpoint to store.
@@ -185,6 +187,78 @@ export const PutWritesResponseSchema: GenMessage<PutWritesResponse> = /*@__PURE_
   messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 3);
 
 /**
+ * A put of a stream.
+ *
+ * @generated from message ragents.checkpoint.v1.StreamPutsRequest
+ */
+export type StreamPutsRequest = Message<"ragents.checkpoint.v1.StreamPutsRequest"> & {
+  /**
+   * Goes back with the answer: different for puts that wait for one.
+   *
+   * @generated from field: uint32 put_id = 1;
+   */
+  putId: number;
+
+  /**
+   * What to store.
+   *
+   * @generated from oneof ragents.checkpoint.v1.StreamPutsRequest.put
+   */
+  put: {
+    /**
+     * As by PutCheckpoint.
+     *
+     * @generated from field: ragents.checkpoint.v1.PutCheckpointRequest checkpoint = 2;
+     */
+    value: PutCheckpointRequest;
+    case: "checkpoint";
+  } | {
+    /**
+     * As by PutWrites.
+     *
+     * @generated from field: ragents.checkpoint.v1.PutWritesRequest writes = 3;
+     */
+    value: PutWritesRequest;
+    case: "writes";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.StreamPutsRequest.
+ * Use `create(StreamPutsRequestSchema)` to create a new message.
+ */
+export const StreamPutsRequestSchema: GenMessage<StreamPutsRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 4);
+
+/**
+ * What became of a put.
+ *
+ * @generated from message ragents.checkpoint.v1.StreamPutsResponse
+ */
+export type StreamPutsResponse = Message<"ragents.checkpoint.v1.StreamPutsResponse"> & {
+  /**
+   * Of the put.
+   *
+   * @generated from field: uint32 put_id = 1;
+   */
+  putId: number;
+
+  /**
+   * Why it was refused, as PutCheckpoint and PutWrites say it. Absent when it is stored.
+   *
+   * @generated from field: google.rpc.Status error = 2;
+   */
+  error?: Status | undefined;
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.StreamPutsResponse.
+ * Use `create(StreamPutsResponseSchema)` to create a new message.
+ */
+export const StreamPutsResponseSchema: GenMessage<StreamPutsResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 5);
+
+/**
  * Segments to store.
  *
  * @generated from message ragents.checkpoint.v1.PutContentsRequest
@@ -217,7 +291,7 @@ export type PutContentsRequest = Message<"ragents.checkpoint.v1.PutContentsReque
  * Use `create(PutContentsRequestSchema)` to create a new message.
  */
 export const PutContentsRequestSchema: GenMessage<PutContentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 4);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 6);
 
 /**
  * The segments are stored.
@@ -232,7 +306,7 @@ export type PutContentsResponse = Message<"ragents.checkpoint.v1.PutContentsResp
  * Use `create(PutContentsResponseSchema)` to create a new message.
  */
 export const PutContentsResponseSchema: GenMessage<PutContentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 5);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 7);
 
 /**
  * The segments that a put named and the service does not have; a detail of the
@@ -254,7 +328,7 @@ export type MissingContents = Message<"ragents.checkpoint.v1.MissingContents"> &
  * Use `create(MissingContentsSchema)` to create a new message.
  */
 export const MissingContentsSchema: GenMessage<MissingContents> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 6);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 8);
 
 /**
  * Names a checkpoint.
@@ -296,7 +370,7 @@ export type GetCheckpointRequest = Message<"ragents.checkpoint.v1.GetCheckpointR
  * Use `create(GetCheckpointRequestSchema)` to create a new message.
  */
 export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 7);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 9);
 
 /**
  * A checkpoint.
@@ -324,7 +398,7 @@ export type GetCheckpointResponse = Message<"ragents.checkpoint.v1.GetCheckpoint
  * Use `create(GetCheckpointResponseSchema)` to create a new message.
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 8);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 10);
 
 /**
  * Names segments.
@@ -352,7 +426,7 @@ export type GetContentsRequest = Message<"ragents.checkpoint.v1.GetContentsReque
  * Use `create(GetContentsRequestSchema)` to create a new message.
  */
 export const GetContentsRequestSchema: GenMessage<GetContentsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 9);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 11);
 
 /**
  * Segments.
@@ -373,7 +447,7 @@ export type GetContentsResponse = Message<"ragents.checkpoint.v1.GetContentsResp
  * Use `create(GetContentsResponseSchema)` to create a new message.
  */
 export const GetContentsResponseSchema: GenMessage<GetContentsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 10);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 12);
 
 /**
  * Which checkpoints to list.
@@ -430,7 +504,7 @@ export type ListCheckpointsRequest = Message<"ragents.checkpoint.v1.ListCheckpoi
  * Use `create(ListCheckpointsRequestSchema)` to create a new message.
  */
 export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 11);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 13);
 
 /**
  * A listed checkpoint.
@@ -458,7 +532,7 @@ export type ListCheckpointsResponse = Message<"ragents.checkpoint.v1.ListCheckpo
  * Use `create(ListCheckpointsResponseSchema)` to create a new message.
  */
 export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 12);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 14);
 
 /**
  * Names a thread.
@@ -479,7 +553,7 @@ export type GetThreadRequest = Message<"ragents.checkpoint.v1.GetThreadRequest">
  * Use `create(GetThreadRequestSchema)` to create a new message.
  */
 export const GetThreadRequestSchema: GenMessage<GetThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 13);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 15);
 
 /**
  * The thread.
@@ -500,7 +574,7 @@ export type GetThreadResponse = Message<"ragents.checkpoint.v1.GetThreadResponse
  * Use `create(GetThreadResponseSchema)` to create a new message.
  */
 export const GetThreadResponseSchema: GenMessage<GetThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 14);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 16);
 
 /**
  * Which threads to list.
@@ -535,7 +609,7 @@ export type ListThreadsRequest = Message<"ragents.checkpoint.v1.ListThreadsReque
  * Use `create(ListThreadsRequestSchema)` to create a new message.
  */
 export const ListThreadsRequestSchema: GenMessage<ListThreadsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 15);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 17);
 
 /**
  * A page of threads.
@@ -563,7 +637,7 @@ export type ListThreadsResponse = Message<"ragents.checkpoint.v1.ListThreadsResp
  * Use `create(ListThreadsResponseSchema)` to create a new message.
  */
 export const ListThreadsResponseSchema: GenMessage<ListThreadsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 16);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 18);
 
 /**
  * Names the thread to delete.
@@ -584,7 +658,7 @@ export type DeleteThreadRequest = Message<"ragents.checkpoint.v1.DeleteThreadReq
  * Use `create(DeleteThreadRequestSchema)` to create a new message.
  */
 export const DeleteThreadRequestSchema: GenMessage<DeleteThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 17);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 19);
 
 /**
  * The thread is gone.
@@ -599,7 +673,7 @@ export type DeleteThreadResponse = Message<"ragents.checkpoint.v1.DeleteThreadRe
  * Use `create(DeleteThreadResponseSchema)` to create a new message.
  */
 export const DeleteThreadResponseSchema: GenMessage<DeleteThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 18);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 20);
 
 /**
  * Names the thread to copy.
@@ -627,7 +701,7 @@ export type CopyThreadRequest = Message<"ragents.checkpoint.v1.CopyThreadRequest
  * Use `create(CopyThreadRequestSchema)` to create a new message.
  */
 export const CopyThreadRequestSchema: GenMessage<CopyThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 19);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 21);
 
 /**
  * The thread is copied.
@@ -642,7 +716,70 @@ export type CopyThreadResponse = Message<"ragents.checkpoint.v1.CopyThreadRespon
  * Use `create(CopyThreadResponseSchema)` to create a new message.
  */
 export const CopyThreadResponseSchema: GenMessage<CopyThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 20);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 22);
+
+/**
+ * Names the threads to copy.
+ *
+ * @generated from message ragents.checkpoint.v1.BatchCopyThreadRequest
+ */
+export type BatchCopyThreadRequest = Message<"ragents.checkpoint.v1.BatchCopyThreadRequest"> & {
+  /**
+   * The copies to make.
+   *
+   * @generated from field: repeated ragents.checkpoint.v1.CopyThreadRequest copies = 1;
+   */
+  copies: CopyThreadRequest[];
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.BatchCopyThreadRequest.
+ * Use `create(BatchCopyThreadRequestSchema)` to create a new message.
+ */
+export const BatchCopyThreadRequestSchema: GenMessage<BatchCopyThreadRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 23);
+
+/**
+ * What came of the copies.
+ *
+ * @generated from message ragents.checkpoint.v1.BatchCopyThreadResponse
+ */
+export type BatchCopyThreadResponse = Message<"ragents.checkpoint.v1.BatchCopyThreadResponse"> & {
+  /**
+   * In the order of the request.
+   *
+   * @generated from field: repeated ragents.checkpoint.v1.CopyThreadOutcome outcomes = 1;
+   */
+  outcomes: CopyThreadOutcome[];
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.BatchCopyThreadResponse.
+ * Use `create(BatchCopyThreadResponseSchema)` to create a new message.
+ */
+export const BatchCopyThreadResponseSchema: GenMessage<BatchCopyThreadResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 24);
+
+/**
+ * What came of one copy.
+ *
+ * @generated from message ragents.checkpoint.v1.CopyThreadOutcome
+ */
+export type CopyThreadOutcome = Message<"ragents.checkpoint.v1.CopyThreadOutcome"> & {
+  /**
+   * Why it was not made, as CopyThread would say it; absent when it was.
+   *
+   * @generated from field: google.rpc.Status error = 1;
+   */
+  error?: Status | undefined;
+};
+
+/**
+ * Describes the message ragents.checkpoint.v1.CopyThreadOutcome.
+ * Use `create(CopyThreadOutcomeSchema)` to create a new message.
+ */
+export const CopyThreadOutcomeSchema: GenMessage<CopyThreadOutcome> = /*@__PURE__*/
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 25);
 
 /**
  * What to keep of a thread.
@@ -671,7 +808,7 @@ export type PruneThreadRequest = Message<"ragents.checkpoint.v1.PruneThreadReque
  * Use `create(PruneThreadRequestSchema)` to create a new message.
  */
 export const PruneThreadRequestSchema: GenMessage<PruneThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 21);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 26);
 
 /**
  * The thread is pruned.
@@ -692,7 +829,7 @@ export type PruneThreadResponse = Message<"ragents.checkpoint.v1.PruneThreadResp
  * Use `create(PruneThreadResponseSchema)` to create a new message.
  */
 export const PruneThreadResponseSchema: GenMessage<PruneThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 22);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 27);
 
 /**
  * Asks for a lease.
@@ -736,7 +873,7 @@ export type AcquireThreadLeaseRequest = Message<"ragents.checkpoint.v1.AcquireTh
  * Use `create(AcquireThreadLeaseRequestSchema)` to create a new message.
  */
 export const AcquireThreadLeaseRequestSchema: GenMessage<AcquireThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 23);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 28);
 
 /**
  * The lease.
@@ -757,7 +894,7 @@ export type AcquireThreadLeaseResponse = Message<"ragents.checkpoint.v1.AcquireT
  * Use `create(AcquireThreadLeaseResponseSchema)` to create a new message.
  */
 export const AcquireThreadLeaseResponseSchema: GenMessage<AcquireThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 24);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 29);
 
 /**
  * Names a lease to extend.
@@ -792,7 +929,7 @@ export type RenewThreadLeaseRequest = Message<"ragents.checkpoint.v1.RenewThread
  * Use `create(RenewThreadLeaseRequestSchema)` to create a new message.
  */
 export const RenewThreadLeaseRequestSchema: GenMessage<RenewThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 25);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 30);
 
 /**
  * The lease.
@@ -813,7 +950,7 @@ export type RenewThreadLeaseResponse = Message<"ragents.checkpoint.v1.RenewThrea
  * Use `create(RenewThreadLeaseResponseSchema)` to create a new message.
  */
 export const RenewThreadLeaseResponseSchema: GenMessage<RenewThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 26);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 31);
 
 /**
  * Names a lease to give back.
@@ -841,7 +978,7 @@ export type ReleaseThreadLeaseRequest = Message<"ragents.checkpoint.v1.ReleaseTh
  * Use `create(ReleaseThreadLeaseRequestSchema)` to create a new message.
  */
 export const ReleaseThreadLeaseRequestSchema: GenMessage<ReleaseThreadLeaseRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 27);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 32);
 
 /**
  * The lease is given back.
@@ -856,7 +993,7 @@ export type ReleaseThreadLeaseResponse = Message<"ragents.checkpoint.v1.ReleaseT
  * Use `create(ReleaseThreadLeaseResponseSchema)` to create a new message.
  */
 export const ReleaseThreadLeaseResponseSchema: GenMessage<ReleaseThreadLeaseResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 28);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 33);
 
 /**
  * Asks for leases that ended.
@@ -884,7 +1021,7 @@ export type ListExpiredLeasesRequest = Message<"ragents.checkpoint.v1.ListExpire
  * Use `create(ListExpiredLeasesRequestSchema)` to create a new message.
  */
 export const ListExpiredLeasesRequestSchema: GenMessage<ListExpiredLeasesRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 29);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 34);
 
 /**
  * Leases that ended.
@@ -906,7 +1043,7 @@ export type ListExpiredLeasesResponse = Message<"ragents.checkpoint.v1.ListExpir
  * Use `create(ListExpiredLeasesResponseSchema)` to create a new message.
  */
 export const ListExpiredLeasesResponseSchema: GenMessage<ListExpiredLeasesResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 30);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 35);
 
 /**
  * A lease that ended without being given back.
@@ -934,7 +1071,7 @@ export type ExpiredLease = Message<"ragents.checkpoint.v1.ExpiredLease"> & {
  * Use `create(ExpiredLeaseSchema)` to create a new message.
  */
 export const ExpiredLeaseSchema: GenMessage<ExpiredLease> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 31);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 36);
 
 /**
  * Asks for the tenant's sums.
@@ -949,7 +1086,7 @@ export type GetStatsRequest = Message<"ragents.checkpoint.v1.GetStatsRequest"> &
  * Use `create(GetStatsRequestSchema)` to create a new message.
  */
 export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 32);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 37);
 
 /**
  * The tenant's sums.
@@ -991,7 +1128,7 @@ export type GetStatsResponse = Message<"ragents.checkpoint.v1.GetStatsResponse">
  * Use `create(GetStatsResponseSchema)` to create a new message.
  */
 export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 33);
+  messageDesc(file_ragents_checkpoint_v1_checkpoint_service, 38);
 
 /**
  * Stores checkpoints of threads. What a put acknowledged is durable. A thread
@@ -1025,6 +1162,20 @@ export const CheckpointService: GenService<{
     methodKind: "unary";
     input: typeof PutWritesRequestSchema;
     output: typeof PutWritesResponseSchema;
+  },
+  /**
+   * Stores what PutCheckpoint and PutWrites store, put after put over one
+   * stream: for writers that put often. Puts are worked on side by side, at most
+   * 64, and each is answered when it is durable or refused, the first to end
+   * first. A put without an answer when the stream ends, which it does where the
+   * service fails or shuts down, is stored or not: repeat it.
+   *
+   * @generated from rpc ragents.checkpoint.v1.CheckpointService.StreamPuts
+   */
+  streamPuts: {
+    methodKind: "bidi_streaming";
+    input: typeof StreamPutsRequestSchema;
+    output: typeof StreamPutsResponseSchema;
   },
   /**
    * Stores segments ahead of the put that names them: for puts above 4 MiB.
@@ -1114,6 +1265,17 @@ export const CheckpointService: GenService<{
     methodKind: "unary";
     input: typeof CopyThreadRequestSchema;
     output: typeof CopyThreadResponseSchema;
+  },
+  /**
+   * Copies threads as CopyThread does, each alone: one that cannot be copied
+   * keeps none of the others from it.
+   *
+   * @generated from rpc ragents.checkpoint.v1.CheckpointService.BatchCopyThread
+   */
+  batchCopyThread: {
+    methodKind: "unary";
+    input: typeof BatchCopyThreadRequestSchema;
+    output: typeof BatchCopyThreadResponseSchema;
   },
   /**
    * Deletes the old checkpoints of a thread. The newest stay, and those that

@@ -429,7 +429,8 @@ export const ReserveBudgetRequestSchema: GenMessage<ReserveBudgetRequest> = /*@_
  */
 export type ReserveBudgetResponse = Message<"ragents.ratelimit.v1.ReserveBudgetResponse"> & {
   /**
-   * What is left.
+   * What is left of the budgets that have a limit. Without one nothing is
+   * held, and there is nothing to settle.
    *
    * @generated from field: repeated ragents.ratelimit.v1.BudgetStatus budgets = 1;
    */

@@ -40,7 +40,8 @@ test("the minikube overlay is accepted, and every pod becomes ready", async () =
 });
 
 test("documents go in and answers come out through Envoy", async () => {
-  await until("the edge", 60, async () => (await fetch(`${edge}/health`)).ok);
+  // Pods are ready before those who call them have read that in DNS.
+  await until("a healthy mesh", 60, async () => ((await (await fetch(`${edge}/health`)).json()) as { status: string }).status === "healthy");
   const job = await ingest(DOCUMENTS);
   await until("the ingestion", 60, async () => (await (await fetch(`${edge}/v1/jobs/${job}`)).text()).includes('"SUCCEEDED"'));
   const answer = JSON.parse(await post(direct, `${edge}/query`, { query: "What does the otter eat?" }));

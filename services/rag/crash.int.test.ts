@@ -1,7 +1,10 @@
 import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { json } from "node:stream/consumers";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { createRagClient, type RagClient } from "../../clients/rag/index.js";
 import { type Job, JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
 import { type ServiceProcess, startServiceProcess } from "../../tests/servers/service-process.js";
@@ -103,9 +106,66 @@ test.each([
   await kill();
 }, 120_000);
 
+/** A server of embeddings that answers as many texts as it may; what comes behind them waits until it may again. */
+async function startEmbeddings(): Promise<{ url: string; embedded: string[]; allow(texts: number): void }> {
+  const embedded: string[] = [];
+  const waiting: (() => void)[] = [];
+  let allowed = 0;
+  const server = createServer(async (request, response) => {
+    const { input } = (await json(request)) as { input: string[] };
+    while (allowed < input.length) await new Promise<void>((resolve) => waiting.push(resolve));
+    // Whoever asked was killed meanwhile.
+    if (request.socket.destroyed) return;
+    allowed -= input.length;
+    embedded.push(...input);
+    response.end(JSON.stringify({ data: input.map((text, index) => ({ index, embedding: [text.length, 1, 0, 0] })) }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    embedded,
+    allow(texts) {
+      allowed = texts;
+      for (const wake of waiting.splice(0)) wake();
+    },
+  };
+}
+
+test("a re-embedding goes on after a kill, and embeds no chunk again that was done", async () => {
+  const embeddings = await startEmbeddings();
+  const env = { RAGENTS_EMBEDDING_URL: embeddings.url, RAGENTS_EMBEDDING_MODEL: "remote", RAGENTS_EMBEDDING_DIMENSION: "4", RAGENTS_EMBEDDING_TIMEOUT_MS: "600000" };
+  let client = await start(env);
+  await client.createCollection({ id: "changing" });
+  const documents = Array.from({ length: 400 }, (_, n) => ({ id: `d${n}`, text: `Manual of unit${n}.` }));
+  await untilBeyond(client, (await client.ingestDocuments({ collection: "changing", documents })).job!.id, 50_000_000n);
+  embeddings.allow(1);
+  const { job } = await client.reembedCollection({ collection: "changing", embeddingModel: "remote" });
+  embeddings.allow(300);
+  await expect.poll(async () => (await client.getJob({ job: job!.id })).job!.chunks, { timeout: 30_000, interval: 20 }).toBe(256n);
+  await kill();
+
+  embeddings.allow(0);
+  embeddings.embedded.length = 0;
+  client = await start(env);
+  const settings = async () => (await client.getCollection({ collection: "changing" })).collection!.settings;
+  expect(await settings()).toMatchObject({ embeddingModel: "static-256" });
+  expect((await client.retrieve({ collection: "changing", query: "manual of unit7", mode: "semantic" })).hits).toHaveLength(5);
+  embeddings.allow(1_000);
+  const done = await untilBeyond(client, job!.id, 50_000_000n);
+  expect(done).toMatchObject({ state: JobState.SUCCEEDED, chunks: 400n, totalChunks: 400n });
+  expect(await settings()).toMatchObject({ embeddingModel: "remote" });
+  expect(embeddings.embedded).toHaveLength(400 - 256);
+  expect((await client.retrieve({ collection: "changing", query: "manual of unit7", mode: "semantic" })).hits).toHaveLength(5);
+  await kill();
+}, 120_000);
+
 test("a text of 50 MB is ingested with a heap of 160 MB", async () => {
   const line = "Every nine hundred hours the main bearing of the pump needs lithium grease, and its seal a look. ";
-  await mkdir(join(folder, "large"));
+  await mkdir(join(folder, "large"), { recursive: true });
   await writeFile(join(folder, "large", "log.txt"), `${line.repeat(8)}\n\n`.repeat(Math.ceil(50_000_000 / (8 * line.length))));
   const client = await start({ NODE_OPTIONS: "--max-old-space-size=160" });
   await client.createCollection({ id: "large" });

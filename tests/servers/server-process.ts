@@ -57,7 +57,7 @@ export function startServerProcess(command: string, args: string[], options: Ser
 }
 
 /** Asks `ready` every 20 ms until it is true. Rejects after `timeoutMs`, or at once when the process ends, with what it wrote. */
-export async function untilReady(server: ServerProcess, ready: () => Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+export async function untilReady(server: ServerProcess, ready: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     if (server.exited !== undefined) throw new Error(server.exited);

@@ -40,8 +40,8 @@ const BATCH_CHARACTERS = 4_000_000;
 const BATCH_DOCUMENTS = 500;
 /** Documents of a job looked up at once. */
 const PAGE = 500;
-/** Documents removed in one transaction. */
-const REMOVED_AT_ONCE = 500;
+/** Documents removed in one transaction, which moves the epoch once: nearly always all that are gone. */
+const REMOVED_AT_ONCE = 10_000;
 
 export interface JobRunDependencies {
   readonly store: RagStore;

@@ -39,7 +39,6 @@ export const edge: Dashboard = {
     { title: "Replicas left out because they fail", unit: "none", queries: one(`max by (${CLUSTER}) (envoy_cluster_outlier_detection_ejections_active{${NS}${SERVICES}})`, `{{${CLUSTER}}}`) },
     { title: "Refused by a circuit breaker", unit: "reqps", queries: rate("envoy_cluster_upstream_rq_pending_overflow", CLUSTER, SERVICES) },
     { title: "Callers let in", unit: "reqps", queries: rate("envoy_cluster_ext_authz_ok", CLUSTER) },
-    { title: "Requests within their limits", unit: "reqps", queries: rate("envoy_cluster_ratelimit_ok", CLUSTER) },
     { title: "Memory of Envoy's own", unit: "bytes", description: "From 90 % of 384 MiB it gives memory back, at 98 % it takes no more requests.", queries: one(`envoy_server_memory_allocated{${NS}}`, "{{pod}}") },
     { title: "Replicas of Envoy", unit: "none", queries: one(`count(envoy_server_live{${NS}})`, "live") },
   ],

@@ -69,7 +69,10 @@ describePostgres("a Prometheus that scraped a mesh after traffic", (postgres) =>
       const { admin: _, ...rest } = JSON.parse(config);
       envoy = await startEnvoy(stringify(rest));
       edge = `http://127.0.0.1:${edgePort}`;
-      const targets = [...mesh.probes, ["envoy", `127.0.0.1:${probesPort}`] as const].map(([service, address]) => ({ address, labels: { namespace: "ragents", pod: `${service}-0`, service } }));
+      const labelsOf = (service: string) => ({ namespace: "ragents", pod: `${service}-0`, service });
+      const targets: { address: string; labels: Record<string, string> }[] = [...mesh.probes].map(([service, address]) => ({ address, labels: labelsOf(service) }));
+      // What the listener "probes" shows at /metrics comes from here.
+      targets.push({ address: new URL(envoy.admin).host, labels: { ...labelsOf("envoy"), __metrics_path__: "/stats/prometheus" } });
       prometheus = await startPrometheus({ targets, ruleFiles: [join(monitoring, "rules.yaml")] });
       await untilScraped();
       await until(async () => (await fetch(`${edge}/health`)).ok);

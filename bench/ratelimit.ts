@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { RateLimiterRedis } from "rate-limiter-flexible";
-import { RateLimiter } from "../clients/ratelimit/index.js";
 import { startRedis } from "../tests/servers/redis.js";
 import { startServiceProcess } from "../tests/servers/service-process.js";
+import { built } from "./built.js";
 import { type Bench, type Figure, figure, median } from "./figure.js";
 
 const ROUNDS = 5;
@@ -78,11 +78,13 @@ async function compare(keysOf: (round: number) => string[], ours: Take, peer: Ta
 }
 
 async function run(): Promise<Figure[]> {
+  const { RateLimiter } = await built<typeof import("../clients/ratelimit/index.js")>("clients/ratelimit/index.js");
   const folder = await mkdtemp(join(tmpdir(), "ragents-bench-"));
   const path = join(folder, "limits.yaml");
   await writeFile(path, LIMITS);
   const server = await startRedis({ own: true });
-  const service = await startServiceProcess("ratelimit", { RAGENTS_RATELIMIT_URL: server.url, RAGENTS_RATELIMIT_CONFIG: path });
+  const env = { RAGENTS_RATELIMIT_URL: server.url, RAGENTS_RATELIMIT_CONFIG: path };
+  const service = await startServiceProcess("ratelimit", env, { built: true });
   const limiter = new RateLimiter({ address: service.address, onUnavailable: "closed", patienceMs: 5_000 });
   const redis = new Redis(server.url);
   const peerLimiter = (points: number) => new RateLimiterRedis({ storeClient: redis, points, duration: 60 });

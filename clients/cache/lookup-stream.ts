@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Lookups, StreamGetRequestSchema, StreamGetResponse } from "../../gen/ragents/cache/v1/cache_service_pb.js";
+import { Channel } from "../../runtime/channel.js";
 import type { Clock } from "../../runtime/clock.js";
 
 type Request = MessageInitShape<typeof StreamGetRequestSchema>;
@@ -54,41 +55,28 @@ interface Waiter {
 class OpenStream {
   readonly openedAt: number;
   readonly #stop = new AbortController();
-  readonly #outbox: Request[] = [];
+  readonly #requests = new Channel<Request>();
   readonly #waiting: Waiter[] = [];
-  #wake = () => {};
-  #finishing = false;
   ended = false;
 
   constructor({ open, clock }: LookupStreamOptions) {
     this.openedAt = clock.monotonic();
-    void this.#read(open(this.#requests(), this.#stop.signal));
+    void this.#read(open(this.#requests, this.#stop.signal));
   }
 
   ask(request: Request): Promise<Lookups> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#outbox.push(request);
-      this.#wake();
+      this.#requests.push(request);
     });
   }
 
   finish(): void {
-    this.#finishing = true;
-    this.#wake();
+    this.#requests.close();
   }
 
   abort(): void {
     this.#stop.abort();
-  }
-
-  async *#requests(): AsyncGenerator<Request> {
-    for (;;) {
-      const request = this.#outbox.shift();
-      if (request !== undefined) yield request;
-      else if (this.#finishing || this.ended) return;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
   }
 
   async #read(responses: AsyncIterable<StreamGetResponse>): Promise<void> {
@@ -103,7 +91,7 @@ class OpenStream {
       failure = error;
     }
     this.ended = true;
-    this.#wake();
+    this.finish();
     for (const { reject } of this.#waiting.splice(0)) reject(failure);
   }
 }

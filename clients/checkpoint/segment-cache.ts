@@ -39,8 +39,13 @@ export class SegmentCache {
       known = new Set();
       this.#threads.set(threadId, known);
     }
+    for (const key of segments.keys()) known.add(key);
+    // Later: nobody who puts or reads now waits for it.
+    setImmediate(() => this.#keep(segments));
+  }
+
+  #keep(segments: Segments): void {
     for (const [key, data] of segments) {
-      known.add(key);
       // A copy: a segment that arrived is a part of its whole message.
       if (!this.#bytes.has(key)) this.#bytes.set(key, Buffer.from(data));
     }

@@ -162,13 +162,21 @@ describe("the cache service", () => {
     await expect(events.next()).rejects.toThrow();
   });
 
-  test("ends its streams and stops at once while callers watch", async () => {
+  test("ends its streams and stops at once while callers watch and look up", async () => {
     const { client, service } = await start();
     const events = client.watchInvalidations({})[Symbol.asyncIterator]();
     await events.next();
     const ended = failureOf(events.next());
+    async function* requests() {
+      yield create(StreamGetRequestSchema, { groups: [{ kind, scope, textHashes: [hash(1)] }] });
+      await new Promise(() => {});
+    }
+    const answers = client.streamGet(requests())[Symbol.asyncIterator]();
+    expect((await answers.next()).value?.lookups?.states).toEqual([LookupState.MISS]);
+    const answered = answers.next();
     await service.stop(20_000);
     expect((await ended).code).toBe(Code.Unavailable);
+    expect((await answered).done).toBe(true);
   });
 });
 

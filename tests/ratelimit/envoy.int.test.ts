@@ -17,6 +17,7 @@ domain: edge
 descriptors:
   - { key: user, rate_limit: { unit: hour, requests_per_unit: 3 } }
   - { key: batch, rate_limit: { unit: hour, requests_per_unit: 5 } }
+  - { key: tokens, rate_limit: { unit: hour, requests_per_unit: 100, already_spent: true } }
   - { key: user, value: guest, rate_limit: { unit: day, requests_per_unit: 1 } }
 `;
 
@@ -58,6 +59,13 @@ static_resources:
                                 - actions: [{ request_headers: { header_name: x-user, descriptor_key: user } }]
                                 - actions: [{ request_headers: { header_name: x-batch, descriptor_key: batch } }]
                                   hits_addend: { number: 2 }
+                                - actions: [{ request_headers: { header_name: x-refund, descriptor_key: batch } }]
+                                  hits_addend: { number: 2, is_negative_hits: true }
+                                - actions: [{ request_headers: { header_name: x-tokens, descriptor_key: tokens } }]
+                                  hits_addend: { number: 0 }
+                                - actions: [{ request_headers: { header_name: x-tokens, descriptor_key: tokens } }]
+                                  hits_addend: { number: 60 }
+                                  apply_on_stream_done: true
   clusters:
     - name: upstream
       load_assignment:
@@ -109,6 +117,12 @@ describe.skipIf(!(await envoyFound()))("a real Envoy", () => {
     return response;
   };
 
+  const remaining = async (header: string) => {
+    const response = await fetch(url, { headers: { [header]: "a" } });
+    await response.text();
+    return [response.status, response.headers.get("ratelimit-remaining")];
+  };
+
   test("lets pass what the rules allow, refuses the rest, and tells clients where they stand", async () => {
     const remaining: unknown[] = [];
     for (let i = 0; i < 3; i += 1) {
@@ -137,12 +151,17 @@ describe.skipIf(!(await envoyFound()))("a real Envoy", () => {
   });
 
   test("counts as many hits as the route says", async () => {
-    const remaining = async () => {
-      const response = await fetch(url, { headers: { "x-batch": "a" } });
-      await response.text();
-      return [response.status, response.headers.get("ratelimit-remaining")];
-    };
-    expect([await remaining(), await remaining(), await remaining()]).toEqual([[200, "3"], [200, "1"], [429, "1"]]);
+    expect([await remaining("x-batch"), await remaining("x-batch"), await remaining("x-batch")]).toEqual([[200, "3"], [200, "1"], [429, "1"]]);
+  });
+
+  test("gives back what the route says", async () => {
+    expect([await remaining("x-refund"), await remaining("x-batch"), await remaining("x-batch")]).toEqual([[200, "3"], [200, "1"], [429, "1"]]);
+  });
+
+  test("counts what is spent when a response is done, and refuses when nothing is left", async () => {
+    expect(await remaining("x-tokens")).toEqual([200, "100"]);
+    // Envoy counts after the response; the second time there is less left than it counts.
+    await expect.poll(() => remaining("x-tokens"), { timeout: 10_000 }).toEqual([429, "0"]);
   });
 
   test("does not limit what has no descriptor", async () => {

@@ -1,68 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { Agent, type ClientRequest, request } from "node:http";
-import { join } from "node:path";
 import { startServiceProcess } from "../tests/servers/service-process.js";
 import { type Bench, type Figure, figure, median } from "./figure.js";
+import { type Load, load, startBackend } from "./http-load.js";
 
 const CONCURRENCY = 64;
 const ROUNDS = 5;
-const ROUND_MS = 2_000;
 const STREAMS = 2_000;
-
-/** Where the handlers of gateway-backend.ts listen. */
-interface Backend {
-  readonly process: ChildProcess;
-  readonly grpc: string;
-  readonly http: string;
-  readonly pid: number;
-}
-
-async function startBackend(): Promise<Backend> {
-  const program = join(import.meta.dirname, "gateway-backend.ts");
-  const child = spawn(process.execPath, ["--import", "tsx", program], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = (await once(child.stdout, "data")) as [Buffer];
-  return { process: child, ...(JSON.parse(String(line)) as { grpc: string; http: string; pid: number }) };
-}
-
-interface Load {
-  /** Answers a second. */
-  readonly rate: number;
-  /** Milliseconds that the middle one, and one of a hundred, took at least. */
-  readonly p50: number;
-  readonly p99: number;
-}
-
-/** GETs a URL over kept connections, as many at once as there are. */
-async function load(url: string): Promise<Load> {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONCURRENCY });
-  const times: number[] = [];
-  const started = performance.now();
-  const worker = async () => {
-    while (performance.now() - started < ROUND_MS) {
-      const sent = performance.now();
-      await get(url, agent);
-      times.push(performance.now() - sent);
-    }
-  };
-  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
-  const seconds = (performance.now() - started) / 1000;
-  agent.destroy();
-  times.sort((a, b) => a - b);
-  return { rate: times.length / seconds, p50: times[Math.floor(times.length * 0.5)]!, p99: times[Math.floor(times.length * 0.99)]! };
-}
-
-function get(url: string, agent: Agent): Promise<void> {
-  return new Promise((resolve, reject) => {
-    request(url, { agent }, (response) => {
-      if (response.statusCode !== 200) reject(new Error(`${url} answered ${response.statusCode}`));
-      response.resume().on("end", resolve);
-    })
-      .on("error", reject)
-      .end();
-  });
-}
 
 /** Opens streams, and returns the memory that a process took for each while all were open, in KiB. */
 async function memoryOfStream(url: string, pid: number): Promise<number> {
@@ -106,7 +50,7 @@ async function run(): Promise<Figure[]> {
     const ours: Load[] = [];
     const peer: Load[] = [];
     for (let round = 0; round <= ROUNDS; round += 1) {
-      const [mine, theirs] = [await load(`${url}/agents`), await load(`${backend.http}/agents`)];
+      const [mine, theirs] = [await load(`${url}/agents`, CONCURRENCY), await load(`${backend.http}/agents`, CONCURRENCY)];
       // The first round warms both up.
       if (round === 0) continue;
       ours.push(mine);

@@ -17,6 +17,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   retrieval: () => import("./retrieval.js"),
   mesh: () => import("./mesh.js"),
   gateway: () => import("./gateway.js"),
+  edge: () => import("./edge.js"),
   identity: () => import("./identity.js"),
 };
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createAuthority, issueCertificate } from "../runtime/tls/authority/authority.js";
 
 /** The processes of a mesh; each gets a certificate. */
-const SERVICES = ["gateway", "agent", "rag", "cache", "checkpoint", "ratelimit"];
+const SERVICES = ["gateway", "agent", "rag", "cache", "checkpoint", "ratelimit", "edge"];
 
 /**
  * Makes a certificate authority in `folder`, unless there is one, and a certificate for every service with

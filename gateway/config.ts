@@ -11,6 +11,7 @@ const schema = z.object({
   RAGENTS_RAG_ADDRESS: grpcTarget("127.0.0.1:9104"),
   RAGENTS_AGENT_ADDRESS: grpcTarget("127.0.0.1:9105"),
   RAGENTS_ALLOW_ANONYMOUS: flag(false),
+  RAGENTS_GATEWAY_TLS: flag(false),
   RAGENTS_CORS_ORIGINS: commaList([]),
   RAGENTS_MAX_BODY_BYTES: integer({ default: 4 * 1024 * 1024, min: 1024, max: 64 * 1024 * 1024, unit: "bytes" }),
   RAGENTS_MAX_REQUESTS: integer({ default: 5_000, min: 1, max: 1_000_000, unit: "requests" }),

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import { type DescMethod, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
@@ -9,6 +9,8 @@ import { PortInUseError } from "../runtime/grpc-server.js";
 import { toStatus } from "../runtime/grpc-status.js";
 import { accessOf } from "../runtime/identity/access.js";
 import { IDENTITY_HEADER } from "../runtime/identity/identity-token.js";
+import type { PemFiles } from "../runtime/tls/certificate-files.js";
+import { createHttpServer } from "./http-listener.js";
 import type { Authenticator } from "./identity/authenticator.js";
 import { httpStatus } from "./transcoder/http-status.js";
 import type { HeaderOf, UpstreamHeaders } from "./upstream-headers.js";
@@ -21,6 +23,8 @@ const STRANGER_HEADER = "x-ragents-stranger";
 export interface EdgeAuthorizationOptions {
   host: string;
   port: number;
+  /** Lets in who has a certificate of the mesh. Default: in the clear. */
+  certificates?: PemFiles | undefined;
   authenticator: Authenticator;
   /** Makes the headers that tell a service who calls; throws what a caller is told that may not. */
   upstream: UpstreamHeaders;
@@ -38,7 +42,7 @@ export interface EdgeAuthorizationOptions {
  */
 export async function startEdgeAuthorization(options: EdgeAuthorizationOptions): Promise<Server> {
   const methods = new Map(options.methods.map((method) => [`/${method.parent.typeName}/${method.name}`, method]));
-  const server = createServer({ maxHeaderSize: 32 * 1024, keepAliveTimeout: 75_000 }, (request, response) => {
+  const server = createHttpServer({ maxHeaderSize: 32 * 1024, keepAliveTimeout: 75_000 }, options.certificates, (request, response) => {
     const method = isGrpc(request) ? methods.get((request.url ?? "").split("?")[0]!) : undefined;
     answer(options, (name) => request.headers[name]?.toString(), method).then(
       (headers) => response.writeHead(200, headers).end(),

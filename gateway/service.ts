@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { createRouterTransport } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -19,6 +19,7 @@ import { PortInUseError } from "../runtime/grpc-server.js";
 import { createGrpcTransport } from "../runtime/grpc-transport.js";
 import { serverInterceptors } from "../runtime/server-interceptors.js";
 import type { RunningService, ServiceHost } from "../runtime/service.js";
+import type { PemFiles } from "../runtime/tls/certificate-files.js";
 import { TRACE_PARENT_HEADER, traceParentBelow } from "../runtime/tracing/trace-parent.js";
 import { VERSION } from "../runtime/version.js";
 import { type GatewayConfig, isLoopback, loadGatewayConfig, refuseStrangers } from "./config.js";
@@ -26,6 +27,7 @@ import { answerConnectCors, CONNECT_EXPOSED_HEADERS } from "./connect-cors.js";
 import { proxyService } from "./connect-proxy.js";
 import { type EdgeAuthorizationOptions, startEdgeAuthorization } from "./edge-authorization.js";
 import { gatewayHandlers } from "./health.js";
+import { createHttpServer } from "./http-listener.js";
 import { httpMetrics } from "./http-metrics.js";
 import { type Authentication, openAuthentication } from "./identity/authentication.js";
 import { createDocsPage } from "./docs/docs-page.js";
@@ -190,7 +192,8 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   const connectCors = { ...cors, exposedHeaders: [...EXPOSED_HEADERS, ...CONNECT_EXPOSED_HEADERS] };
   // Idle connections outlive those of the balancer in front (60 s), so that it never writes to one that is just being closed.
   const limits = { maxHeaderSize: 16 * 1024, requestTimeout: UPLOAD_TIMEOUT_MS, headersTimeout: 10_000, keepAliveTimeout: 75_000 };
-  const server = createServer(limits, (request, response) => {
+  const certificates = config.RAGENTS_GATEWAY_TLS ? requireCertificates(host) : undefined;
+  const server = createHttpServer(limits, certificates, (request, response) => {
     const id = requestId(request);
     request.headers[REQUEST_ID_HEADER] = id;
     response.setHeader(REQUEST_ID_HEADER, id);
@@ -211,6 +214,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   });
   const port = await listen(server, config);
   const authorization = await startAuthorization(config, {
+    certificates,
     authenticator: authentication,
     upstream,
     onError: (err) => host.logger.error("authorization_failed", { err }),
@@ -231,8 +235,13 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
   };
 }
 
+function requireCertificates({ security }: ServiceHost): PemFiles {
+  if (security?.pem !== undefined) return security.pem;
+  throw new ConfigError("RAGENTS_GATEWAY_TLS needs RAGENTS_TLS_CERT, RAGENTS_TLS_KEY and RAGENTS_TLS_CA.");
+}
+
 /** Where Envoy asks who calls, when there is a port for it. */
-async function startAuthorization(config: GatewayConfig, options: Pick<EdgeAuthorizationOptions, "authenticator" | "upstream" | "onError">) {
+async function startAuthorization(config: GatewayConfig, options: Omit<EdgeAuthorizationOptions, "host" | "port" | "methods">) {
   const { RAGENTS_HOST: host, RAGENTS_AUTHORIZATION_PORT: port } = config;
   if (port === undefined) return undefined;
   const services = [AgentService, RagService, CacheService, CheckpointService, RateLimitService, QueueService];

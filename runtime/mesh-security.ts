@@ -18,7 +18,7 @@ import { TokenVerifier } from "./identity/token-verifier.js";
 import { localWarrants, signedWarrants, type Warrants } from "./identity/warrants.js";
 import type { Logger } from "./logger.js";
 import { openReloadingFiles } from "./reloading-files.js";
-import { type MutualTls, openMutualTls } from "./tls/certificate-files.js";
+import { type MutualTls, openMutualTls, type PemFiles } from "./tls/certificate-files.js";
 
 /** How a service knows who calls it, and how it shows whom it calls for. */
 export interface MeshSecurity {
@@ -34,6 +34,8 @@ export interface MeshSecurity {
   readonly channel: ChannelSecurity;
   /** For the server's own connections; undefined in the clear. */
   readonly serverCredentials: ServerCredentials | undefined;
+  /** The same for servers that are not gRPC's; undefined without certificates. */
+  readonly pem?: PemFiles | undefined;
 }
 
 /** What the services of one process have in common. */
@@ -118,6 +120,7 @@ export function meshSecurity(options: {
       },
     },
     serverCredentials: tls?.server,
+    pem: tls?.pem,
   };
 }
 

@@ -9,7 +9,7 @@ import { ConfigError } from "../../runtime/config.js";
 import { packageRoot } from "../../runtime/package-root.js";
 import { createAuthority, issueCertificate } from "../../runtime/tls/authority/authority.js";
 import type { EdgeConfig } from "./config.js";
-import { certificateSecret, edgeConfig, type Endpoint } from "./edge-config.js";
+import { authoritySecret, certificateSecret, edgeConfig, type Endpoint, type UpstreamTls } from "./edge-config.js";
 
 /** An Envoy in front of a mesh of this machine. */
 export interface Edge {
@@ -62,7 +62,8 @@ export async function startEdge(config: EdgeConfig): Promise<Edge> {
   /** Writes the configuration, from files that may have changed. */
   function configure(): void {
     const text = (name: string) => readFileSync(join(packageRoot, "gateway", "envoy", name), "utf8");
-    writeFileSync(path, edgeConfig(text("envoy.yaml"), { ...placeOf(config), tls: { socket: text("tls.yaml"), certificate } }));
+    const tls = { socket: text("tls.yaml"), certificate, http3: config.RAGENTS_EDGE_HTTP3 };
+    writeFileSync(path, edgeConfig(text("envoy.yaml"), { ...placeOf(config), tls, upstreamTls: upstreamTlsOf(config, folder) }));
   }
 
   /** Starts an Envoy, beside the one of the epoch before. */
@@ -167,6 +168,19 @@ function placeOf(config: EdgeConfig) {
   };
   const { RAGENTS_EDGE_HOST: host, RAGENTS_EDGE_PORT: edge, RAGENTS_EDGE_PROBES_PORT: probes, RAGENTS_EDGE_ADMIN_PORT: admin } = config;
   return { listen: { host, edge, probes, admin }, endpoints };
+}
+
+const SERVICES = ["cache", "checkpoint", "ratelimit", "rag", "agent"];
+
+/** By the variables of the services themselves; the gateway takes part where it is told to, for it serves people without certificates too. */
+function upstreamTlsOf(config: EdgeConfig, folder: string): UpstreamTls | undefined {
+  const { RAGENTS_TLS_CERT: cert, RAGENTS_TLS_KEY: key, RAGENTS_TLS_CA: ca, RAGENTS_GATEWAY_TLS: gateway } = config;
+  if (cert === undefined || key === undefined || ca === undefined) return undefined;
+  const certificate = join(folder, "upstream-certificate.json");
+  const authority = join(folder, "upstream-authority.json");
+  writeFileSync(certificate, certificateSecret({ cert: resolve(cert), key: resolve(key), folder: dirname(resolve(cert)) }));
+  writeFileSync(authority, authoritySecret({ ca: resolve(ca), folder: dirname(resolve(ca)) }));
+  return { certificate, authority, clusters: gateway ? [...SERVICES, "gateway", "authorization"] : SERVICES };
 }
 
 /** host:port or dns:///host:port. */

@@ -56,8 +56,9 @@ describe("a reliable model", () => {
   test.each([
     { name: "a transient failure", acts: [[down()], ["ok"]], waits: [250] },
     { name: "two of them, longer the second time", acts: [[down()], [down()], ["ok"]], waits: [250, 500] },
+    { name: "a reply with nothing in it", acts: [[], [" \n"], ["ok"]], waits: [250, 500] },
     { name: "as long as the provider asks for", acts: [[down(3_000)], ["ok"]], waits: [3_000] },
-  ])("tries again after $name", async ({ acts, waits }) => {
+  ] satisfies { name: string; acts: Act[][]; waits: number[] }[])("tries again after $name", async ({ acts, waits }) => {
     const { clock, inner, model } = setUp(...acts);
     const reading = read(model);
     await clock.advance(0);
@@ -117,6 +118,16 @@ describe("a reliable model", () => {
     await probe;
     await failureOf(read(model));
     expect(inner.asked).toBe(2);
+  });
+
+  test("that answers with nothing again and again is MODEL_UNAVAILABLE, and is not taken to be down", async () => {
+    const { clock, inner, model } = setUp([]);
+    for (let request = 0; request < 3; request += 1) {
+      const failing = failureOf(read(model));
+      for (let pause = 0; pause < 4; pause += 1) await clock.advance(1_000);
+      expect((await failing).message).toContain("answered with nothing");
+    }
+    expect(inner.asked).toBe(9);
   });
 
   test("is left alone after five failures in a row", async () => {

@@ -29,8 +29,8 @@ const ALONE_MS = 15_000;
 class Silence extends Error {}
 
 /**
- * Makes a model's failures cost little: transient ones are tried again after a pause (the provider's Retry-After where
- * there is one), silence is ended, and a model that is down is left alone but for a probe every 15 seconds. So a dead
+ * Makes a model's failures cost little: transient ones, and replies without anything in them, are tried again after a pause
+ * (the provider's Retry-After where there is one), silence is ended, and a model that is down is left alone but for a probe every 15 seconds. So a dead
  * model costs one timeout, then nothing.
  */
 export function reliableModel(model: LanguageModel, options: ReliabilityOptions): LanguageModel {
@@ -38,17 +38,20 @@ export function reliableModel(model: LanguageModel, options: ReliabilityOptions)
   const circuit = new Circuit({ clock, failures: FAILURES, openMs: ALONE_MS });
 
   /** One try. Tells the circuit how it ended, also when its reader leaves. */
-  async function* attempt(request: ModelRequest, onText: () => void): AsyncGenerator<string, ModelReply> {
+  async function* attempt(request: ModelRequest, onText: (piece: string) => void): AsyncGenerator<string, ModelReply> {
     const wait = circuit.enter();
     if (wait > 0) throw leftAlone(model.name, wait);
     let outcome = () => circuit.abandoned();
+    let ended = false;
     try {
       const reply = yield* tap(watched(model, request, options), onText);
       outcome = () => circuit.succeeded();
+      ended = true;
+      if (reply.text.trim() === "" && (reply.message.tool_calls ?? []).length === 0) throw saidNothing(model.name);
       return reply;
     } catch (error) {
-      // A refusal is an answer too: the model is there.
-      const isDown = error instanceof Silence || hasCode(error, Code.Unavailable);
+      // A refusal is an answer too, and so is nothing: the model is there.
+      const isDown = error instanceof Silence || (!ended && hasCode(error, Code.Unavailable));
       if (!request.signal?.aborted) outcome = () => (isDown ? circuit.failed(error instanceof Silence) : circuit.succeeded());
       throw error;
     } finally {
@@ -62,7 +65,7 @@ export function reliableModel(model: LanguageModel, options: ReliabilityOptions)
       for (let tries = 1; ; tries += 1) {
         let shown = false;
         try {
-          return yield* attempt(request, () => (shown = true));
+          return yield* attempt(request, (piece) => (shown ||= /\S/.test(piece)));
         } catch (error) {
           if (error instanceof Silence) throw silent(model.name, error);
           const pause = retryAfterMsOf(error) ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + jitter());
@@ -98,6 +101,12 @@ function silent(model: string, cause: Silence) {
   return meshError(Code.Unavailable, ErrorReason.MODEL_UNAVAILABLE, `The model ${model} did not answer in time; try again.`, {
     metadata: { model },
     cause,
+  });
+}
+
+function saidNothing(model: string) {
+  return meshError(Code.Unavailable, ErrorReason.MODEL_UNAVAILABLE, `The model ${model} answered with nothing; try again, or ask otherwise.`, {
+    metadata: { model },
   });
 }
 

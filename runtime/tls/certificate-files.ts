@@ -18,12 +18,20 @@ export interface CertificatePaths {
 export interface MutualTls {
   readonly server: ServerCredentials;
   readonly channel: ChannelCredentials;
+  /** For servers of Node's own: the files' contents now, and each time that they change. */
+  readonly pem: PemFiles;
   /** Looks at the files now. Connections that are made later use what they hold. */
   reload(): Promise<void>;
   close(): void;
 }
 
-interface Certificates {
+/** Certificates for servers that are not grpc-js'. */
+export interface PemFiles {
+  current(): Certificates;
+  onChange(listener: (latest: Certificates) => void): void;
+}
+
+export interface Certificates {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly ca: Buffer;
@@ -36,14 +44,19 @@ interface Certificates {
  */
 export async function openMutualTls(paths: CertificatePaths, logger: Logger): Promise<MutualTls> {
   const provider = new LatestCertificates();
+  const listeners: ((latest: Certificates) => void)[] = [];
   const files = await openReloadingFiles([paths.cert, paths.key, paths.ca], (contents) => checked(contents, paths), {
     logger,
-    onChange: (certificates) => provider.update(certificates),
+    onChange(certificates) {
+      provider.update(certificates);
+      for (const listener of listeners) listener(certificates);
+    },
   });
   provider.update(files.current());
   return {
     server: experimental.createCertificateProviderServerCredentials(provider, provider, true),
     channel: experimental.createCertificateProviderChannelCredentials(provider, provider),
+    pem: { current: files.current, onChange: (listener) => void listeners.push(listener) },
     reload: files.reload,
     close: files.close,
   };

@@ -1,18 +1,8 @@
-import type { Dashboard, Panel, Query } from "./dashboard.js";
+import type { Dashboard, Panel } from "./dashboard.js";
+import { edge } from "./edge.js";
+import { NS, one, quantiles, RATE, rate } from "./queries.js";
 
-const NS = 'namespace="$namespace"';
-const RATE = "[$__rate_interval]";
 const FAULTS = 'grpc_code=~"Unknown|Internal|Unavailable|DataLoss|DeadlineExceeded"';
-
-const one = (expr: string, legend: string): Query[] => [{ expr, legend }];
-const rate = (metric: string, by: string, filter = "") => one(`sum by (${by}) (rate(${metric}{${NS}${filter}}${RATE}))`, `{{${by}}}`);
-
-/** The median and the 95th percentile of a histogram. */
-const quantiles = (metric: string, by: string, filter = ""): Query[] =>
-  [0.5, 0.95].map((q) => ({
-    expr: `histogram_quantile(${q}, sum by (le, ${by}) (rate(${metric}_bucket{${NS}${filter}}${RATE})))`,
-    legend: `{{${by}}} p${q * 100}`,
-  }));
 
 /** What every gRPC service shows of itself. */
 function callPanels(service: string): Panel[] {
@@ -72,6 +62,7 @@ export const dashboards: readonly Dashboard[] = [
       { title: "Replicas", unit: "none", queries: one(`count by (service) (up{${NS}})`, "{{service}}") },
     ],
   },
+  edge,
   {
     uid: "gateway",
     title: "Gateway",

@@ -66,6 +66,8 @@ export class Runs {
   readonly #live: LiveRuns;
   readonly #stored: StoredRuns;
   readonly #closing = new AbortController();
+  /** The ends of the runs under way. */
+  readonly #underWay = new Set<Promise<void>>();
 
   constructor(options: RunsOptions) {
     const { deps, versions, threads } = options;
@@ -188,9 +190,11 @@ export class Runs {
     await threads.delete(threadId);
   }
 
-  /** Lets runs that outlive their calls end within `ms`; those that do not are another replica's to go on with. */
+  /** Lets runs end within `ms`; those that do not are another replica's to go on with. */
   async close(ms: number): Promise<void> {
-    await this.#live.settled(ms);
+    const enough = new AbortController();
+    await Promise.race([Promise.all(this.#underWay), this.#options.deps.clock.sleep(ms, enough.signal).catch(() => {})]);
+    enough.abort();
     this.#closing.abort(shuttingDown());
     await this.#live.settled(HANDOVER_MS);
     this.#live.close();
@@ -334,6 +338,9 @@ export class Runs {
   async *#bounded(signal: AbortSignal, work: Work): AsyncGenerator<RunEvent> {
     const { timeoutMs, deps } = this.#options;
     const timeout = runTimeout(AbortSignal.any([signal, this.#closing.signal]), timeoutMs, deps.clock);
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    this.#underWay.add(ended);
     try {
       yield* work(timeout.signal);
     } catch (error) {
@@ -344,6 +351,8 @@ export class Runs {
       throw error;
     } finally {
       timeout.clear();
+      this.#underWay.delete(ended);
+      end();
     }
   }
 

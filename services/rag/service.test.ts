@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createRagClient, type RagClient, uploadFiles } from "../../clients/rag/index.js";
@@ -493,6 +493,14 @@ describe("an upload", () => {
     expect((await failure(client.uploadDocuments(messages()))).code).toBe(Code.InvalidArgument);
   });
 
+  test("has ids, not paths: what looks like a path leads nowhere, and control characters are refused", async () => {
+    const collection = await newCollection();
+    const upload = (documentId: string) => uploadFiles(client, [{ documentId, content: Buffer.from("Apples.") }], { collection });
+    await ended(await upload("../../etc/passwd.txt"));
+    expect((await client.getDocument({ collection, document: "../../etc/passwd.txt" })).document!.sizeBytes).toBe(7n);
+    for (const id of ["a\0b", "a\nb", "\x1b[31m"]) expect((await failure(upload(id))).rawMessage).toContain("document_id");
+  });
+
   test("with one id twice is refused", async () => {
     const files = [1, 2].map((n) => ({ documentId: "a.txt", content: Buffer.from(`text ${n}`) }));
     expect(reasonOf(await failure(uploadFiles(client, files, { collection: "default" })))).toBe("DUPLICATE_DOCUMENT");
@@ -512,6 +520,10 @@ describe("retrieval", () => {
     expect(rare.hits.map(({ documentId }) => documentId).sort()).toEqual(["d0", "d20", "d40"]);
     const range = await client.retrieve({ collection, query: "pump grease", topK: 100, filters: { number: { $gte: 50 }, $not: { kind: "rare" } } });
     expect(range.hits).toHaveLength(10);
+    // A field that is nowhere, and one of another type, hold for no document; they are no mistakes of the filter.
+    for (const filters of [{ colour: "red" }, { number: "50" }, { number: { $gte: "50" } }] as JsonObject[]) {
+      expect((await client.retrieve({ collection, query: "pump grease", filters })).hits).toEqual([]);
+    }
     await client.deleteDocument({ collection, document: "d20" });
     expect((await client.retrieve({ collection, query: "pump grease", filters: { kind: "rare" } })).hits).toHaveLength(2);
   });

@@ -112,6 +112,18 @@ describe("a replica that is told to stop while it answers", () => {
     expect(callsAfter).toBeLessThanOrEqual(3 - doneBefore);
   }, 60_000);
 
+  test("lets those that do not follow have their answer, within the time for that", async () => {
+    const victim = await startServiceProcess("agent", mesh.env);
+    const client = createAgentClient({ address: victim.address });
+    const calls = double.requests.length;
+    const asking = client.query({ query: "At how many kPa does it stop, please?", agentType: "react", configOverrides: { bypassCache: true } });
+    await expect.poll(() => double.requests.length - calls, { timeout: 20_000, interval: 5 }).toBe(1);
+    await victim.signal("SIGTERM");
+    expect((await asking).response).toBe(ANSWER);
+    await victim.ended;
+    client.close();
+  }, 60_000);
+
   test("tells those that do not follow to go on elsewhere", async () => {
     const victim = await startServiceProcess("agent", { ...mesh.env, RAGENTS_AGENT_HANDOVER_S: "0" });
     const client = createAgentClient({ address: victim.address });

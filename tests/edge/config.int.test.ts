@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { afterAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { certificateSecret, edgeConfig } from "../../gateway/envoy/edge-config.js";
+import { authoritySecret, certificateSecret, edgeConfig } from "../../gateway/envoy/edge-config.js";
 import { packageRoot } from "../../runtime/package-root.js";
 import { createAuthority, issueCertificate } from "../../runtime/tls/authority/authority.js";
 import { parseRules } from "../../services/ratelimit/envoy/rules-file.js";
@@ -48,10 +48,13 @@ describe.skipIf(!(await envoyFound()))("Envoy accepts", () => {
     writeFileSync(path("key.pem"), issued.key);
     writeFileSync(path("certificate.yaml"), certificateSecret({ folder, cert: path("cert.pem"), key: path("key.pem") }));
     const listen = { host: "127.0.0.1", edge: 8443, probes: 9190, admin: 9901 };
+    writeFileSync(path("ca.pem"), authority.cert);
+    writeFileSync(path("authority.yaml"), authoritySecret({ folder, ca: path("ca.pem") }));
     const made = edgeConfig(source, {
       listen,
       endpoints: { gateway: { host: "127.0.0.1", port: 8080, healthPort: 9090 }, cache: { host: "cache.test", port: 9101 } },
-      tls: { socket: text("tls.yaml"), certificate: path("certificate.yaml") },
+      tls: { socket: text("tls.yaml"), certificate: path("certificate.yaml"), http3: true },
+      upstreamTls: { certificate: path("certificate.yaml"), authority: path("authority.yaml"), clusters: ["gateway", "cache"] },
     });
     writeFileSync(path("envoy.json"), made);
     expect(await validate(path("envoy.json"))).not.toMatch(/\[(warning|error|critical)\]/);
@@ -61,6 +64,13 @@ describe.skipIf(!(await envoyFound()))("Envoy accepts", () => {
     expect(endpoint("cache").address.socket_address).toEqual({ address: "cache.test", port_value: 9101 });
     expect(endpoint("gateway").health_check_config).toEqual({ port_value: 9090 });
     expect(endpoint("authorization").address.socket_address).toEqual({ address: "gateway", port_value: 8081 });
+    const [edge, , http3] = resources.listeners;
+    expect(http3.address.socket_address).toEqual({ address: "127.0.0.1", port_value: 8443, protocol: "UDP" });
+    expect(edge.filter_chains[0].filters[0].typed_config.route_config.response_headers_to_add[0].header).toEqual({ key: "alt-svc", value: 'h3=":8443"; ma=86400' });
+    const named = (name: string) => resources.clusters.find((cluster: { name: string }) => cluster.name === name);
+    expect(named("cache").transport_socket.typed_config).toMatchObject({ sni: "cache.test", common_tls_context: { alpn_protocols: ["h2"] } });
+    expect(named("gateway").transport_socket_matches).toMatchObject([{ transport_socket: { name: "envoy.transport_sockets.raw_buffer" } }]);
+    expect(named("rag").transport_socket).toBeUndefined();
     expect(() => edgeConfig(source, { listen, endpoints: { nothing: { host: "a", port: 1 } } })).toThrow("no cluster nothing");
   });
 });

@@ -23,23 +23,30 @@ export interface EdgeProcess {
   stop(): Promise<void>;
 }
 
-/** Starts the edge in front of a mesh; resolves when it serves. */
-export async function startEdgeProcess(mesh: TestMesh, options: { authorizationPort: number; dataDir: string }): Promise<EdgeProcess> {
-  const [edge, probes, admin] = [await freePort(), await freePort(), await freePort()];
+/** The variables by which the edge finds a mesh of one process. */
+export function variablesOf(mesh: TestMesh, authorizationPort: number): Record<string, string> {
   const services = ["cache", "checkpoint", "ratelimit", "rag", "agent"];
+  return {
+    RAGENTS_METRICS_PORT: mesh.probes.split(":")[1]!,
+    RAGENTS_GATEWAY_ADDRESS: new URL(mesh.url).host,
+    RAGENTS_AUTHORIZATION_ADDRESS: `127.0.0.1:${authorizationPort}`,
+    ...Object.fromEntries(services.map((name) => [`RAGENTS_${name.toUpperCase()}_ADDRESS`, mesh.addressOf(name)])),
+  };
+}
+
+/** Starts the edge in front of what `variables` name; resolves when it serves. */
+export async function startEdgeProcess(variables: Record<string, string>, dataDir: string): Promise<EdgeProcess> {
+  const [edge, probes, admin] = [await freePort(), await freePort(), await freePort()];
   const child = spawn(process.execPath, ["--import", "tsx", "gateway/envoy/main.ts"], {
     cwd: packageRoot,
     env: cleanEnv({
       RAGENTS_ENVOY: (await envoyProgram())!,
-      RAGENTS_DATA_DIR: options.dataDir,
+      RAGENTS_DATA_DIR: dataDir,
       RAGENTS_EDGE_PORT: String(edge),
       RAGENTS_EDGE_PROBES_PORT: String(probes),
       RAGENTS_EDGE_ADMIN_PORT: String(admin),
       RAGENTS_EDGE_DRAIN_SECONDS: "1",
-      RAGENTS_METRICS_PORT: mesh.probes.split(":")[1]!,
-      RAGENTS_GATEWAY_ADDRESS: new URL(mesh.url).host,
-      RAGENTS_AUTHORIZATION_ADDRESS: `127.0.0.1:${options.authorizationPort}`,
-      ...Object.fromEntries(services.map((name) => [`RAGENTS_${name.toUpperCase()}_ADDRESS`, mesh.addressOf(name)])),
+      ...variables,
     }),
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -58,7 +65,7 @@ export async function startEdgeProcess(mesh: TestMesh, options: { authorizationP
   return {
     address: `127.0.0.1:${edge}`,
     admin: `http://127.0.0.1:${admin}`,
-    ca: readFileSync(join(options.dataDir, "edge", "ca.pem")),
+    ca: readFileSync(join(dataDir, "edge", "ca.pem")),
     output: () => output,
     restart: () => void child.kill("SIGHUP"),
     async stop() {

@@ -3,17 +3,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, createClient } from "@connectrpc/connect";
 import { credentials } from "@grpc/grpc-js";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { makeCertificates } from "../../cli/ca.js";
 import { rotateIdentityKeys } from "../../cli/identity-keys.js";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { packageRoot } from "../../runtime/package-root.js";
+import { startEdgeProcess } from "../edge/edge-process.js";
+import { requests } from "../edge/raw-request.js";
 import { failureOf } from "../failure-of.js";
+import { envoyFound, envoyProgram } from "../servers/envoy.js";
+import { freePort } from "../servers/free-port.js";
 import { type ServiceProcess, startServiceProcess } from "../servers/service-process.js";
 import { cleanEnv, runProgram } from "../support/program.js";
 
+const hasEnvoy = (await envoyFound()) && (await envoyProgram()) !== undefined;
 const ADMIN_KEY = "the-operator-s-key-of-this-test-mesh-only";
 
 describe("a gateway and a service in processes of their own, by TLS and signed identities", () => {
@@ -94,5 +99,39 @@ describe("a gateway and a service in processes of their own, by TLS and signed i
     }
     const short = await run({ RAGENTS_ADMIN_KEY: "short" });
     expect(short.stderr).toMatch(/RAGENTS_ADMIN_KEY: give at least 32 characters/);
+  });
+
+  test.skipIf(!hasEnvoy)("Envoy shows a certificate too, to services and to a gateway that takes nobody without one", async () => {
+    const authorizationPort = await freePort();
+    const gateway = await startServiceProcess("gateway", {
+      ...tls("gateway"),
+      RAGENTS_GATEWAY_TLS: "true",
+      RAGENTS_AUTHORIZATION_PORT: String(authorizationPort),
+      RAGENTS_IDENTITY_KEYS: path("keys.json"),
+      RAGENTS_ADMIN_KEY: ADMIN_KEY,
+      RAGENTS_CACHE_ADDRESS: cacheAddress,
+    });
+    running.unshift(gateway);
+    const variables = {
+      ...tls("edge"),
+      RAGENTS_GATEWAY_TLS: "true",
+      RAGENTS_GATEWAY_ADDRESS: gateway.address,
+      RAGENTS_METRICS_PORT: gateway.probes.split(":")[1]!,
+      RAGENTS_AUTHORIZATION_ADDRESS: `127.0.0.1:${authorizationPort}`,
+      RAGENTS_CACHE_ADDRESS: cacheAddress,
+    };
+    const edge = await startEdgeProcess(variables, path("edge"));
+    onTestFinished(() => edge.stop());
+    const rest = requests(edge.address, edge.ca);
+    const throughGateway = async () => (await rest("/cache/stats", { headers: { "x-api-key": ADMIN_KEY } })).status;
+    await expect.poll(throughGateway, { timeout: 20_000, interval: 100 }).toBe(200);
+    const security = { credentials: credentials.createSsl(edge.ca), callHeaders: () => [["x-api-key", ADMIN_KEY]] as const };
+    const transport = createGrpcTransport({ address: edge.address, services: [CacheService], security });
+    onTestFinished(() => transport.close());
+    expect((await createClient(CacheService, transport).getStats({})).byKind).toBeDefined();
+    for (const address of [gateway.address, `127.0.0.1:${authorizationPort}`]) {
+      await expect(fetch(`http://${address}/health`)).rejects.toThrow("fetch failed");
+      await expect(requests(address, readFileSync(path("ca.pem")))("/health")).rejects.toThrow(/certificate required|socket hang up|ECONNRESET/);
+    }
   });
 });

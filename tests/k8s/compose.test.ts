@@ -1,3 +1,4 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -14,8 +15,18 @@ interface Service {
   ports?: string[];
   volumes?: string[];
 }
-const { services, volumes } = parse(read("compose.yaml"), { merge: true }) as { services: Record<string, Service>; volumes: object };
+const composition = parse(read("compose.yaml"), { merge: true }) as { services: Record<string, Service>; volumes: object };
+const { services, volumes } = composition;
 const ours = Object.values(services).filter(({ image }) => image.startsWith("ragents-mesh"));
+
+test("the file is what the Compose Specification says", () => {
+  // Formats such as durations are checked by Docker alone.
+  const isValid = new Ajv2020({ strict: false, validateFormats: false }).compile(JSON.parse(read("third_party", "compose-spec", "compose-spec.json")));
+  isValid(composition);
+  expect(isValid.errors).toBeNull();
+  isValid({ ...composition, services: { envoy: { ...services["envoy"], port: ["8080:8080"] } } });
+  expect(isValid.errors).toMatchObject([{ instancePath: "/services/envoy", params: { unevaluatedProperty: "port" } }]);
+});
 
 test("compose runs what the manifests run: the same programs, the same stores", () => {
   const manifest = (name: string, kind: string) => parse(read("k8s", "base", name, `${kind}.yaml`)).spec.template.spec.containers[0];

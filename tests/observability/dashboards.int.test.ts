@@ -3,9 +3,13 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { stringify } from "yaml";
+import { edgeConfig } from "../../gateway/envoy/edge-config.js";
 import { packageRoot } from "../../runtime/package-root.js";
 import { toGrafana } from "../../scripts/dashboards/dashboard.js";
 import { dashboards } from "../../scripts/dashboards/definitions.js";
+import { type EnvoyServer, envoyFound, startEnvoy } from "../servers/envoy.js";
+import { freePort } from "../servers/free-port.js";
 import { type OpenAiDouble, startOpenAiDouble } from "../servers/openai-double.js";
 import { describePostgres } from "../servers/postgres.js";
 import { type PrometheusServer, prometheusFound, startPrometheus } from "../servers/prometheus.js";
@@ -22,13 +26,16 @@ test("the files are what the definitions make: npm run dashboards", () => {
   }
 });
 
-const possible = (await prometheusFound()) && (await redisFound());
+const possible = (await prometheusFound()) && (await redisFound()) && (await envoyFound());
 
 describePostgres("a Prometheus that scraped a mesh after traffic", (postgres) => {
   describe.skipIf(!possible)("and the dashboards", () => {
     let redis: RedisServer;
     let model: OpenAiDouble;
     let mesh: ObservedMesh;
+    let envoy: EnvoyServer;
+    /** Where Envoy takes requests. */
+    let edge: string;
     let prometheus: PrometheusServer;
 
     beforeAll(async () => {
@@ -39,7 +46,10 @@ describePostgres("a Prometheus that scraped a mesh after traffic", (postgres) =>
       await writeFile(limits, "tiers: { local: { per_minute: 1000 } }\n");
       // The second number is of no passage.
       model = await startOpenAiDouble(() => ({ text: "It eats eels [1], they say [77]." }));
+      const [authorizationPort, rateLimitPort, edgePort, probesPort] = [await freePort(), await freePort(), await freePort(), await freePort()];
       mesh = await startObservedMesh({
+        RAGENTS_AUTHORIZATION_PORT: String(authorizationPort),
+        RAGENTS_RATELIMIT_PORT: String(rateLimitPort),
         RAGENTS_RAG_URL: postgres().url,
         RAGENTS_CHECKPOINT_URL: postgres().url,
         RAGENTS_RATELIMIT_URL: redis.url,
@@ -48,25 +58,41 @@ describePostgres("a Prometheus that scraped a mesh after traffic", (postgres) =>
         OPENAI_BASE_URL: model.baseUrl,
         OPENAI_MODEL: "double",
       });
-      const targets = [...mesh.probes].map(([service, address]) => ({ address, labels: { namespace: "ragents", pod: `${service}-0`, service } }));
+      const config = edgeConfig(readFileSync(join(packageRoot, "gateway", "envoy", "envoy.yaml"), "utf8"), {
+        listen: { host: "127.0.0.1", edge: edgePort, probes: probesPort, admin: 0 },
+        endpoints: {
+          gateway: { host: "127.0.0.1", port: Number(new URL(mesh.url).port), healthPort: Number(mesh.probes.get("gateway")!.split(":")[1]) },
+          authorization: { host: "127.0.0.1", port: authorizationPort },
+          ratelimit: { host: "127.0.0.1", port: rateLimitPort },
+        },
+      });
+      const { admin: _, ...rest } = JSON.parse(config);
+      envoy = await startEnvoy(stringify(rest));
+      edge = `http://127.0.0.1:${edgePort}`;
+      const labelsOf = (service: string) => ({ namespace: "ragents", pod: `${service}-0`, service });
+      const targets: { address: string; labels: Record<string, string> }[] = [...mesh.probes].map(([service, address]) => ({ address, labels: labelsOf(service) }));
+      // What the listener "probes" shows at /metrics comes from here.
+      targets.push({ address: new URL(envoy.admin).host, labels: { ...labelsOf("envoy"), __metrics_path__: "/stats/prometheus" } });
       prometheus = await startPrometheus({ targets, ruleFiles: [join(monitoring, "rules.yaml")] });
       await untilScraped();
+      await until(async () => (await fetch(`${edge}/health`)).ok);
       await traffic();
     }, 90_000);
     const onTeardown: (() => Promise<void>)[] = [];
     afterAll(async () => {
       for (const end of onTeardown) await end();
       await prometheus?.stop();
+      await envoy?.stop();
       await mesh?.stop();
       await model?.close();
       await redis?.stop();
     });
 
     const post = async (path: string, body: unknown) => {
-      const response = await fetch(mesh.url + path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+      const response = await fetch(edge + path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
       return (await response.json()) as { id: string };
     };
-    const untilScraped = () => until(async () => (await prometheus.query("up == 1")).length === mesh.probes.size);
+    const untilScraped = () => until(async () => (await prometheus.query("up == 1")).length === mesh.probes.size + 1);
 
     /** Something of everything that the panels show. */
     async function traffic(): Promise<void> {

@@ -7,6 +7,8 @@ import { endServerProcess, type ServerProcess, startServerProcess, untilReady } 
 export interface ServiceProcess extends ServerProcess {
   /** host:port of its gRPC server, of its HTTP server for the gateway. */
   readonly address: string;
+  /** host:port of its probes and metrics. */
+  readonly probes: string;
   /** SIGTERM, and waits for the end. */
   stop(): Promise<void>;
 }
@@ -34,5 +36,5 @@ export async function startServiceProcess(
     },
   });
   await untilReady(server, async () => (await fetch(`http://127.0.0.1:${probePort}/readyz`)).ok);
-  return Object.assign(server, { address: `127.0.0.1:${port}`, stop: () => endServerProcess(server) });
+  return Object.assign(server, { address: `127.0.0.1:${port}`, probes: `127.0.0.1:${probePort}`, stop: () => endServerProcess(server) });
 }

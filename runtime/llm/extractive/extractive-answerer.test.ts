@@ -79,6 +79,8 @@ SHOW ALL;
     { question: "What is the default value of superuser_reserved_connections?", says: "three connections", not: "100" },
     { question: "Which signal makes a smart shutdown?", says: "SIGTERM", not: "connections" },
     { question: "What is the maximum identifier length?", says: "63 bytes", not: "32 TB" },
+    { question: "How long can an identifier be?", says: "63 bytes", not: "32 TB" },
+    { question: "How large can a relation be?", says: "32 TB", not: "63 bytes" },
     { question: "How do I list the settings?", says: "SHOW ALL;", not: "bytes" },
   ])("finds what stands under a term, in a table or below a colon: $question", async ({ question, says, not }) => {
     const { text, citations } = await ask(question, [passage(settings)]);

@@ -61,11 +61,18 @@ const NO_TERMS: ReadonlySet<string> = new Set();
 /** How much a term counts that is not in the sentence, but in the heading above it: all of whose terms the question has, or most. */
 const NAMED = 0.9;
 const NEARLY_NAMED = 0.6;
+/** And one that a row has, but not in the cell that says what the row is about. */
+const OTHER_CELL = 0.6;
 const NEARLY = 0.6;
 
-/** Words for ends of a range, which questions and manuals choose differently. */
-const EXTREMES = new Map<string, string>(
-  Object.entries({ "maximum": "max largest longest greatest biggest upper limit", "minimum": "min smallest least lowest shortest lower" }).flatMap(([one, others]) => {
+/** Words that questions and manuals choose differently: for the ends of a range, and for what "how large" and "how long" ask. */
+const SAME = new Map<string, string>(
+  Object.entries({
+    maximum: "max largest longest greatest biggest upper limit",
+    minimum: "min smallest least lowest shortest lower",
+    size: "large big",
+    length: "long",
+  }).flatMap(([one, others]) => {
     const [into = ""] = analyzer.terms(one);
     return analyzer.terms(others).map((term): [string, string] => [term, into]);
   }),
@@ -76,9 +83,9 @@ const COVERAGE_WEIGHT = 0.2;
 const COSINE_WEIGHT = 0.3;
 const PASSAGE_WEIGHT = 0.15;
 
-/** What a text says, whichever words for the ends of a range it uses. */
+/** What a text says, whichever of such words it uses. */
 function termsOf(text: string): Set<string> {
-  return new Set(analyzer.terms(text).map((term) => EXTREMES.get(term) ?? term));
+  return new Set(analyzer.terms(text).map((term) => SAME.get(term) ?? term));
 }
 
 /** Reads a question: rare terms, seen over the passages' sentences, weigh more. */
@@ -112,7 +119,7 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
     const named = partOf(candidate.heading.terms, question.weights);
     const byHeading = named === 1 ? NAMED : named >= NEARLY ? NEARLY_NAMED : 0;
     const said = (term: string) =>
-      candidate.terms.has(term) ? 1 : Math.max(candidate.antecedent.has(term) ? ANTECEDENT : 0, candidate.heading.terms.has(term) ? byHeading : 0);
+      candidate.terms.has(term) ? (candidate.subject === NO_TERMS || candidate.subject.has(term) ? 1 : OTHER_CELL) : Math.max(candidate.antecedent.has(term) ? ANTECEDENT : 0, candidate.heading.terms.has(term) ? byHeading : 0);
     const overlap = weightOf(question, said);
     const coverage = weightOf(question, (term) => said(term) || (candidate.context.has(term) ? 0.5 : 0));
     const cosine = dot(question.vector, embedder.embedText(candidate.text));
@@ -123,6 +130,7 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
         PASSAGE_WEIGHT * Math.max(0, candidate.passage.score / best)) *
       form(text, candidate.text, candidate.sentence) *
       (candidate.leads && named === 1 && DEFINING.test(text) ? LEAD : 1) *
+      (partOf(candidate.subject, question.weights) === 1 ? ROW_ABOUT : 1) *
       aboutName(names, candidate);
     return { ...candidate, overlap, coverage, cosine, score };
   });
@@ -152,13 +160,19 @@ function quotable(passage: Passage, rank: number) {
     if (sentence.kind !== "code" && terms.size > 0 && noise(text) < MOST_NOISE) {
       const antecedent = BACK_REFERENCE.test(text) ? before : NO_TERMS;
       const context = new Set([...above, ...heading.terms, ...before, ...columns]);
-      found.push({ passage, rank, position, sentence, text, terms, antecedent, heading, leads, context });
+      const subject = sentence.kind === "row" ? termsOf(firstCell(passage.text.slice(sentence.start, sentence.end))) : NO_TERMS;
+      found.push({ passage, rank, position, sentence, text, terms, antecedent, heading, leads, context, subject });
     }
     leads = false;
     // What "it" stands for is said once, and meant until something else is said.
     before = BACK_REFERENCE.test(text) ? new Set([...before, ...terms]) : terms;
   }
   return found;
+}
+
+/** What a row of a table is about. */
+function firstCell(row: string): string {
+  return row.split("|").find((cell) => cell.trim() !== "") ?? "";
 }
 
 /** A title's number, and a type in parentheses, as manuals write them, say nothing: "20.3. Connections", "port (integer)". */
@@ -199,6 +213,8 @@ function weightOf({ weights }: Question, has: (term: string) => number): number 
 /** Questions that what follows a heading answers at once. */
 const DEFINING = /^what (?:is|are|does|do)\b/i;
 const LEAD = 1.25;
+/** A row of a table whose first cell says what is asked for. */
+const ROW_ABOUT = 1.25;
 /** Questions that a number, an amount or a name in code answers. */
 const MEASURE =
   /^(?:how (?:many|much|long|large|big|fast|often)|when|which (?:port|version|number)|what (?:is|are) the (?:default|range|(?:max|min)imum|largest|longest|smallest|size|limit|number|port))\b|\bby default\b/i;
@@ -218,7 +234,7 @@ export function hasAmount(text: string): boolean {
 function form(question: string, text: string, sentence: Sentence): number {
   const words = text.split(" ").length;
   let factor = 1;
-  if (words < 4) factor *= 0.6;
+  if (words < 4 && sentence.kind !== "row") factor *= 0.6;
   else if (words > 60) factor *= 0.8;
   if (/\?["')\]]*$/.test(text)) factor *= 0.6;
   if (/:$/.test(text)) factor *= 0.75;

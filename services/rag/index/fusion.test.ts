@@ -11,7 +11,7 @@ test.each([
 
 const candidate = (chunkId: number, bm25: number, cosine?: number): Candidate => ({ chunkId, bm25, cosine, ranks: {} });
 const ranking = (alpha: number, candidates: Candidate[], best = 8, k = 10) =>
-  fuse(candidates, { alpha, best, k }).map(({ chunkId, score }) => [chunkId, Number(score.toFixed(4))]);
+  fuse(new Map(candidates.map((one) => [one.chunkId, one])), { alpha, best, k }).map(({ chunkId, score }) => [chunkId, Number(score.toFixed(4))]);
 
 test("weighs the cosine and the share of the best BM25", () => {
   expect(ranking(0.3, [candidate(1, 4, 0.9), candidate(2, 8, 0.1), candidate(3, 0, 1)])).toEqual([

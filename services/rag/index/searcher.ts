@@ -75,18 +75,18 @@ export class Searcher {
     const byWords = words?.top(depth, allow) ?? [];
     const byMeaning = meaning?.top(depth, allow) ?? [];
 
+    // An arm's own candidates have its score already; only the other arm is asked for them.
     const candidates = new Map<number, Candidate>();
-    const candidate = ({ chunkId }: Scored) => {
-      let found = candidates.get(chunkId);
-      if (found === undefined) {
-        found = { chunkId, bm25: words?.of(chunkId) ?? 0, cosine: meaning?.of(chunkId), ranks: {} };
-        candidates.set(chunkId, found);
-      }
-      return found;
-    };
-    byWords.forEach((scored, i) => (candidate(scored).ranks.bm25 = i + 1));
-    byMeaning.forEach((scored, i) => (candidate(scored).ranks.cosine = i + 1));
-    return fuse([...candidates.values()], { alpha: this.#alphaFor(mode, byWords, byMeaning), best: byWords[0]?.score ?? 0, k });
+    byMeaning.forEach(({ chunkId, score }, i) => candidates.set(chunkId, { chunkId, bm25: 0, cosine: score, ranks: { cosine: i + 1 } }));
+    byWords.forEach(({ chunkId, score }, i) => {
+      const known = candidates.get(chunkId);
+      if (known === undefined) candidates.set(chunkId, { chunkId, bm25: score, cosine: meaning?.of(chunkId), ranks: { bm25: i + 1 } });
+      else candidates.set(chunkId, { ...known, bm25: score, ranks: { bm25: i + 1, ...known.ranks } });
+    });
+    if (words !== undefined) {
+      for (const candidate of candidates.values()) if (candidate.ranks.bm25 === undefined) candidate.bm25 = words.of(candidate.chunkId);
+    }
+    return fuse(candidates, { alpha: this.#alphaFor(mode, byWords, byMeaning), best: byWords[0]?.score ?? 0, k });
   }
 
   #alphaFor(mode: Mode, byWords: readonly Scored[], byMeaning: readonly Scored[]): number {

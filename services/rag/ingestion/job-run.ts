@@ -25,6 +25,7 @@ import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
 import { indexDocuments, type IndexingTools } from "./index-batch.js";
 import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./interruption.js";
+import { LARGE_DOCUMENT_CHUNKS, storeLargeDocument } from "./large-document.js";
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
 import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
@@ -40,8 +41,8 @@ const BATCH_CHARACTERS = 4_000_000;
 const BATCH_DOCUMENTS = 500;
 /** Documents of a job looked up at once. */
 const PAGE = 500;
-/** Documents removed in one transaction. */
-const REMOVED_AT_ONCE = 500;
+/** Documents removed in one transaction, which moves the epoch once: nearly always all that are gone. */
+const REMOVED_AT_ONCE = 10_000;
 
 export interface JobRunDependencies {
   readonly store: RagStore;
@@ -202,7 +203,9 @@ export class JobRun {
       const mimeType = detectType({ content, name: document.documentId, mimeType: document.mimeType });
       if (STREAMED_TYPES.has(mimeType)) return storeLargeText(document, { ...options, store, lease, tools: this.#tools, mimeType, open, retry });
     }
-    return prepareDocument(document, await retrying(() => readWhole(open()), again), options);
+    const prepared = await prepareDocument(document, await retrying(() => readWhole(open()), again), options);
+    const isLarge = prepared.kind === "cut" && prepared.document.chunks.length > LARGE_DOCUMENT_CHUNKS;
+    return isLarge ? storeLargeDocument(document, prepared.document, { ...options, store, lease, tools: this.#tools, retry }) : prepared;
   }
 
   #retry<T>(work: () => Promise<T>): Promise<T> {

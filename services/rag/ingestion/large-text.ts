@@ -1,16 +1,15 @@
 import { createHash, type Hash } from "node:crypto";
-import { cutWindows, type Window } from "../chunking/windows.js";
 import { chunkLimits } from "../cutting/cut-document.js";
+import { cutWindows, type Window } from "../chunking/windows.js";
 import { csvRows } from "../extraction/csv.js";
 import { charsetOf, encodingMetadata } from "../extraction/extract.js";
 import { assertNotEmpty } from "../extraction/extracted.js";
 import { jsonLines } from "../extraction/json.js";
 import { extractMarkdown } from "../extraction/markdown.js";
 import { decodeTextStream } from "../extraction/text-stream.js";
-import type { ChunkRun, DocumentHead, JobDocument, JobLease, RagStore, StoredWindow, WindowedDocument } from "../store/store.js";
-import type { IndexingTools } from "./index-batch.js";
-import { indexChunks } from "./index-batch.js";
-import { givenOf, type PrepareOptions, type Unchanged, unchanged } from "./prepare-document.js";
+import type { DocumentHead, JobDocument, WindowedDocument } from "../store/store.js";
+import { type DocumentWindows, withWindows, type WindowOptions } from "./document-windows.js";
+import { givenOf, type Unchanged, unchanged } from "./prepare-document.js";
 import { storableJson, storableText } from "../store/stored-json.js";
 
 /** Texts above this are stored window by window, in bytes. */
@@ -24,21 +23,11 @@ export const STREAMED_TYPES: ReadonlyMap<string, (pieces: AsyncGenerator<string>
   ["application/x-ndjson", jsonLines],
 ]);
 
-export interface LargeTextOptions extends PrepareOptions {
-  readonly store: RagStore;
-  readonly lease: JobLease;
-  readonly tools: IndexingTools;
+export interface LargeTextOptions extends WindowOptions {
   /** One of STREAMED_TYPES. */
   readonly mimeType: string;
   /** Opens the document's bytes, from the start each time. */
   readonly open: () => AsyncIterable<Uint8Array>;
-  /** Runs a call to the store, again if it fails. */
-  readonly retry: <T>(work: () => Promise<T>) => Promise<T>;
-}
-
-/** Windows that an earlier worker stored are not those of the document as it is now. */
-class WindowChangedError extends Error {
-  override name = "WindowChangedError";
 }
 
 /**
@@ -52,33 +41,23 @@ export async function storeLargeText(document: JobDocument, options: LargeTextOp
     const same = unchanged(document, hash.digest("hex"), options);
     if (same !== undefined) return same;
   }
-  for (;;) {
-    try {
-      const stored = await options.retry(() => options.store.windows(options.lease.jobId, document.ordinal));
-      return { kind: "windowed", document: await new LargeText(document, options, stored).store() };
-    } catch (error) {
-      if (!(error instanceof WindowChangedError)) throw error;
-      await options.retry(() => options.store.dropWindows(options.lease, document.ordinal));
-    }
-  }
+  return withWindows(document, options, async (windows) => ({ kind: "windowed", document: await new LargeText(document, options, windows).store() }));
 }
 
 class LargeText {
   readonly #document: JobDocument;
   readonly #options: LargeTextOptions;
-  readonly #stored: readonly StoredWindow[];
-  readonly #runs: ChunkRun[] = [];
+  readonly #windows: DocumentWindows;
   #title = "";
   #foundMetadata: DocumentHead["foundMetadata"] = {};
   /** Characters of front matter, which is no text. */
   #skipped = 0;
-  #chunks = 0;
   #textBytes = 0;
 
-  constructor(document: JobDocument, options: LargeTextOptions, stored: readonly StoredWindow[]) {
+  constructor(document: JobDocument, options: LargeTextOptions, windows: DocumentWindows) {
     this.#document = document;
     this.#options = options;
-    this.#stored = stored;
+    this.#windows = windows;
   }
 
   async store(): Promise<WindowedDocument> {
@@ -95,8 +74,7 @@ class LargeText {
       signal.throwIfAborted();
       await this.#storeWindow(structure === "markdown" ? this.#withoutFrontMatter(window) : window, structure);
     }
-    if (this.#stored.some(({ run }) => !this.#runs.some(({ first }) => first === run.first))) throw new WindowChangedError();
-    if (this.#chunks === 0) assertNotEmpty("");
+    if (this.#windows.chunkCount === 0) assertNotEmpty("");
     return {
       ordinal: this.#document.ordinal,
       id: this.#document.documentId,
@@ -108,7 +86,7 @@ class LargeText {
       contentHash: hash.digest("hex"),
       sizeBytes,
       textBytes: this.#textBytes,
-      runs: this.#runs,
+      runs: this.#windows.runs,
     };
   }
 
@@ -122,31 +100,9 @@ class LargeText {
   }
 
   async #storeWindow(window: Window, structure: "markdown" | "plain"): Promise<void> {
-    const { settings, store, lease, tools, cutter, signal, retry, onPhase } = this.#options;
-    const bytes = Buffer.byteLength(window.text);
-    this.#textBytes += bytes;
-    const hash = createHash("sha256").update(window.text).digest("hex");
-    const stored = this.#stored.find(({ number }) => number === window.number);
-    if (stored !== undefined) {
-      if (stored.hash !== hash) throw new WindowChangedError();
-      return this.#add(stored.run);
-    }
-    onPhase("CHUNKING");
-    const chunks = await cutter.window({ window, structure, limits: chunkLimits(settings) }, signal);
-    if (chunks.length === 0) return;
-    const firstChunkId = await retry(() => store.reserveChunkIds(lease.collection, chunks.length));
-    onPhase("EMBEDDING");
-    const { vectors, segment } = await retry(() => indexChunks(chunks, firstChunkId, tools, signal));
-    onPhase("INDEXING");
-    const place = { ordinal: this.#document.ordinal, number: window.number, firstOrdinal: this.#chunks };
-    const documentKey = this.#runs[0]?.first ?? firstChunkId;
-    await retry(() => store.addWindow(lease, { ...place, hash, bytes, documentKey, firstChunkId, chunks, vectors, segment }));
-    this.#add({ first: firstChunkId, count: chunks.length });
-  }
-
-  #add(run: ChunkRun): void {
-    this.#runs.push(run);
-    this.#chunks += run.count;
+    const { settings, cutter, signal } = this.#options;
+    this.#textBytes += Buffer.byteLength(window.text);
+    await this.#windows.write(window.number, window.text, () => cutter.window({ window, structure, limits: chunkLimits(settings) }, signal));
   }
 }
 

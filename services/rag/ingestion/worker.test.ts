@@ -14,6 +14,7 @@ import { withDefaults } from "../settings.js";
 import { openSqlStore } from "../store/sql-store.js";
 import type { CollectionRecord, JobRecord, RagStore } from "../store/store.js";
 import { JobChanges } from "./job-changes.js";
+import { chunkIds } from "../store/chunk-runs.js";
 import { JobStarter } from "./start-job.js";
 import type { TenantLimits } from "./tenant-quota.js";
 import { watchJob } from "./watch-job.js";
@@ -81,6 +82,15 @@ async function queue(ids: string[], tenantLimits: TenantLimits = {}): Promise<Jo
   return starter.ingestInline({ collection, metadata: {}, readers: [], idempotencyKey: "" }, documents);
 }
 
+/** Rejects when the signal is aborted, also when it was before. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort);
+  });
+}
+
 /** Lets the time pass until a promise has settled. */
 async function until<T>(promise: Promise<T>): Promise<T> {
   let settled = false;
@@ -117,6 +127,35 @@ describe("a worker", () => {
     const { id } = await queue(["a", "b"]);
     expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED", doneDocuments: 2, failedDocuments: 0 });
     expect(calls).toBe(4);
+  });
+
+  test("goes on with a document of many chunks behind those that the one before it stored", async () => {
+    await begin();
+    const small = withDefaults({ chunkSize: 100, chunkOverlap: 0 });
+    collection = (await store.createCollection({ tenant, id: `many-${made}` }, small, new Date(clock.now())))!;
+    const text = Array.from({ length: 4_500 }, (_, n) => `<p>Paragraph ${n} tells of the bearing that needs grease, and of the pump at its side.</p>`).join("");
+    const starter = new JobStarter({ store, clock, folders: [], onQueued: () => {} });
+    const { id } = await starter.ingestInline({ collection, metadata: {}, readers: [], idempotencyKey: "" }, [create(InlineDocumentSchema, { id: "page", text, mimeType: "text/html" })]);
+    const embedded: number[] = [];
+    const counting = (most: number): Embedder => ({
+      ...embedder(() => {}),
+      async embed(texts, signal) {
+        if (embedded.length === most) await aborted(signal!);
+        embedded.push(texts.length);
+        return texts.map(() => new Float32Array(256).fill(1 / 16));
+      },
+    });
+    const { worker } = startWorker(counting(2));
+    await untilJob(id, ({ doneBytes }) => doneBytes > 100_000);
+    expect(await documentCount()).toBe(0);
+    await worker.stop();
+    startWorker(counting(Infinity));
+    expect(await untilJob(id, ended)).toMatchObject({ state: "SUCCEEDED", chunks: 4_500, doneDocuments: 1 });
+    expect(embedded).toEqual([1_000, 1_000, 1_000, 1_000, 500]);
+    const runs = await store.allowedChunks(collection.uid, undefined, { text: "true", parameters: [] });
+    const chunks = await store.readChunks(collection.uid, undefined, [...chunkIds(runs)]);
+    expect(chunks.sort((a, b) => a.id - b.id).map(({ ordinal }) => ordinal)).toEqual(Array.from({ length: 4_500 }, (_, n) => n));
+    expect(chunks.at(-1)!.text).toContain("Paragraph 4499");
   });
 
   test("comes back later to a job whose model is away for longer, and loses none of its documents", async () => {
@@ -176,7 +215,7 @@ describe("a worker", () => {
 
   test("stops at once when its job is cancelled, and leaves nothing of it", async () => {
     await begin();
-    const { worker } = startWorker(embedder((signal) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)))));
+    const { worker } = startWorker(embedder((signal) => aborted(signal!)));
     const { id } = await queue(["a"]);
     await untilJob(id, () => worker.phaseOf(id) === "EMBEDDING");
     await store.cancelJob(tenant, id, new Date(clock.now()));
@@ -188,7 +227,7 @@ describe("a worker", () => {
 
   test("that is stopped gives its job back, and the next goes on with it", async () => {
     await begin();
-    const { worker } = startWorker(embedder((signal) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)))));
+    const { worker } = startWorker(embedder((signal) => aborted(signal!)));
     const { id } = await queue(["a"]);
     await untilJob(id, () => worker.phaseOf(id) === "EMBEDDING");
     await until(worker.stop());

@@ -116,6 +116,21 @@ describe("a replica", () => {
     expect(await found(await replica({ store: deleting }), collection, "apples")).toEqual(["a"]);
   });
 
+  test("reads the texts that it finds again once an epoch, and those that not everyone may read each time", async () => {
+    let collection = await collectionOf({ a: { text: "red apples" }, b: { text: "green apples" } });
+    const read: number[] = [];
+    const counting: IndexStore = { ...store, readChunks: (uid, viewer, ids) => (read.push(ids.length), store.readChunks(uid, viewer, ids)) };
+    const one = await replica({ store: counting });
+    for (const query of ["red", "apples", "green", "apples"]) await found(one, collection, query);
+    expect(read).toEqual([1, 1]);
+    collection = await ingest(collection, { a: { text: "red apples", readers: ["user:ada"] } });
+    const readers: Viewer[] = [["user:ada"], ["user:bob"], undefined, ["user:bob"]];
+    const answers = [];
+    for (const viewer of readers) answers.push(await found(one, collection, "apples", viewer));
+    expect(answers).toEqual([["a", "b"], ["b"], ["a", "b"], ["b"]]);
+    expect(read).toEqual([1, 1, 2, 1, 2, 1]);
+  });
+
   test("keeps within its memory by dropping what was asked least recently", async () => {
     const collections = [];
     for (let n = 0; n < 4; n += 1) collections.push(await collectionOf({ a: { text: `apples number ${n}` } }));

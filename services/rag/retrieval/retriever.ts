@@ -15,6 +15,7 @@ import type { Arranger } from "../ranking/arranger.js";
 import { depthOf, PLAIN_RANKING, type Ranking, rankingOf } from "../ranking/ranking.js";
 import { chunkIds } from "../store/chunk-runs.js";
 import type { CollectionRecord, DocumentCondition, IndexStore, StoredChunk } from "../store/store.js";
+import { FoundChunks } from "./found-chunks.js";
 import type { SearchIndexes } from "./search-indexes.js";
 
 export interface Question {
@@ -63,6 +64,7 @@ const DEFAULT_TOP_K = 5;
 /** Finds the passages of a collection that answer a question. */
 export class Retriever {
   readonly #deps: RetrieverDependencies;
+  readonly #chunks: FoundChunks;
   /** What a filter allowed a viewer at an epoch; the epoch is part of the key, so it is never out of date. */
   readonly #embeds = new Map<string, (query: string) => Promise<Float32Array>>();
   readonly #allowed = new LRUCache<string, ReadonlySet<number>>({
@@ -72,6 +74,7 @@ export class Retriever {
 
   constructor(deps: RetrieverDependencies) {
     this.#deps = deps;
+    this.#chunks = new FoundChunks(deps.store);
   }
 
   /**
@@ -97,12 +100,13 @@ export class Retriever {
         k: depth,
         allowAt: async (at) => (mayHide || filter ? this.#allowedTo(viewer, collection, filter ?? EVERYTHING, at) : undefined),
       });
-      const chunks = await this.#deps.store.readChunks(collection.uid, viewer, hits.map(({ chunkId }) => chunkId));
-      if (chunks.length < hits.length && attempt < MAX_TRIES) {
+      // How many documents are restricted is known of the row's epoch alone.
+      const place = { collection: collection.uid, epoch, viewer, isOpen: collection.restrictedCount === 0 && epoch === collection.epoch };
+      const byId = await this.#chunks.read(place, hits.map(({ chunkId }) => chunkId));
+      if (byId.size < hits.length && attempt < MAX_TRIES) {
         await this.#deps.indexes.refresh(collection);
         continue;
       }
-      const byId = new Map(chunks.map((chunk) => [chunk.id, chunk]));
       const found = hits.flatMap((hit, i): RetrievedChunk[] => {
         const chunk = byId.get(hit.chunkId);
         return chunk === undefined ? [] : [{ ...chunk, score: hit.score, found: { hit, rank: i + 1 } }];

@@ -16,6 +16,17 @@ export function toRuns(ids: Iterable<number>): ChunkRun[] {
   return runs;
 }
 
+/** The same chunks in as few runs as can be; the runs are in the order of their ids. */
+export function joinRuns(runs: readonly ChunkRun[]): ChunkRun[] {
+  const joined: { first: number; count: number }[] = [];
+  for (const { first, count } of runs) {
+    const last = joined.at(-1);
+    if (last !== undefined && last.first + last.count === first) last.count += count;
+    else joined.push({ first, count });
+  }
+  return joined;
+}
+
 /** The ids of the runs, in their order. */
 export function* chunkIds(runs: readonly ChunkRun[]): Generator<number> {
   for (const { first, count } of runs) for (let i = 0; i < count; i += 1) yield first + i;

@@ -1,5 +1,5 @@
 import type { SqlSession } from "../../../runtime/sql/database.js";
-import { countChunks, markDeleted } from "./chunk-runs.js";
+import { countChunks, joinRuns, markDeleted } from "./chunk-runs.js";
 import type { ChunkRun } from "./store.js";
 
 export const REPLACED_COLUMNS = "id, readers, run_firsts, run_counts, chunk_count, text_bytes, create_time";
@@ -22,7 +22,7 @@ export function runsOf(row: { run_firsts: number[]; run_counts: number[] }): Chu
 
 /** Deletes chunks and vectors of documents and marks their places in the index as dead. The caller holds the collection's lock. */
 export async function removeContents(tx: SqlSession, collection: number, documents: readonly ReplacedDocument[]): Promise<void> {
-  const runs = documents.flatMap(runsOf).sort((a, b) => a.first - b.first);
+  const runs = joinRuns(documents.flatMap(runsOf).sort((a, b) => a.first - b.first));
   await removeChunks(tx, collection, runs);
   await bury(tx, collection, runs);
 }

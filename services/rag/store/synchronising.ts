@@ -10,14 +10,15 @@ export function synchronisingStore(db: SqlDatabase): Pick<JobStore, "removeMissi
       db.transaction(async (tx) => {
         await lockForWriting(tx, lease);
         // What stands below a folder that could not be read may still be there: such a folder is a document of the job that ends in "/".
+        // A set's difference costs what both sets cost, whatever the planner knows of the tables.
         const removed = await tx.query<ReplacedDocument>(
-          `delete from rag.documents where collection = $1 and id in (
-             select d.id from rag.documents d, rag.jobs j
-             where d.collection = $1 and j.id = $2 and starts_with(d.id, j.sync_prefix)
-               and not exists (
-                 select 1 from rag.job_documents f where f.job = $2
-                   and (f.document_id = d.id or (right(f.document_id, 1) = '/' and starts_with(d.id, f.document_id))))
-             limit $3)
+          `with folders as materialized (
+             select document_id from rag.job_documents where job = $2 and right(document_id, 1) = '/'),
+           missing as materialized (
+             select d.id from rag.documents d, rag.jobs j where d.collection = $1 and j.id = $2 and starts_with(d.id, j.sync_prefix)
+             except select document_id from rag.job_documents where job = $2)
+           delete from rag.documents where collection = $1 and id in (
+             select id from missing where not exists (select 1 from folders f where starts_with(missing.id, f.document_id)) limit $3)
            returning ${REPLACED_COLUMNS}`,
           [lease.collection, lease.jobId, limit],
         );

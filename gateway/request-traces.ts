@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Identity, REQUEST_ID_HEADER } from "../runtime/call-context.js";
+import { beginsTrace } from "../runtime/tracing/begins-trace.js";
 import { TRACE_HEADER, traceHeader } from "../runtime/tracing/trace-header.js";
 import type { OpenSpan, Tracer } from "../runtime/tracing/tracer.js";
 
@@ -14,9 +15,8 @@ export interface RequestTraces {
   begin(headerOf: (name: string) => string | null | undefined, identity: Identity, method: DescMethod): string | undefined;
 }
 
-/** @param traced the RPCs whose requests are traced. */
-export function requestTraces(tracer: Tracer | undefined, traced: readonly DescMethod[]): RequestTraces {
-  const methods = new Set(traced);
+/** Requests are traced whose RPCs begin a trace. */
+export function requestTraces(tracer: Tracer | undefined): RequestTraces {
   /** By a word of our own in the request's header: Connect's handlers see the headers, not the request. */
   const requests = new Map<string, { span?: OpenSpan }>();
   return {
@@ -36,7 +36,7 @@ export function requestTraces(tracer: Tracer | undefined, traced: readonly DescM
     },
     begin(headerOf, identity, method) {
       const entry = requests.get(headerOf(TRACE_HEADER) ?? "");
-      if (tracer === undefined || entry === undefined || !methods.has(method)) return undefined;
+      if (tracer === undefined || entry === undefined || !beginsTrace(method)) return undefined;
       entry.span = tracer.start("gateway", { tenant: identity.tenant, requestId: headerOf(REQUEST_ID_HEADER) ?? "" });
       entry.span.set({ metadata: { rpc: `${method.parent.typeName}/${method.name}` } });
       return traceHeader(entry.span);

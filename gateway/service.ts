@@ -49,9 +49,6 @@ const STREAM_TIMEOUT_MS = 3_600_000;
 /** Everything but a run answers from stores, in milliseconds. */
 const CALL_TIMEOUT_MS = 30_000;
 
-/** RPCs whose requests are traced: those that do the mesh's work. */
-const TRACED = [AgentService.method.query, AgentService.method.streamQuery, RagService.method.retrieve, RagService.method.answer];
-
 /** Time in which a whole request must arrive, uploads included, in milliseconds; JSON has less (see the transcoder). */
 const UPLOAD_TIMEOUT_MS = 3_600_000;
 
@@ -134,7 +131,7 @@ async function serve(config: GatewayConfig, authentication: Authentication, host
 
   const timeoutMs = (method: DescMethod) => timeoutOf(method, config);
   const services = [...PUBLIC_SERVICES, GatewayService, IdentityService];
-  const traces = requestTraces(host.tracer, TRACED);
+  const traces = requestTraces(host.tracer);
   const upstream = upstreamHeaders({ authenticator: authentication, security: host.security, traces, registry: host.metrics.registry });
   const http = httpMetrics(host.metrics.registry, host.clock);
   const cors = { allowedOrigins: config.RAGENTS_CORS_ORIGINS, exposedHeaders: EXPOSED_HEADERS };

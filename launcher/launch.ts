@@ -23,6 +23,7 @@ import { startCheckpointService } from "../services/checkpoint/service.js";
 import { startRagService } from "../services/rag/service.js";
 import { startRateLimitService } from "../services/ratelimit/service.js";
 import { banner } from "./banner.js";
+import { folderKeys } from "./folder-keys.js";
 import { openDataFolder } from "../runtime/data-folder.js";
 
 const schema = z.object({
@@ -78,7 +79,8 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     const configured = await openProcessSecurity(env, { logger, clock: systemClock });
     started.push(["security", async () => configured.close()]);
     // In one process the services know each other's word by keys that nobody else has.
-    const security = { ...configured, keys: configured.keys ?? createProcessKeys(systemClock) };
+    const own = { keys: createProcessKeys(systemClock), warrantKeys: folderKeys(folder.path, systemClock) };
+    const security = configured.keys === undefined ? { ...configured, ...own } : configured;
 
     const addresses: NodeJS.ProcessEnv = { ...env };
     const services: RunningService[] = [];

@@ -42,6 +42,8 @@ export interface MeshSecurity {
 export interface ProcessSecurity {
   /** Undefined where services trust whoever reaches them. */
   readonly keys: IdentityKeys | undefined;
+  /** For warrants, where `keys` end with the process. Default: `keys`. */
+  readonly warrantKeys?: IdentityKeys;
   readonly tls: MutualTls | undefined;
   /** Ends the watching of files. */
   close(): void;
@@ -86,7 +88,7 @@ export function meshSecurity(options: {
   required: () => boolean;
   authenticate?: (header: Headers) => Identity | Promise<Identity>;
 }): MeshSecurity {
-  const { keys, tls } = options.process;
+  const { keys, tls, warrantKeys = keys } = options.process;
   const { clock, required, authenticate } = options;
   const verifier = keys && new TokenVerifier({ keys, clock });
   const issuer = keys && new TokenIssuer({ keys, clock, issuer: options.service });
@@ -111,7 +113,7 @@ export function meshSecurity(options: {
     },
     vouches: keys?.signingKey() !== undefined,
     vouch,
-    warrants: keys === undefined ? localWarrants : signedWarrants({ keys, issuer: options.service, clock }),
+    warrants: warrantKeys === undefined ? localWarrants : signedWarrants({ keys: warrantKeys, issuer: options.service, clock }),
     channel: {
       credentials: tls?.channel,
       callHeaders(method) {

@@ -19,6 +19,7 @@ import type { Logger } from "./logger.js";
 import type { MeshSecurity } from "./mesh-security.js";
 import { type Metrics, rpcLabels } from "./metrics.js";
 import { tenantCallsInterceptor } from "./tenant-calls.js";
+import { beginsTrace } from "./tracing/begins-trace.js";
 import { parseTraceHeader, TRACE_HEADER } from "./tracing/trace-header.js";
 import type { OpenSpan, Tracer } from "./tracing/tracer.js";
 import { parseTraceParent, TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
@@ -32,10 +33,8 @@ export interface ServerInterceptorOptions {
   security?: (Pick<MeshSecurity, "identify"> & Partial<Pick<MeshSecurity, "vouches">>) | undefined;
   /** Calls that a tenant may have under way; 0, the default, for no limit. */
   tenantCalls?: number;
-  /** Traces the calls that come with a trace, and those of `traced`. Default: none. */
+  /** Traces the calls that come with a trace, and those of RPCs that begin one. Default: none. */
   tracer?: Tracer | undefined;
-  /** RPCs that begin a trace where the caller brings none. */
-  traced?: readonly DescMethod[];
 }
 
 /** When the call must be answered, in milliseconds since the epoch; set by the server that received it. */
@@ -98,14 +97,13 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
 }
 
 /** Begins the span of a call: below the caller's, or the first one of a trace. */
-function callSpans({ tracer, traced, security }: ServerInterceptorOptions) {
-  const roots = new Set(traced);
+function callSpans({ tracer, security }: ServerInterceptorOptions) {
   return (request: { header: Headers; method: DescMethod }, identity: Identity, requestId: string): OpenSpan | undefined => {
     if (tracer === undefined) return undefined;
     // Where services show who they are, nobody else's word is taken for where a span belongs.
     const trusted = security?.vouches !== true || request.header.has(IDENTITY_HEADER);
     const parent = trusted ? parseTraceHeader(request.header.get(TRACE_HEADER)) : undefined;
-    const isRoot = roots.has(request.method);
+    const isRoot = beginsTrace(request.method);
     if (parent === undefined && !isRoot) return undefined;
     const caller = { tenant: identity.tenant, requestId };
     return tracer.start(request.method.name, caller, { ...(parent !== undefined && { parent }), isTrace: isRoot });

@@ -45,6 +45,9 @@ describe("POST /query refuses", () => {
     ["no query", {}, "INVALID_FIELD", "query"],
     ["a query above its limit", { query: "x".repeat(8193) }, "INVALID_FIELD", "query"],
     ["a top_k of zero", { query: "q", config_overrides: { top_k: 0 } }, "INVALID_FIELD", "config_overrides.top_k"],
+    ["an unknown override", { query: "q", config_overrides: { temprature: 1 } }, "INVALID_FIELD", "config_overrides.temprature"],
+    ["a version of an agent that there is not", { query: "q", agent_type: "simple@00000000" }, "UNKNOWN_AGENT", "agent_type"],
+    ["a version of a model that there is not", { query: "q", config_overrides: { model: "extractive@00000000" } }, "UNKNOWN_MODEL", "config_overrides.model"],
     ["a thread id with a slash", { query: "q", thread_id: "a/b" }, "INVALID_FIELD", "thread_id"],
   ])("%s", async (_, body, reason, field) => {
     expectRefusal(await mesh.rest("POST", "/query", body), 400, reason, field);

@@ -112,6 +112,8 @@ export function ownFields({ threadId, metadata }: QueryResponse) {
   return {
     thread_id: threadId,
     model: metadata?.model ?? "",
+    model_version: metadata?.modelVersion ?? "",
+    agent_version: metadata?.agentVersion ?? "",
     collection: metadata?.collection ?? "",
     cached: metadata?.cached ?? false,
     trace_id: metadata?.traceId ?? "",

@@ -24,7 +24,7 @@ const model = {
   ...object({ id: text, object: { const: "model" }, created: { type: "integer" }, owned_by: text }),
   description: "An agent, or a model that makes embeddings.",
 };
-const ownFields = object({ thread_id: text, model: text, collection: text, cached: { type: "boolean" }, trace_id: text });
+const ownFields = object({ thread_id: text, model: text, model_version: text, agent_version: text, collection: text, cached: { type: "boolean" }, trace_id: text });
 const completion = {
   ...object({
     id: text,

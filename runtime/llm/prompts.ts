@@ -17,6 +17,7 @@ export const PROMPT_NAMES = [
   "rewrite-few-shot",
   "rewrite-hyde",
   "rewrite-persona",
+  "rewrite-together",
 ] as const;
 export type PromptName = (typeof PROMPT_NAMES)[number];
 

@@ -13,7 +13,7 @@ export function tracedModel(model: LanguageModel): LanguageModel {
       if (span === undefined) return yield* model.stream(request);
       span.set({
         model: model.name,
-        input: { messages: request.messages.map(toJson) },
+        input: () => ({ messages: request.messages.map(toJson) }),
         metadata: { ...(request.prompt !== undefined && { prompt: request.prompt }), temperature: request.temperature, max_tokens: request.maxTokens, tools: (request.tools ?? []).map(({ name }) => name) },
       });
       let text = "";
@@ -25,12 +25,11 @@ export function tracedModel(model: LanguageModel): LanguageModel {
         });
         noteFirst();
         const { usage, message } = reply;
-        const calls = (message.tool_calls ?? []).map(({ name, args }) => ({ name, args: args as JsonObject }));
-        span.set({ output: { text: reply.text, ...(calls.length > 0 && { tool_calls: calls }) }, usage, costUsd: usage.costUsd ?? 0 });
+        span.set({ output: () => toOutput(reply.text, message), usage, costUsd: usage.costUsd ?? 0 });
         span.end();
         return reply;
       } catch (error) {
-        span.set({ output: { text } });
+        span.set({ output: () => ({ text }) });
         span.end(error);
         throw error;
       } finally {
@@ -39,6 +38,11 @@ export function tracedModel(model: LanguageModel): LanguageModel {
       }
     },
   };
+}
+
+function toOutput(text: string, { tool_calls = [] }: ModelReply["message"]): JsonObject {
+  const calls = tool_calls.map(({ name, args }) => ({ name, args: args as JsonObject }));
+  return { text, ...(calls.length > 0 && { tool_calls: calls }) };
 }
 
 function toJson(message: BaseMessageLike): JsonObject {

@@ -44,8 +44,8 @@ function shared(span: Span, { projectName, content }: OpikMapping) {
     name,
     startTime: new Date(start),
     endTime: new Date(start + duration),
-    ...(content && input !== undefined && { input }),
-    ...(content && output !== undefined && { output }),
+    ...(content && input !== undefined && { input: input() }),
+    ...(content && output !== undefined && { output: output() }),
     metadata: { ...span.metadata, service, tenant, request_id: requestId },
     ...(firstTokenMs !== undefined && { ttft: firstTokenMs }),
     ...(error !== undefined && {

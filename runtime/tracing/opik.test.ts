@@ -66,7 +66,7 @@ afterEach(async () => {
 
 describe("spans on their way to Opik", () => {
   test("are sent once each, in the server's own terms", async () => {
-    const whole = span({ isTrace: true, threadId: "t1", input: { query: SECRET }, output: { response: "yes" }, metadata: { cached: false } });
+    const whole = span({ isTrace: true, threadId: "t1", input: () => ({ query: SECRET }), output: () => ({ response: "yes" }), metadata: { cached: false } });
     const call = span({ traceId: whole.traceId, parentId: whole.id, kind: "llm", model: "m", usage: { inputTokens: 3, outputTokens: 4 }, costUsd: 0.5, firstTokenMs: 7, error: { type: "Unavailable", message: "gone" } });
     sink.accept(whole);
     sink.accept(call);
@@ -136,11 +136,14 @@ describe("spans on their way to Opik", () => {
   test("hold nobody's text when content is not to leave", async () => {
     await sink.close(0);
     sink = open({ content: false });
-    const details = { input: { query: SECRET }, output: { text: SECRET }, error: { type: "Internal", message: SECRET } };
+    let made = 0;
+    const secret = () => ({ text: `${SECRET} ${(made += 1)}` });
+    const details = { input: secret, output: secret, error: { type: "Internal", message: SECRET } };
     sink.accept(span({ ...details, isTrace: true, metadata: { hits: 3 } }));
     await sink.close(LONG_MS);
     expect(opik.spans).toMatchObject([{ metadata: { hits: 3 }, error_info: { exception_type: "Internal" } }]);
     expect(JSON.stringify([opik.traces, opik.spans])).not.toContain("zephyrine");
+    expect(made).toBe(0);
   });
 
   test("are followed by what people think of the answers", async () => {

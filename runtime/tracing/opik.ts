@@ -3,6 +3,7 @@ import type { Clock } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { type OpikMapping, type OpikSpan, type OpikTrace, toOpikSpan, toOpikTrace } from "./opik-records.js";
 import { type Delivery, type DropReason, Outbox } from "./outbox.js";
+import { ReceiverLog } from "./receiver-log.js";
 import type { Span, SpanSink } from "./span.js";
 
 export interface OpikOptions extends OpikMapping {
@@ -42,10 +43,11 @@ export class OpikSink implements SpanSink {
   readonly #spans: Outbox<OpikSpan>;
   readonly #feedback: Outbox<Feedback>;
   #client: Promise<OpikApi> | undefined;
-  #failing = false;
+  readonly #log: ReceiverLog;
 
   constructor(options: OpikOptions) {
     this.#options = options;
+    this.#log = new ReceiverLog(options.logger, "opik");
     const { registry, clock, batchDelayMs: delayMs, projectName } = options;
     const dropped = new Counter({
       name: "opik_dropped_total",
@@ -95,16 +97,17 @@ export class OpikSink implements SpanSink {
       this.#client ??= openClient(this.#options);
       // A signal for each: the client never takes its listeners off.
       await deliver(await this.#client, { maxRetries: 0, timeoutInSeconds: REQUEST_TIMEOUT_S, abortSignal: AbortSignal.any([signal]) });
-      if (this.#failing) this.#options.logger.info("opik_reached");
-      this.#failing = false;
+      this.#log.reached();
       return { outcome: "taken" };
     } catch (err) {
       const { statusCode, rawResponse } = err as { statusCode?: number; rawResponse?: Response };
       const refused = statusCode !== undefined && REFUSALS.has(statusCode);
-      // Said once, not for every batch until it is mended.
-      if (refused || !this.#failing) this.#options.logger.warn(refused ? "opik_refused" : "opik_failed", { status: statusCode, reason: causeOf(err) });
-      if (refused) return { outcome: "refused" };
-      this.#failing = true;
+      const fields = { status: statusCode, reason: causeOf(err) };
+      if (refused) {
+        this.#options.logger.warn("opik_refused", fields);
+        return { outcome: "refused" };
+      }
+      this.#log.failed(fields);
       const seconds = statusCode === TOO_MANY_REQUESTS ? Number(rawResponse?.headers.get("retry-after") ?? Number.NaN) : Number.NaN;
       return { outcome: "later", ...(Number.isFinite(seconds) && { afterMs: Math.min(Math.max(seconds, 0), 60) * 1000 }) };
     }

@@ -38,7 +38,7 @@ const span: Span = {
   requestId: "request-1",
   start: Date.now(),
   duration: 5,
-  input: { query: "the zephyrine valve" },
+  input: () => ({ query: "the zephyrine valve" }),
   metadata: { hits: 3 },
 };
 const hex = (id: string) => Buffer.from(id.replaceAll("-", ""), "hex");

@@ -3,6 +3,7 @@ import type { Clock } from "../clock.js";
 import type { Logger } from "../logger.js";
 import type { OtlpExporter } from "./otlp-exporter.js";
 import { type Delivery, type DropReason, Outbox } from "./outbox.js";
+import { ReceiverLog } from "./receiver-log.js";
 import type { Span, SpanSink } from "./span.js";
 
 export interface OtlpOptions {
@@ -26,10 +27,11 @@ export class OtlpSink implements SpanSink {
   readonly #options: OtlpOptions;
   readonly #outbox: Outbox<Span>;
   #exporter: Promise<OtlpExporter> | undefined;
-  #failing = false;
+  readonly #log: ReceiverLog;
 
   constructor(options: OtlpOptions) {
     this.#options = options;
+    this.#log = new ReceiverLog(options.logger, "otlp");
     const dropped = new Counter({
       name: "otlp_dropped_spans_total",
       help: "Spans that the OpenTelemetry collector never got, by why: the queue was full, or the process ended.",
@@ -59,10 +61,8 @@ export class OtlpSink implements SpanSink {
     // OpenTelemetry's packages take a while to load: only where they are used.
     this.#exporter ??= import("./otlp-exporter.js").then(({ openOtlpExporter }) => openOtlpExporter(this.#options.endpoint, REQUEST_TIMEOUT_MS));
     const error = await (await this.#exporter).send(batch);
-    const failed = error !== undefined;
-    // Said once, not for every batch until it is mended.
-    if (failed !== this.#failing) this.#options.logger[failed ? "warn" : "info"](failed ? "otlp_failed" : "otlp_reached", { reason: error?.message });
-    this.#failing = failed;
-    return failed ? { outcome: "later" } : { outcome: "taken" };
+    if (error === undefined) this.#log.reached();
+    else this.#log.failed({ reason: error.message });
+    return error === undefined ? { outcome: "taken" } : { outcome: "later" };
   }
 }

@@ -5,9 +5,9 @@ export type SpanKind = "general" | "llm" | "tool";
 
 /** What is known of a piece of work besides its name and times. */
 export interface SpanDetails {
-  /** What it was given and what it made: prompts, documents, answers. Left out where content is not to leave the mesh. */
-  readonly input?: JsonObject;
-  readonly output?: JsonObject;
+  /** What it was given and what it made: prompts, documents, answers. Made only where it is kept, as the span ends. */
+  readonly input?: () => JsonObject;
+  readonly output?: () => JsonObject;
   /** Facts that hold nobody's text: counts, sizes, names of models and collections. */
   readonly metadata?: Readonly<Record<string, JsonValue>>;
   /** The language model that was called. */

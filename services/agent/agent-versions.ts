@@ -71,7 +71,9 @@ export class AgentVersions {
     const total = versions.reduce((sum, { weight }) => sum + weight, 0);
     const hash = createHash("sha256").update(JSON.stringify([type, ...who])).digest();
     let left = (hash.readUInt32BE() / 2 ** 32) * total;
-    return versions.find(({ weight }) => (left -= weight) < 0) as AgentVersion;
+    // Sums of fractions may leave a remainder.
+    const last = versions.findLast(({ weight }) => weight > 0);
+    return versions.find(({ weight }) => (left -= weight) < 0) ?? (last as AgentVersion);
   }
 
   /** A version of a type, or the first one when this replica does not have it any more: runs go on that were begun with it. */

@@ -47,8 +47,11 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
     let position = from;
     let known = place;
     for await (const event of traced(events)) {
+      if ("started" in event) {
+        known = event.started;
+        position = event.at ?? position;
+      }
       position = behind(position, event);
-      if ("started" in event) known = event.started;
       if (known === undefined) throw new Error("the run did not say where it is");
       yield { eventId: eventId(known, position), event: toEvent(event, seconds()) };
     }
@@ -66,6 +69,7 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
     async resumeRun({ thread, decisions }, context) {
       return { response: await responseOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)) };
     },
+    streamResumeRun: ({ thread, decisions }, context) => streamOf(runs.answer(thread, new InterruptDecisions(decisions), context.signal)),
     listAgents: () => ({
       agents: deps.versions.types.map((type) => toAgent(deps.versions.of(type))),
       models: deps.models.names.map((name) => ({ name, version: deps.models.versionOf(name) })),
@@ -84,7 +88,7 @@ async function* traced(events: AsyncIterable<RunEvent>): AsyncGenerator<RunEvent
 function traceResult({ response, threadId, agentType, agentVersion, model, modelVersion, collection, cached, usage, citations }: RunResult): void {
   const { inputTokens, outputTokens } = usage;
   currentCall()?.span?.set({
-    output: { response },
+    output: () => ({ response }),
     threadId,
     metadata: {
       agent_type: agentType,
@@ -107,7 +111,7 @@ function runRequest(
   context: HandlerContext,
 ): RunRequest {
   const { query: question, threadId, configOverrides, enableLogicalLlm, history, toolRounds, callerTools } = request;
-  currentCall()?.span?.set({ input: { query: question } });
+  currentCall()?.span?.set({ input: () => ({ query: question }) });
   const key = request.idempotencyKey || (context.requestHeader.get("idempotency-key") ?? "");
   const { type, pinned } = versions.named(request.agentType === "" ? DEFAULT_AGENT : request.agentType);
   const identity = runIdentity(key, () => ({ question, threadId, agent: request.agentType, ...(configOverrides && { overrides: toJson(ConfigOverridesSchema, configOverrides) }), enableLogicalLlm, callerTools, history, toolRounds }));

@@ -4,7 +4,7 @@ import type { Citation } from "../../runtime/llm/answerer.js";
 import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
 import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
 import type { AgentVersion } from "./agent-versions.js";
-import type { RunPlace } from "./event-position.js";
+import type { Position, RunPlace } from "./event-position.js";
 import type { Analysis } from "./logical/analysis.js";
 import type { RunSettings } from "./settings.js";
 import type { NodeEvent, RunAnswer, RunStateUpdate, ToolCallNotice } from "./state.js";
@@ -51,7 +51,11 @@ export interface Run extends RunRequest {
 
 /** What happens in a run, in order; the result is last. `restarted` voids the text and citations before it. */
 export type RunEvent =
-  | { started: RunPlace }
+  | {
+      started: RunPlace;
+      /** What was told of it before, where it goes on. */
+      at?: Position;
+    }
   | { step: { name: string; summary: string } }
   | NodeEvent
   | { restarted: true }

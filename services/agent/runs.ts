@@ -1,36 +1,35 @@
 import { randomUUID } from "node:crypto";
 import { Command } from "@langchain/langgraph";
-import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
 import { backgroundCall, currentCall, currentTenant, type Identity, runInCall } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
 import type { Warrants } from "../../runtime/identity/warrants.js";
 import { admitRun } from "./admission.js";
-import type { AgentDeps, AgentGraph, AgentKind } from "./agents/agent-kind.js";
-import type { AgentVersion, AgentVersions } from "./agent-versions.js";
+import type { AgentGraph, AgentKind } from "./agents/agent-kind.js";
+import { AgentGraphs, type GraphDeps } from "./agent-graphs.js";
+import type { AgentVersions } from "./agent-versions.js";
 import { checkAgentConfig } from "./agents/agent-config.js";
 import { asksSomething } from "./asks.js";
 import { CachedRuns } from "./cached-runs.js";
 import { userMessage } from "./conversation.js";
 import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled, runNotFound, shuttingDown, threadNotFound } from "./errors.js";
-import { type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
+import { behind, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
-import { NewThreadSaver, ThreadStoreGone } from "./new-thread-saver.js";
+import { ThreadStoreGone } from "./new-thread-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
 import { runTimeout } from "./run-timeout.js";
-import { retold, type StoredRun, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
+import { doneSoFar, positionOf, retold, type StoredRun, StoredRuns, toldBeyond, toldSoFar, untold } from "./stored-runs.js";
 import { SEARCH_TOOL } from "./tools/search-knowledge-base.js";
 import type { ThreadLocks } from "./thread-locks.js";
 import type { RunStateUpdate } from "./state.js";
-import type { RunSettings } from "./settings.js";
-import type { Threads, ThreadView } from "./threads.js";
+import type { Threads } from "./threads.js";
 import type { UsageMetrics } from "./usage-metrics.js";
 
 export interface RunsOptions {
-  deps: Omit<AgentDeps, "prompts" | "version"> & { readonly checkpointer: BaseCheckpointSaver };
+  deps: GraphDeps;
   versions: AgentVersions;
   threads: Threads;
   locks: ThreadLocks;
@@ -44,15 +43,6 @@ export interface RunsOptions {
   usage: UsageMetrics;
 }
 
-/** An agent's graph, for threads that exist and for those that do not. */
-interface Agent {
-  readonly version: AgentVersion;
-  readonly graph: AgentGraph;
-  readonly newThreadGraph: AgentGraph;
-  /** Remembers nothing. */
-  readonly unstoredGraph: AgentGraph;
-}
-
 type Work = (signal: AbortSignal) => AsyncIterable<RunEvent>;
 
 /** Pause before a run that another replica works on is looked at again, in milliseconds. */
@@ -61,7 +51,7 @@ const LOOK_AGAIN_MS = 250;
 /** Runs agents on questions. */
 export class Runs {
   readonly #options: RunsOptions;
-  readonly #agents: ReadonlyMap<AgentVersion, Agent>;
+  readonly #agents: AgentGraphs;
   readonly #cached: CachedRuns;
   readonly #live: LiveRuns;
   readonly #stored: StoredRuns;
@@ -75,22 +65,12 @@ export class Runs {
     this.#cached = new CachedRuns(deps, threads, (run) => this.#firstOf(run));
     this.#live = new LiveRuns(deps.clock);
     this.#stored = new StoredRuns(threads, (type, version) => this.graphOf(type, version));
-    const newThreadSaver = new NewThreadSaver(deps.checkpointer);
-    this.#agents = new Map(
-      versions.all.map((version) => {
-        const build = (checkpointer: BaseCheckpointSaver | undefined) =>
-          version.kind.build({ ...deps, checkpointer, prompts: version.prompts, version: version.version });
-        return [
-          version,
-          { version, graph: build(deps.checkpointer), newThreadGraph: build(newThreadSaver), unstoredGraph: build(undefined) },
-        ];
-      }),
-    );
+    this.#agents = new AgentGraphs(versions, deps);
   }
 
   /** The graph of a kind of agent, for threads that exist; of its version where that is known. Throws INVALID_ARGUMENT for an unknown agent. */
   graphOf(type: string, version?: string): AgentGraph {
-    return this.#agentOf(type, version).graph;
+    return this.#agents.of(type, version).graph;
   }
 
   /**
@@ -99,11 +79,11 @@ export class Runs {
    * A request whose idempotency key was used before is that run: what it did is told, and what is left of it is done.
    */
   ask(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
-    const agent = this.#agentOf(request.settings.agent, request.settings.version);
+    const agent = this.#agents.of(request.settings.agent, request.settings.version);
     this.#checkCallerTools(request, agent.version.kind);
     checkAgentConfig(agent.version.kind, request.settings);
-    if (request.fingerprint !== "") return this.#askOnce(request, agent, signal);
-    const work: Work = (ended) => this.#begin(request, agent, ended);
+    if (request.fingerprint !== "") return this.#askOnce(request, signal);
+    const work: Work = (ended) => this.#begin(request, ended);
     return request.outlivesCall ? this.#live.start(placeOf(request), work) : work(signal);
   }
 
@@ -128,6 +108,7 @@ export class Runs {
         if (interrupts.length === 0) throw notInterrupted(threadId);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
         const command = new Command({ resume: decisions.answersTo(interrupts) });
+        yield { started: { threadId, runId: stored.state.run }, at: positionOf(stored) };
         yield* this.#options.slots.hold(run.signal, () => this.#graphEvents(run, command));
       }.bind(this)),
     );
@@ -200,18 +181,6 @@ export class Runs {
     this.#live.close();
   }
 
-  #agentOf(type: string, version: string | undefined): Agent {
-    return this.#agents.get(this.#options.versions.orFirst(type, version)) as Agent;
-  }
-
-  /** A thread stays on the version that it is at, unless the request names another one, or there is none of it any more. */
-  #staying(request: RunRequest, agent: Agent, thread: ThreadView | undefined): { agent: Agent; settings: RunSettings } {
-    const { settings, settingsUnder } = request;
-    if (thread === undefined || settingsUnder === undefined || thread.agentType !== settings.agent || thread.agentVersion === settings.version) return { agent, settings };
-    const stays = this.#options.versions.of(settings.agent).find(({ version }) => version === thread.agentVersion);
-    return stays === undefined ? { agent, settings } : { agent: this.#agents.get(stays) as Agent, settings: settingsUnder(stays) };
-  }
-
   #checkCallerTools({ settings: { callerTools } }: RunRequest, kind: AgentKind): void {
     if (callerTools.length === 0) return;
     if (kind.callsTools !== true) throw callsNoTools(kind.type);
@@ -221,7 +190,7 @@ export class Runs {
   }
 
   /** The run of an idempotency key: the one that there is, or a new one. */
-  async *#askOnce(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncGenerator<RunEvent> {
+  async *#askOnce(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const place = placeOf(request);
     for (let isFirst = true; ; isFirst = false) {
       const here = this.#live.follow(place, START_OF_RUN);
@@ -231,7 +200,7 @@ export class Runs {
         return yield* here?.events ?? this.resume(place, START_OF_RUN);
       }
       try {
-        const work: Work = (ended) => this.#begin({ ...request, threadId: place.threadId }, agent, ended);
+        const work: Work = (ended) => this.#begin({ ...request, threadId: place.threadId }, ended);
         return yield* this.#live.start(place, work, { fingerprint: request.fingerprint });
       } catch (error) {
         // Another replica may be about to store the first checkpoint of this very run.
@@ -241,25 +210,29 @@ export class Runs {
     }
   }
 
-  #begin(request: RunRequest, agent: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #begin(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
     return this.#bounded(signal, (bounded) =>
       request.threadId === "" && !request.outlivesCall
-        ? this.#inNewThread(request, agent, bounded)
-        : this.#inThread(request, agent, bounded),
+        ? this.#inNewThread(request, bounded)
+        : this.#inThread(request, bounded),
     );
   }
 
-  /** Does what is left of a run, unless that is done already; waits for a replica that works on it, or died so lately that its lease holds. */
+  /**
+   * Does what is left of a run, unless that is done already; while another replica works on it, or died so lately that its lease holds,
+   * tells the steps that it stores.
+   */
   async *#goOn(place: RunPlace, after: Position, signal: AbortSignal, attempt = 0): AsyncGenerator<RunEvent> {
     const { locks, deps, slots } = this.#options;
+    let told = after;
     const work = (bounded: AbortSignal) =>
       locks.hold(place.threadId, "reject", bounded, async function* (this: Runs, stopped: AbortSignal) {
         const stored = await this.#stored.find(place);
         if (stored === undefined) throw runNotFound();
-        if (!stored.isOpen) return yield* retold(stored, place.runId, after);
-        yield* toldSoFar(stored, place.runId, after);
+        if (!stored.isOpen) return yield* retold(stored, place.runId, told);
+        yield* toldSoFar(stored, place.runId, told);
         const run = { ...stored, settings: stored.state.settings, signal: AbortSignal.any([bounded, stopped]) };
-        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, after)));
+        yield* slots.hold(run.signal, () => untold(this.#graphEvents(run, null), toldBeyond(stored, told)));
       }.bind(this), attempt);
     for (;;) {
       try {
@@ -269,26 +242,31 @@ export class Runs {
         await deps.clock.sleep(LOOK_AGAIN_MS, AbortSignal.any([signal, this.#closing.signal]));
         const stored = await this.#stored.find(place);
         if (stored === undefined) throw runNotFound();
-        if (!stored.isOpen) return yield* retold(stored, place.runId, after);
+        if (!stored.isOpen) return yield* retold(stored, place.runId, told);
+        for (const event of doneSoFar(stored, place.runId, told)) {
+          told = behind(told, event);
+          yield event;
+        }
       }
     }
   }
 
   /** Nobody else knows the thread: it needs no lease, and has no history. */
-  #inNewThread(request: RunRequest, { version: { kind }, newThreadGraph: graph, unstoredGraph }: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inNewThread(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
+    const { version, newThreadGraph: graph, unstoredGraph } = this.#agents.of(request.settings.agent, request.settings.version);
     const threadId = request.newThreadId;
     return this.#options.locks.alone(threadId, (stopped) => {
-      const run = { ...request, kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
+      const run = { ...request, kind: version.kind, graph, signal: AbortSignal.any([signal, stopped]), threadId, unstored: request.history, unstoredGraph };
       return mayBeCached(run) ? this.#cached.answer(run, false) : this.#firstOf(run);
     });
   }
 
-  #inThread(request: RunRequest, asked: Agent, signal: AbortSignal): AsyncIterable<RunEvent> {
+  #inThread(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
     const { threads, locks } = this.#options;
     const threadId = request.threadId === "" ? request.newThreadId : request.threadId;
     return locks.hold(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal) {
       const thread = await threads.find(threadId);
-      const { agent, settings } = this.#staying(request, asked, thread);
+      const { agent, settings } = this.#agents.staying(request, thread);
       const run = {
         ...request,
         settings,

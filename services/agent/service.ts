@@ -5,6 +5,7 @@ import { createRagClient } from "../../clients/rag/index.js";
 import { PriorityQueue, RateLimiter } from "../../clients/ratelimit/index.js";
 import { AgentService } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { mount, startGrpcServer } from "../../runtime/grpc-server.js";
+import { BatchedRewrites } from "./batched-rewrites.js";
 import { budgetedModel } from "../../runtime/llm/budgeted-model.js";
 import { type Models, openModels } from "../../runtime/llm/models.js";
 import { localWarrants } from "../../runtime/identity/warrants.js";
@@ -58,13 +59,14 @@ export async function startAgentService(
   });
   const versions = await loadVersions(config.versionsFile, kinds, models);
   const retrievals = new BatchedRetrieval(rag, { clock: host.clock, registry: host.metrics.registry });
+  const rewrites = new BatchedRewrites({ clock: host.clock, registry: host.metrics.registry });
   const threads = new Threads(checkpointer, logger);
   const queue = new PriorityQueue({ address: config.rateLimitAddress, queue: `agent-runs--${randomUUID()}`, clock: host.clock, security });
   const { maxRuns: limit, maxWaiting, priorities, runTimeoutMs: maxWaitMs } = config;
   const slots = new RunSlots({ limit, maxWaiting, queue, priorities, maxWaitMs, clock: host.clock });
   const locks = new ThreadLocks({ saver: checkpointer, clock: host.clock, leaseMs: config.leaseMs });
   const runs = new Runs({
-    deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, clock: host.clock, checkpointer, tools },
+    deps: { rag: overriding(rag, { retrieve: (request, options) => retrievals.retrieve(request, options?.signal) }), cache, models, rewrites, clock: host.clock, checkpointer, tools },
     versions,
     threads,
     locks,
@@ -99,7 +101,7 @@ export async function startAgentService(
     credentials: host.security?.serverCredentials,
     metrics: host.metrics,
     services: [mount(AgentService, agentHandlers({ runs, threads, states, locks, versions, models, clock: host.clock, score: host.score }))],
-    interceptors: serverInterceptors({ ...host, traced: [AgentService.method.query, AgentService.method.streamQuery, AgentService.method.resumeStream, AgentService.method.resumeRun] }),
+    interceptors: serverInterceptors(host),
     limits: { unaryDeadlineMs: config.runTimeoutMs, streamDeadlineMs: config.runTimeoutMs },
   }).catch(async (error: unknown) => {
     await closeClients();

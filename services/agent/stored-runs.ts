@@ -94,11 +94,16 @@ export function* retold(run: StoredRun, runId: string, after: Position): Generat
   yield* endOf(result).slice(Math.max(0, after.marks - 1));
 }
 
-/** What is left to tell of the steps that were done of a run that goes on. */
-export function* toldSoFar({ threadId, state }: StoredRun, runId: string, after: Position): Generator<RunEvent> {
+/** What is left to tell of the steps that a run has done which is under way. */
+export function* doneSoFar({ threadId, state }: StoredRun, runId: string, after: Position): Generator<RunEvent> {
   if (after.marks === 0) yield { started: { threadId, runId } };
-  yield* toolsOf(state.work).slice(after.tools);
+  yield* toolsOf(madeCalls(state)).slice(after.tools);
   for (const step of state.trail.slice(after.steps)) yield { step };
+}
+
+/** The same of a run that another replica goes on with, which writes anew what was not done. */
+export function* toldSoFar(run: StoredRun, runId: string, after: Position): Generator<RunEvent> {
+  yield* doneSoFar(run, runId, after);
   if (after.characters > 0 || after.citations > 0) yield { restarted: true };
 }
 
@@ -115,9 +120,19 @@ export async function* untold(events: AsyncIterable<RunEvent>, told: { steps: nu
   }
 }
 
+/** Where the events of an interrupted run go on: it has begun anew, but its steps were told. */
+export function positionOf({ state }: StoredRun): Position {
+  return { ...START_OF_RUN, steps: state.trail.length, tools: toolsOf(madeCalls(state)).length };
+}
+
+/** The work without calls that are still to be made: whoever makes them tells of them. */
+function madeCalls({ work }: RunStateValue): BaseMessage[] {
+  return work.slice(0, work.findLastIndex(({ type }) => type === "tool") + 1);
+}
+
 /** What was told of a run behind what its checkpoints say. */
 export function toldBeyond({ state }: StoredRun, after: Position): { steps: number; tools: number } {
-  return { steps: after.steps - state.trail.length, tools: after.tools - toolsOf(state.work).length };
+  return { steps: after.steps - state.trail.length, tools: after.tools - toolsOf(madeCalls(state)).length };
 }
 
 function* answerBehind({ response, citations }: RunResult, after: Position): Generator<RunEvent> {

@@ -57,8 +57,8 @@ export function ragHandlers(deps: RagHandlerDependencies): ServiceImpl<typeof Ra
     const question = questionOf(request);
     const { chunks, epoch, reranker = "" } = await retriever.retrieve(collection, currentViewer(), question, signal);
     currentCall()?.span?.set({
-      input: { query: question.query },
-      output: { passages: chunks.map(({ text, score }) => ({ text, score })) },
+      input: () => ({ query: question.query }),
+      output: () => ({ passages: chunks.map(({ text, score }) => ({ text, score })) }),
       metadata: { collection: collection.id, mode: question.mode, top_k: question.topK, reranker, hits: chunks.length, epoch },
     });
     return { hits: chunks.map((chunk) => toHitMessage(chunk, question.ranking.explain)), epoch: BigInt(epoch), reranker };

@@ -89,6 +89,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       labelNames: ["reranker"],
       registers: [metrics.registry],
     });
+    for (const reranker of rerankers.keys()) rerankFailures.inc({ reranker }, 0);
     const arranger = new Arranger({
       store,
       rerankers,
@@ -136,7 +137,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
       metrics,
       services: [mount(RagService, handlers)],
       interceptors: [
-        ...serverInterceptors({ ...host, traced: [RagService.method.retrieve, RagService.method.answer] }),
+        ...serverInterceptors(host),
         retrievalMetrics(metrics.registry, clock),
       ],
     });

@@ -11,6 +11,7 @@ import { startCacheService } from "../../services/cache/service.js";
 import { startCheckpointService } from "../../services/checkpoint/service.js";
 import { startRateLimitService } from "../../services/ratelimit/service.js";
 import { startRagService } from "../../services/rag/service.js";
+import { type OpenAiDouble, type Script, startOpenAiDouble } from "../servers/openai-double.js";
 
 /** The agent service and all that it calls, in this process, over real gRPC and an embedded database in memory. */
 export interface AgentMesh {
@@ -89,4 +90,22 @@ export async function startAgentMesh(env: NodeJS.ProcessEnv = {}): Promise<Agent
       await sql.close();
     },
   };
+}
+
+/** What a mesh of `startModelMesh` can be asked about. */
+const PUMP = { "pump.md": "# Pump P-7\n\nThe pump P-7 stops by itself when the pressure is above 3 bar." };
+
+/** A mesh whose model, "llama-3", is a double that is asked once, with documents. Its stop ends both. */
+export async function startModelMesh(
+  env: NodeJS.ProcessEnv = {},
+  { script, texts = PUMP }: { script?: Script; texts?: Record<string, string> } = {},
+): Promise<{ mesh: AgentMesh; double: OpenAiDouble }> {
+  const double = await startOpenAiDouble(script);
+  const mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0", ...env });
+  if (Object.keys(texts).length > 0) await mesh.ingest(texts);
+  const stop = async () => {
+    await mesh.stop();
+    await double.close();
+  };
+  return { mesh: { ...mesh, stop }, double };
 }

@@ -3,25 +3,20 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { reasonOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
 import { ManualClock } from "../manual-clock.js";
-import { type OpenAiDouble, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 let mesh: AgentMesh;
 let double: OpenAiDouble;
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0" });
-  await mesh.ingest({ "pump.md": "# Pump P-7\n\nThe pump P-7 stops by itself when the pressure is above 3 bar." });
+  ({ mesh, double } = await startModelMesh());
 });
 beforeEach(() => {
   double.requests.length = 0;
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 
 describe("a model that", () => {
   test.each([

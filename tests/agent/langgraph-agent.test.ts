@@ -2,8 +2,8 @@ import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { reasonOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
-import { type OpenAiDouble, type ReceivedRequest, type ScriptedReply, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble, ReceivedRequest, ScriptedReply } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 const PUMP = "# Pump P-7\n\nThe pump P-7 moves water to the boiler. The pump P-7 stops when the pressure is above 3 bar.";
@@ -14,14 +14,9 @@ let double: OpenAiDouble;
 const agentType = "langgraph";
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0" });
-  await mesh.ingest({ "pump.md": PUMP, "valve.md": VALVE });
+  ({ mesh, double } = await startModelMesh({}, { texts: { "pump.md": PUMP, "valve.md": VALVE } }));
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 beforeEach(() => {
   double.requests.length = 0;
 });

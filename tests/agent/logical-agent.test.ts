@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type OpenAiDouble, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 let mesh: AgentMesh;
@@ -8,8 +8,7 @@ let double: OpenAiDouble;
 const agentType = "logical";
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0" });
+  ({ mesh, double } = await startModelMesh({}, { texts: {} }));
   const documents = [
     { id: "pump.md", text: "# Pump P-7\n\nThe pump P-7 stops when the pressure is above 3 bar.", metadata: { kind: "pump" } },
     { id: "valve.md", text: "# Valve V-2\n\nThe valve V-2 stops when the pressure is below 1 bar.", metadata: { kind: "valve" } },
@@ -17,10 +16,7 @@ beforeAll(async () => {
   const { job } = await mesh.rag.ingestDocuments({ collection: "default", documents });
   for await (const update of mesh.rag.watchJob({ job: job?.id ?? "" })) if (update.job?.endTime !== undefined) break;
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 beforeEach(() => {
   double.requests.length = 0;
 });

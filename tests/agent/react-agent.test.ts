@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type OpenAiDouble, type ReceivedRequest, type ScriptedReply, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble, ReceivedRequest, ScriptedReply } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 const PUMP = "# Pump P-7\n\nThe pump P-7 moves water to the boiler. It stops when the pressure is above 3 bar.";
@@ -11,19 +11,10 @@ let mesh: AgentMesh;
 let double: OpenAiDouble;
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({
-    OPENAI_BASE_URL: double.baseUrl,
-    OPENAI_MODEL: "llama-3",
-    RAGENTS_LLM_RETRIES: "0",
-    RAGENTS_AGENT_TOOLS: join(import.meta.dirname, "tools"),
-  });
-  await mesh.ingest({ "pump.md": PUMP, "valve.md": VALVE });
+  const tools = { RAGENTS_AGENT_TOOLS: join(import.meta.dirname, "tools") };
+  ({ mesh, double } = await startModelMesh(tools, { texts: { "pump.md": PUMP, "valve.md": VALVE } }));
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 beforeEach(() => {
   double.requests.length = 0;
 });

@@ -5,8 +5,8 @@ import type { AgentClient } from "../../clients/agent/index.js";
 import type { ResumeStreamResponse, StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
-import { type OpenAiDouble, type ScriptedReply, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble, ScriptedReply } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 const TEXT = "It stops above 3 bar [1], which is what the valve is for.";
@@ -17,19 +17,14 @@ let replicas: [AgentClient, AgentClient];
 let calls: number;
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({ OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0", RAGENTS_AGENT_LEASE_S: "1" });
-  await mesh.ingest({ "pump.md": "# Pump P-7\n\nThe pump P-7 stops by itself when the pressure is above 3 bar." });
+  ({ mesh, double } = await startModelMesh({ RAGENTS_AGENT_LEASE_S: "1" }));
   replicas = [mesh.agent, await mesh.replica()];
 });
 beforeEach(() => {
   calls = double.requests.length;
   double.script = () => ({ text: TEXT });
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 
 type StreamEvent = StreamQueryResponse | ResumeStreamResponse;
 
@@ -88,6 +83,24 @@ describe("a stream that was lost", () => {
     const rest = await resuming;
     expect(tokens(events).join("") + rest.text).toBe(rest.result?.response);
     expect(rest.cases).not.toContain("restarted");
+    expect(double.requests.length - calls).toBe(1);
+  });
+
+  test("is told on another replica of the steps while the first one runs on, and of its answer when that is there", async () => {
+    const { script, release } = pausing(3);
+    double.script = script;
+    const request = { query: question(), resumable: true };
+    const events = await readUntil((signal) => mesh.agent.streamQuery(request, { signal }), (all) => all.length === 1);
+    await expect.poll(() => double.requests.length - calls, { timeout: 10_000 }).toBe(1);
+    const seen: StreamEvent[] = [];
+    const reading = (async () => {
+      for await (const event of replicas[1].resumeStream({ eventId: idOf(events) })) seen.push(event);
+    })();
+    await expect.poll(() => steps(seen), { timeout: 10_000 }).toEqual(["rewrite", "retrieve"]);
+    expect(tokens(seen)).toEqual([]);
+    release();
+    await reading;
+    expect([steps(seen), tokens(seen).join("")]).toEqual([["rewrite", "retrieve", "answer"], TEXT]);
     expect(double.requests.length - calls).toBe(1);
   });
 

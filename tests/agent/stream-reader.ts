@@ -1,8 +1,8 @@
-import type { ResumeStreamResponse, StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
+import type { ResumeStreamResponse, StreamQueryResponse, StreamResumeRunResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
 
 /** Reads a stream of events to its end, and sorts them. */
-export async function readStream(stream: AsyncIterable<StreamQueryResponse | ResumeStreamResponse>) {
-  const events: (StreamQueryResponse | ResumeStreamResponse)[] = [];
+export async function readStream<Event extends StreamQueryResponse | ResumeStreamResponse | StreamResumeRunResponse>(stream: AsyncIterable<Event>) {
+  const events: Event[] = [];
   for await (const event of stream) events.push(event);
   const last = events.at(-1)?.event;
   return {

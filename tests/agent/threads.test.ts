@@ -4,8 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import type { AgentClient } from "../../clients/agent/index.js";
 import { reasonOf } from "../../runtime/errors.js";
 import { failureOf } from "../failure-of.js";
-import { type OpenAiDouble, startOpenAiDouble } from "../servers/openai-double.js";
-import { type AgentMesh, startAgentMesh } from "./agent-mesh.js";
+import type { OpenAiDouble } from "../servers/openai-double.js";
+import { type AgentMesh, startModelMesh } from "./agent-mesh.js";
 import { readStream } from "./stream-reader.js";
 
 let mesh: AgentMesh;
@@ -13,23 +13,13 @@ let double: OpenAiDouble;
 let other: AgentClient;
 
 beforeAll(async () => {
-  double = await startOpenAiDouble();
-  mesh = await startAgentMesh({
-    OPENAI_BASE_URL: double.baseUrl,
-    OPENAI_MODEL: "llama-3",
-    RAGENTS_LLM_RETRIES: "0",
-    RAGENTS_AGENT_TOOLS: `${import.meta.dirname}/approval-tools`,
-  });
-  await mesh.ingest({ "pump.md": "# Pump P-7\n\nThe pump P-7 stops by itself when the pressure is above 3 bar." });
+  ({ mesh, double } = await startModelMesh({ RAGENTS_AGENT_TOOLS: `${import.meta.dirname}/approval-tools` }));
   other = await mesh.replica();
 });
 beforeEach(() => {
   double.script = () => ({ text: "Above 3 bar [1]." });
 });
-afterAll(async () => {
-  await mesh.stop();
-  await double.close();
-});
+afterAll(() => mesh.stop());
 
 /** Three questions and answers. */
 async function conversation(threadId: string) {
@@ -180,6 +170,21 @@ describe("a tool that needs approval", () => {
     expect(response?.response).toContain('Published "News" as number 1.');
     expect((await contents("approved")).at(-1)).toBe(response?.response);
     expect(reasonOf(await failureOf(other.resumeRun({ thread: "approved", decisions })))).toBe("NOT_INTERRUPTED");
+  });
+
+  test("can be approved with a stream, whose events go on behind those before and can be resumed", async () => {
+    const asked = await readStream(mesh.agent.streamQuery(react("streamed")));
+    const decisions = [{ interruptId: asked.result?.interrupts[0]?.id ?? "", approved: true }];
+    const stream = await readStream(other.streamResumeRun({ thread: "streamed", decisions }));
+    expect(stream.cases.filter((one) => one !== "token")).toEqual(["started", "toolCall", "toolResult", "step", "step", "usage", "result"]);
+    expect(stream.result?.response).toContain("Published");
+    expect(stream.text).toBe(stream.result?.response);
+    const afterTool = stream.events.find(({ event }) => event.case === "toolResult")?.eventId ?? "";
+    const rest = await readStream(mesh.agent.resumeStream({ eventId: afterTool }));
+    expect(rest.cases.filter((one) => one !== "token")).toEqual(["step", "step", "usage", "result"]);
+    expect(rest.result?.response).toBe(stream.result?.response);
+    const again = readStream(other.streamResumeRun({ thread: "streamed", decisions }));
+    expect(reasonOf(await failureOf(again))).toBe("NOT_INTERRUPTED");
   });
 
   test("is not called when it is refused, and the model is told why", async () => {

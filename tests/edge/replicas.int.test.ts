@@ -9,7 +9,7 @@ import { edgeConfig } from "../../gateway/envoy/edge-config.js";
 import { CacheService } from "../../gen/ragents/cache/v1/cache_service_pb.js";
 import { createGrpcTransport, type GrpcTransport } from "../../runtime/grpc-transport.js";
 import { packageRoot } from "../../runtime/package-root.js";
-import { type DnsServer, startDns } from "../servers/dns.js";
+import { type DnsServer, envoyResolver, startDns } from "../servers/dns.js";
 import { envoyFound, type EnvoyServer, startEnvoy } from "../servers/envoy.js";
 import { freePort } from "../servers/free-port.js";
 import { endServerProcess, type ServerProcess, startServerProcess, untilReady } from "../servers/server-process.js";
@@ -47,7 +47,7 @@ describe.skipIf(process.platform !== "linux" || !(await envoyFound()))("Envoy in
         endpoints: { cache: { host: NAME, port }, authorization: { host: "127.0.0.1", port: (authorization.address() as AddressInfo).port } },
       }),
     );
-    const { admin: _, ...rest } = { ...config, typed_dns_resolver_config: resolver(dns.port) };
+    const { admin: _, ...rest } = { ...config, typed_dns_resolver_config: envoyResolver(dns.port) };
     envoy = await startEnvoy(stringify(rest));
     transport = createGrpcTransport({ address: `127.0.0.1:${listen.edge}`, services: [] });
     await vi.waitFor(async () => expect((await hosts()).filter(({ healthy }) => healthy)).toHaveLength(3), { timeout: 20_000, interval: 100 });
@@ -138,14 +138,3 @@ describe.skipIf(process.platform !== "linux" || !(await envoyFound()))("Envoy in
     await expect.poll(share, { timeout: 40_000, interval: 100 }).toBeGreaterThan(0.15);
   }, 120_000);
 });
-
-function resolver(port: number) {
-  return {
-    name: "envoy.network.dns_resolver.cares",
-    typed_config: {
-      "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-      resolvers: [{ socket_address: { address: "127.0.0.1", port_value: port } }],
-      dns_resolver_options: { no_default_search_domain: true },
-    },
-  };
-}

@@ -52,7 +52,7 @@ describe("chat completions", () => {
     expect(finish_reason).toBe("stop");
     expect(message.content).toContain("eels");
     expect(usage).toEqual({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
-    expect(rest).toMatchObject({ model: "simple", ragents: { collection: "default", model: "extractive", thread_id: expect.stringMatching(/./) } });
+    expect(rest).toMatchObject({ model: "simple", ragents: { collection: "default", model: "extractive", agent_version: expect.stringMatching(/^[0-9a-f]{8}$/), thread_id: expect.stringMatching(/./) } });
     const [annotation] = message.annotations as unknown as { type: string; file_citation: Record<string, any> }[];
     expect(annotation).toMatchObject({ type: "file_citation", file_citation: { file_id: "otter.md", filename: "otter.md" } });
     const { start_index, end_index, quote } = annotation!.file_citation;

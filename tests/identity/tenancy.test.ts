@@ -100,6 +100,10 @@ const WALK: Record<string, { probe: Probe; code: string | undefined }> = {
     thread: ids.thread,
     decisions: [{ interruptId: "1", approved: true, comment: "" }],
   })),
+  "ragents.agent.v1.AgentService/StreamResumeRun": NOT_FOUND((ids) => ({
+    thread: ids.thread,
+    decisions: [{ interruptId: "1", approved: true, comment: "" }],
+  })),
   "ragents.agent.v1.AgentService/ResumeStream": NOT_FOUND((ids) => ({ eventId: `${ids.thread}/${ids.thread}/0-0-0-0-0-0` })),
   "ragents.agent.v1.AgentService/ScoreTrace": NOT_FOUND((ids) => ({ trace: ids.trace, name: "helpful", value: 1 })),
   "ragents.agent.v1.AgentService/DeleteThread": NOT_FOUND((ids) => ({ thread: ids.thread })),

@@ -10,7 +10,7 @@ import { type Sample, samplesOf, selects } from "./samples.js";
 const SCALED = ["gateway", "agent", "rag", "rag-ingest", "cache", "checkpoint", "ratelimit"];
 /** Label values that are counted on a mesh however it is used: words of the API and of the configuration. */
 const LABELS = ["agent", "batch", "code", "direction", "grpc_code", "grpc_method", "grpc_service", "grpc_type", "kind", "le", "method", "mode", "model"]
-  .concat(["outcome", "priority", "queue", "reason", "result", "rpc", "service", "span", "state", "tenant", "what"]);
+  .concat(["outcome", "priority", "queue", "reason", "reranker", "result", "rpc", "service", "span", "state", "tenant", "what"]);
 
 let mesh: ObservedMesh;
 let model: OpenAiDouble;

@@ -39,6 +39,18 @@ export async function startDns(): Promise<DnsServer> {
   };
 }
 
+/** What makes an Envoy ask this name server alone: `typed_dns_resolver_config` of its configuration. */
+export function envoyResolver(port: number) {
+  return {
+    name: "envoy.network.dns_resolver.cares",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+      resolvers: [{ socket_address: { address: "127.0.0.1", port_value: port } }],
+      dns_resolver_options: { no_default_search_domain: true },
+    },
+  };
+}
+
 /** The name and type that a query asks for, and where the question ends. */
 function questionOf(query: Buffer): { name: string; type: number; end: number } {
   const labels: string[] = [];

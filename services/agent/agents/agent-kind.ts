@@ -7,6 +7,7 @@ import type { Clock } from "../../../runtime/clock.js";
 import type { Models } from "../../../runtime/llm/models.js";
 import type { PromptName, Prompts } from "../../../runtime/llm/prompts.js";
 import type { CacheClient } from "../../../clients/cache/index.js";
+import type { BatchedRewrites } from "../batched-rewrites.js";
 import type { Tool } from "../tools/tool.js";
 import type { RunStateUpdate, RunStateValue } from "../state.js";
 
@@ -18,6 +19,7 @@ export interface AgentDeps {
   readonly prompts: Prompts;
   /** The agent's version, for its answers to carry. */
   readonly version: string;
+  readonly rewrites: BatchedRewrites;
   readonly clock: Clock;
   /** Where threads are kept; undefined for graphs that remember nothing. */
   readonly checkpointer: BaseCheckpointSaver | undefined;

@@ -1,8 +1,11 @@
 import { AIMessage, type BaseMessage, HumanMessage } from "@langchain/core/messages";
+import { Registry } from "prom-client";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { LanguageModel, ModelRequest } from "../../../runtime/llm/language-model.js";
 import { modelsOf } from "../../../runtime/llm/models.js";
+import { systemClock } from "../../../runtime/clock.js";
 import { BUILT_IN_PROMPTS } from "../../../runtime/llm/prompts.js";
+import { BatchedRewrites } from "../batched-rewrites.js";
 import type { RewriteStrategy } from "../rewriting/strategies.js";
 import { DEFAULT_SETTINGS } from "../settings.js";
 import type { RunStateValue } from "../state.js";
@@ -41,7 +44,7 @@ const history = [new HumanMessage("What is the pump P-7?"), new AIMessage("It mo
 async function rewrite(said: string, options: { strategy?: RewriteStrategy; before?: BaseMessage[]; models?: LanguageModel[]; model?: string } = {}) {
   const { strategy = "contextual", before = history, models = [], model = models[0]?.name ?? "extractive" } = options;
   const settings = { ...DEFAULT_SETTINGS, agent: "simple", model, rewriteStrategy: strategy };
-  const node = rewriteNode({ models: modelsOf(models), cache, prompts: BUILT_IN_PROMPTS } as unknown as Parameters<typeof rewriteNode>[0]);
+  const node = rewriteNode({ models: modelsOf(models), cache, prompts: BUILT_IN_PROMPTS, rewrites: new BatchedRewrites({ clock: systemClock, registry: new Registry() }) } as unknown as Parameters<typeof rewriteNode>[0]);
   return node({ messages: [...before, new HumanMessage(said)], settings } as unknown as RunStateValue, {});
 }
 

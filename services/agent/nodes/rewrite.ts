@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import type { BaseMessage } from "@langchain/core/messages";
 import { type LanguageModel, NO_USAGE, type Usage } from "../../../runtime/llm/language-model.js";
-import type { Prompt } from "../../../runtime/llm/prompts.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import { asksSomething } from "../asks.js";
+import { rewriteAlone } from "../batched-rewrites.js";
 import { rewriteByRules } from "../contextual-rewrite.js";
 import { partsOf } from "../question-parts.js";
 import { rewriteConfidence } from "../rewrite-confidence.js";
@@ -32,7 +32,7 @@ export function trustedRewriteNode(deps: RewriteDeps): Node {
   };
 }
 
-type RewriteDeps = Pick<AgentDeps, "models" | "cache" | "prompts">;
+type RewriteDeps = Pick<AgentDeps, "models" | "cache" | "prompts" | "rewrites">;
 
 interface Outcome {
   question: string;
@@ -45,10 +45,11 @@ interface Outcome {
  * the contextual rewrite leaves it as it is.
  */
 async function rewriteQuestion(
-  { models, cache, prompts }: RewriteDeps,
+  deps: RewriteDeps,
   { messages, settings }: RunStateValue,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
+  const { models, cache, prompts } = deps;
   const said = messages.at(-1)?.text.trim() ?? "";
   const before = messages.slice(0, -1);
   // A run that was begun before there were strategies has none.
@@ -57,12 +58,11 @@ async function rewriteQuestion(
   const model = models.languageModel(settings.model);
   if (model === undefined) return { ...byRules(said, before, strategy), usage: NO_USAGE };
   const context = before.slice(-CONTEXT_MESSAGES);
-  const prompt = prompts[modelStrategies[strategy].prompt];
-  const parameters = JSON.stringify({ prompt: prompt.id, modelVersion: models.versionOf(model.name), strategy, history: hashOf(context) });
+  const parameters = JSON.stringify({ prompt: prompts[modelStrategies[strategy].prompt].id, modelVersion: models.versionOf(model.name), strategy, history: hashOf(context) });
   const scope = { collection: "conversation", epoch: 0, model: model.name, parameters };
   let usage = NO_USAGE;
   const rewritten = await cache.getOrCompute("QUERY_REWRITE", scope, said, async () => {
-    const reply = await rewriteByModel(model, strategy, prompt, said, context, signal);
+    const reply = await rewriteByModel(deps, model, strategy, said, context, signal);
     usage = reply.usage;
     return Buffer.from(JSON.stringify(reply.rewritten));
   });
@@ -81,33 +81,23 @@ function asSaid(question: string): { question: string; queries: string[] } {
 }
 
 async function rewriteByModel(
+  { prompts, rewrites }: Pick<RewriteDeps, "prompts" | "rewrites">,
   model: LanguageModel,
   strategy: Exclude<RewriteStrategy, "none">,
-  prompt: Prompt,
   said: string,
   context: BaseMessage[],
   signal: AbortSignal | undefined,
 ): Promise<{ rewritten: Rewritten; usage: Usage }> {
-  const { maxTokens, read } = modelStrategies[strategy];
+  const { prompt, maxTokens, read, mayJoin = false } = modelStrategies[strategy];
   const conversation = context
     .map((message) => `${roleOf(message)}: ${message.text.slice(0, CONTEXT_LENGTH)}`)
     .join("\n")
     .replace(/<(\/?\s*conversation)\b/gi, "‹$1");
-  const stream = model.stream({
-    messages: [
-      { role: "system", content: prompt.text },
-      { role: "user", content: `<conversation>\n${conversation}\n</conversation>\n\nLast message: ${said}` },
-    ],
-    prompt: prompt.id,
-    temperature: 0,
-    maxTokens,
-    signal,
-  });
-  for (;;) {
-    const step = await stream.next();
-    // A rewrite that is empty or an essay is none.
-    if (step.done === true) return { rewritten: read(step.value.text, said) ?? asSaid(said), usage: step.value.usage };
-  }
+  const material = `<conversation>\n${conversation}\n</conversation>\n\nLast message: ${said}`;
+  const task = { model, prompt: prompts[prompt], together: prompts["rewrite-together"], material, maxTokens, signal };
+  const { text, usage } = await (mayJoin ? rewrites.rewrite(task) : rewriteAlone(task));
+  // A rewrite that is empty or an essay is none.
+  return { rewritten: read(text, said) ?? asSaid(said), usage };
 }
 
 function roleOf(message: BaseMessage): string {

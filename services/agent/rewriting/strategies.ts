@@ -17,6 +17,8 @@ export interface ModelStrategy {
   readonly prompt: PromptName;
   /** The most tokens that the model may write. */
   readonly maxTokens: number;
+  /** Whether its reply is a line, so that several can be asked for in one call. */
+  readonly mayJoin?: boolean;
   /** What a reply comes to; undefined when it is of no use. */
   read(reply: string, said: string): Rewritten | undefined;
 }
@@ -31,6 +33,7 @@ export const modelStrategies: Readonly<Record<Exclude<RewriteStrategy, "none">, 
   contextual: {
     prompt: "rewrite-contextual",
     maxTokens: 200,
+    mayJoin: true,
     read: (reply, said) => single(unquoted(reply), said),
   },
   // Hypothetical document embeddings (Gao et al. 2022): a made-up answer lies nearer to the passages than the question does.
@@ -73,7 +76,7 @@ export const modelStrategies: Readonly<Record<Exclude<RewriteStrategy, "none">, 
 };
 
 /** What rewrites may be instructed with. */
-export const REWRITE_PROMPTS: readonly PromptName[] = Object.values(modelStrategies).map(({ prompt }) => prompt);
+export const REWRITE_PROMPTS: readonly PromptName[] = [...Object.values(modelStrategies).map(({ prompt }) => prompt), "rewrite-together"];
 
 function lastQuestion(reply: string, said: string): Rewritten | undefined {
   const marked = reply.split(/^[ \t*_]*question[ \t*_]*:[ \t*_]*/im);

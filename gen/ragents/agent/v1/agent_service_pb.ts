@@ -14,13 +14,14 @@ import { file_ragents_agent_v1_agent } from "./agent_pb.js";
 import { file_ragents_auth_v1_access } from "../../auth/v1/access_pb.js";
 import type { Citation, TokenUsage } from "../../rag/v1/rag_pb.js";
 import { file_ragents_rag_v1_rag } from "../../rag/v1/rag_pb.js";
+import { file_ragents_tracing_v1_tracing } from "../../tracing/v1/tracing_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ragents/agent/v1/agent_service.proto.
  */
 export const file_ragents_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEi1AUKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYUBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEjYKCXdoZW5fYnVzeRgHIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHQSPAoHaGlzdG9yeRgNIAMoCzIgLnJhZ2VudHMuYWdlbnQudjEuSGlzdG9yeU1lc3NhZ2VCCbpIBpIBAxDIARJACgt0b29sX3JvdW5kcxgOIAMoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbFJvdW5kQgi6SAWSAQIQChI8CgxjYWxsZXJfdG9vbHMYDyADKAsyHC5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xCCLpIBZIBAhBAOpEBukiNARqKAQoRcXVlcnkub25lX2hpc3RvcnkSI2dpdmUgdGhyZWFkX2lkIG9yIGhpc3RvcnksIG5vdCBib3RoGlB0aGlzLnRocmVhZF9pZCA9PSAnJyB8fCAoc2l6ZSh0aGlzLmhpc3RvcnkpID09IDAgJiYgc2l6ZSh0aGlzLnRvb2xfcm91bmRzKSA9PSAwKUIVChNfZW5hYmxlX2xvZ2ljYWxfbGxtIrUCCg1RdWVyeVJlc3BvbnNlEhAKCHJlc3BvbnNlGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEhcKD3Byb2Nlc3NpbmdfdGltZRgEIAEoARIxCghtZXRhZGF0YRgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlNZXRhZGF0YRI7ChBsb2dpY2FsX2FuYWx5c2lzGAYgASgLMiEucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQW5hbHlzaXMSMgoKaW50ZXJydXB0cxgHIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuUnVuSW50ZXJydXB0Ei4KCnRvb2xfY2FsbHMYCCADKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsIvsFChJTdHJlYW1RdWVyeVJlcXVlc3QSWgoFcXVlcnkYASABKAlCS7pISLoBQAoWc3RyZWFtX3F1ZXJ5Lm5vdF9ibGFuaxIRbXVzdCBjb250YWluIHRleHQaE3RoaXMubWF0Y2hlcygnXFxTJylyAxiAQBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhQEjAKCXRocmVhZF9pZBgDIAEoCUIdukgachgYgAEyE15bQS1aYS16MC05Ll86QC1dKiQSHwoSZW5hYmxlX2xvZ2ljYWxfbGxtGAQgASgISACIAQESOwoQY29uZmlnX292ZXJyaWRlcxgFIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ29uZmlnT3ZlcnJpZGVzEiEKD2lkZW1wb3RlbmN5X2tleRgGIAEoCUIIukgFcgMYgAESEQoJcmVzdW1hYmxlGAcgASgIEjYKCXdoZW5fYnVzeRgIIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHQSPAoHaGlzdG9yeRgNIAMoCzIgLnJhZ2VudHMuYWdlbnQudjEuSGlzdG9yeU1lc3NhZ2VCCbpIBpIBAxDIARJACgt0b29sX3JvdW5kcxgOIAMoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbFJvdW5kQgi6SAWSAQIQChI8CgxjYWxsZXJfdG9vbHMYDyADKAsyHC5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xCCLpIBZIBAhBAOpgBukiUARqRAQoYc3RyZWFtX3F1ZXJ5Lm9uZV9oaXN0b3J5EiNnaXZlIHRocmVhZF9pZCBvciBoaXN0b3J5LCBub3QgYm90aBpQdGhpcy50aHJlYWRfaWQgPT0gJycgfHwgKHNpemUodGhpcy5oaXN0b3J5KSA9PSAwICYmIHNpemUodGhpcy50b29sX3JvdW5kcykgPT0gMClCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSKbBAoTU3RyZWFtUXVlcnlSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIABI2CglyZXN0YXJ0ZWQYCCABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkFuc3dlclJlc3RhcnRlZEgAEi8KB3N0YXJ0ZWQYCSABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlJ1blN0YXJ0ZWRIABIzCglpbnRlcnJ1cHQYCiABKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdEgAEisKBXVzYWdlGAsgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZUgAQgcKBWV2ZW50IjEKE1Jlc3VtZVN0cmVhbVJlcXVlc3QSGgoIZXZlbnRfaWQYASABKAlCCLpIBXIDGIAEIpwEChRSZXN1bWVTdHJlYW1SZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIABI2CglyZXN0YXJ0ZWQYCCABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkFuc3dlclJlc3RhcnRlZEgAEi8KB3N0YXJ0ZWQYCSABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlJ1blN0YXJ0ZWRIABIzCglpbnRlcnJ1cHQYCiABKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdEgAEisKBXVzYWdlGAsgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZUgAQgcKBWV2ZW50IhMKEUxpc3RBZ2VudHNSZXF1ZXN0ImYKEkxpc3RBZ2VudHNSZXNwb25zZRInCgZhZ2VudHMYASADKAsyFy5yYWdlbnRzLmFnZW50LnYxLkFnZW50EicKBm1vZGVscxgCIAMoCzIXLnJhZ2VudHMuYWdlbnQudjEuTW9kZWwiLgoQR2V0VGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiPQoRR2V0VGhyZWFkUmVzcG9uc2USKAoGdGhyZWFkGAEgASgLMhgucmFnZW50cy5hZ2VudC52MS5UaHJlYWQiMQoTRGVsZXRlVGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiFgoURGVsZXRlVGhyZWFkUmVzcG9uc2UidAoZTGlzdFRocmVhZE1lc3NhZ2VzUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIImIKGkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlEisKCG1lc3NhZ2VzGAEgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJHChBDYW5jZWxSdW5SZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIXCgZydW5faWQYAiABKAlCB7pIBHICGEAiJgoRQ2FuY2VsUnVuUmVzcG9uc2USEQoJY2FuY2VsbGVkGAEgASgIInIKEFJlc3VtZVJ1blJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEkIKCWRlY2lzaW9ucxgCIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuSW50ZXJydXB0RGVjaXNpb25CCrpIB5IBBAgBEEAiRgoRUmVzdW1lUnVuUmVzcG9uc2USMQoIcmVzcG9uc2UYASABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2UigAEKEkxpc3RUaHJlYWRzUmVxdWVzdBItCgZwcmVmaXgYASABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiACCJgChNMaXN0VGhyZWFkc1Jlc3BvbnNlEjAKB3RocmVhZHMYASADKAsyHy5yYWdlbnRzLmFnZW50LnYxLlRocmVhZFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInEKFkxpc3RDaGVja3BvaW50c1JlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAAiJrChdMaXN0Q2hlY2twb2ludHNSZXNwb25zZRI3CgtjaGVja3BvaW50cxgBIAMoCzIiLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkQ2hlY2twb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVAoVR2V0VGhyZWFkU3RhdGVSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIfCg1jaGVja3BvaW50X2lkGAIgASgJQgi6SAVyAxiAAiJGChZHZXRUaHJlYWRTdGF0ZVJlc3BvbnNlEiwKBXN0YXRlGAEgASgLMh0ucmFnZW50cy5hZ2VudC52MS5UaHJlYWRTdGF0ZSLLAQoYVXBkYXRlVGhyZWFkU3RhdGVSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARI6CghtZXNzYWdlcxgCIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuU3RhdGVNZXNzYWdlQgi6SAWSAQIQZBIuChNyZW1vdmVkX21lc3NhZ2VfaWRzGAMgAygJQhG6SA6SAQsQZCIHcgUQARiAARInCgZ2YWx1ZXMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IkkKGVVwZGF0ZVRocmVhZFN0YXRlUmVzcG9uc2USLAoFc3RhdGUYASABKAsyHS5yYWdlbnRzLmFnZW50LnYxLlRocmVhZFN0YXRlIoYBChFGb3JrVGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHwoNY2hlY2twb2ludF9pZBgCIAEoCUIIukgFcgMYgAISNAoNbmV3X3RocmVhZF9pZBgDIAEoCUIdukgachgYgAEyE15bQS1aYS16MC05Ll86QC1dKiQiPgoSRm9ya1RocmVhZFJlc3BvbnNlEigKBnRocmVhZBgBIAEoCzIYLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkIqgBChFTY29yZVRyYWNlUmVxdWVzdBIYCgV0cmFjZRgBIAEoCUIJukgGcgQQARhAEjcKBG5hbWUYAiABKAlCKbpIJnIkMiJeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8gLV17MCw2M30kEiYKBXZhbHVlGAMgASgBQhe6SBQSEhkAAAAAgIQuQSkAAAAAgIQuwRIYCgZyZWFzb24YBCABKAlCCLpIBXIDGIAgIhQKElNjb3JlVHJhY2VSZXNwb25zZTL8DwoMQWdlbnRTZXJ2aWNlEl8KBVF1ZXJ5Eh4ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlcXVlc3QaHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2UiFcjzGAKC0+STAgs6ASoiBi9xdWVyeRJ9CgtTdHJlYW1RdWVyeRIkLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXF1ZXN0GiUucmFnZW50cy5hZ2VudC52MS5TdHJlYW1RdWVyeVJlc3BvbnNlIh/I8xgCgtPkkwIVOgEqIhAvdjEvcXVlcnk6c3RyZWFtMAESgAEKDFJlc3VtZVN0cmVhbRIlLnJhZ2VudHMuYWdlbnQudjEuUmVzdW1lU3RyZWFtUmVxdWVzdBomLnJhZ2VudHMuYWdlbnQudjEuUmVzdW1lU3RyZWFtUmVzcG9uc2UiH5ACAsjzGAKC0+STAhISEC92MS9xdWVyeTpyZXN1bWUwARKDAQoJQ2FuY2VsUnVuEiIucmFnZW50cy5hZ2VudC52MS5DYW5jZWxSdW5SZXF1ZXN0GiMucmFnZW50cy5hZ2VudC52MS5DYW5jZWxSdW5SZXNwb25zZSItkAICyPMYAoLT5JMCIDoBKiIbL3YxL3RocmVhZHMve3RocmVhZH06Y2FuY2VsEooBCglSZXN1bWVSdW4SIi5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVJ1blJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVJ1blJlc3BvbnNlIjTI8xgCgtPkkwIqOgEqYghyZXNwb25zZSIbL3YxL3RocmVhZHMve3RocmVhZH06cmVzdW1lEm8KCkxpc3RBZ2VudHMSIy5yYWdlbnRzLmFnZW50LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiQucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVzcG9uc2UiFpACAcjzGAKC0+STAgkSBy9hZ2VudHMSdgoLTGlzdFRocmVhZHMSJC5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRzUmVxdWVzdBolLnJhZ2VudHMuYWdlbnQudjEuTGlzdFRocmVhZHNSZXNwb25zZSIakAIByPMYAoLT5JMCDRILL3YxL3RocmVhZHMSgQEKCUdldFRocmVhZBIiLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkUmVxdWVzdBojLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkUmVzcG9uc2UiK5ACAcjzGAKC0+STAh5iBnRocmVhZBIUL3YxL3RocmVhZHMve3RocmVhZH0SggEKDERlbGV0ZVRocmVhZBIlLnJhZ2VudHMuYWdlbnQudjEuRGVsZXRlVGhyZWFkUmVxdWVzdBomLnJhZ2VudHMuYWdlbnQudjEuRGVsZXRlVGhyZWFkUmVzcG9uc2UiI5ACAsjzGAOC0+STAhYqFC92MS90aHJlYWRzL3t0aHJlYWR9Ep0BChJMaXN0VGhyZWFkTWVzc2FnZXMSKy5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRNZXNzYWdlc1JlcXVlc3QaLC5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlIiyQAgHI8xgCgtPkkwIfEh0vdjEvdGhyZWFkcy97dGhyZWFkfS9tZXNzYWdlcxKXAQoPTGlzdENoZWNrcG9pbnRzEigucmFnZW50cy5hZ2VudC52MS5MaXN0Q2hlY2twb2ludHNSZXF1ZXN0GikucmFnZW50cy5hZ2VudC52MS5MaXN0Q2hlY2twb2ludHNSZXNwb25zZSIvkAIByPMYAoLT5JMCIhIgL3YxL3RocmVhZHMve3RocmVhZH0vY2hlY2twb2ludHMSlQEKDkdldFRocmVhZFN0YXRlEicucmFnZW50cy5hZ2VudC52MS5HZXRUaHJlYWRTdGF0ZVJlcXVlc3QaKC5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFN0YXRlUmVzcG9uc2UiMJACAcjzGAKC0+STAiNiBXN0YXRlEhovdjEvdGhyZWFkcy97dGhyZWFkfS9zdGF0ZRKeAQoRVXBkYXRlVGhyZWFkU3RhdGUSKi5yYWdlbnRzLmFnZW50LnYxLlVwZGF0ZVRocmVhZFN0YXRlUmVxdWVzdBorLnJhZ2VudHMuYWdlbnQudjEuVXBkYXRlVGhyZWFkU3RhdGVSZXNwb25zZSIwyPMYA4LT5JMCJjoBKmIFc3RhdGUiGi92MS90aHJlYWRzL3t0aHJlYWR9L3N0YXRlEokBCgpGb3JrVGhyZWFkEiMucmFnZW50cy5hZ2VudC52MS5Gb3JrVGhyZWFkUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuRm9ya1RocmVhZFJlc3BvbnNlIjDI8xgDgtPkkwImOgEqYgZ0aHJlYWQiGS92MS90aHJlYWRzL3t0aHJlYWR9OmZvcmsShAEKClNjb3JlVHJhY2USIy5yYWdlbnRzLmFnZW50LnYxLlNjb3JlVHJhY2VSZXF1ZXN0GiQucmFnZW50cy5hZ2VudC52MS5TY29yZVRyYWNlUmVzcG9uc2UiK5ACAsjzGAKC0+STAh46ASoiGS92MS90cmFjZXMve3RyYWNlfS9zY29yZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag]);
+  fileDesc("CiRyYWdlbnRzL2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SEHJhZ2VudHMuYWdlbnQudjEi1AUKDFF1ZXJ5UmVxdWVzdBJTCgVxdWVyeRgBIAEoCUJEukhBugE5Cg9xdWVyeS5ub3RfYmxhbmsSEW11c3QgY29udGFpbiB0ZXh0GhN0aGlzLm1hdGNoZXMoJ1xcUycpcgMYgEASGwoKYWdlbnRfdHlwZRgCIAEoCUIHukgEcgIYUBIwCgl0aHJlYWRfaWQYAyABKAlCHbpIGnIYGIABMhNeW0EtWmEtejAtOS5fOkAtXSokEh8KEmVuYWJsZV9sb2dpY2FsX2xsbRgEIAEoCEgAiAEBEjsKEGNvbmZpZ19vdmVycmlkZXMYBSABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkNvbmZpZ092ZXJyaWRlcxIhCg9pZGVtcG90ZW5jeV9rZXkYBiABKAlCCLpIBXIDGIABEjYKCXdoZW5fYnVzeRgHIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHQSPAoHaGlzdG9yeRgNIAMoCzIgLnJhZ2VudHMuYWdlbnQudjEuSGlzdG9yeU1lc3NhZ2VCCbpIBpIBAxDIARJACgt0b29sX3JvdW5kcxgOIAMoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbFJvdW5kQgi6SAWSAQIQChI8CgxjYWxsZXJfdG9vbHMYDyADKAsyHC5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xCCLpIBZIBAhBAOpEBukiNARqKAQoRcXVlcnkub25lX2hpc3RvcnkSI2dpdmUgdGhyZWFkX2lkIG9yIGhpc3RvcnksIG5vdCBib3RoGlB0aGlzLnRocmVhZF9pZCA9PSAnJyB8fCAoc2l6ZSh0aGlzLmhpc3RvcnkpID09IDAgJiYgc2l6ZSh0aGlzLnRvb2xfcm91bmRzKSA9PSAwKUIVChNfZW5hYmxlX2xvZ2ljYWxfbGxtIrUCCg1RdWVyeVJlc3BvbnNlEhAKCHJlc3BvbnNlGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEhcKD3Byb2Nlc3NpbmdfdGltZRgEIAEoARIxCghtZXRhZGF0YRgFIAEoCzIfLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlNZXRhZGF0YRI7ChBsb2dpY2FsX2FuYWx5c2lzGAYgASgLMiEucmFnZW50cy5hZ2VudC52MS5Mb2dpY2FsQW5hbHlzaXMSMgoKaW50ZXJydXB0cxgHIAMoCzIeLnJhZ2VudHMuYWdlbnQudjEuUnVuSW50ZXJydXB0Ei4KCnRvb2xfY2FsbHMYCCADKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsIvsFChJTdHJlYW1RdWVyeVJlcXVlc3QSWgoFcXVlcnkYASABKAlCS7pISLoBQAoWc3RyZWFtX3F1ZXJ5Lm5vdF9ibGFuaxIRbXVzdCBjb250YWluIHRleHQaE3RoaXMubWF0Y2hlcygnXFxTJylyAxiAQBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhQEjAKCXRocmVhZF9pZBgDIAEoCUIdukgachgYgAEyE15bQS1aYS16MC05Ll86QC1dKiQSHwoSZW5hYmxlX2xvZ2ljYWxfbGxtGAQgASgISACIAQESOwoQY29uZmlnX292ZXJyaWRlcxgFIAEoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ29uZmlnT3ZlcnJpZGVzEiEKD2lkZW1wb3RlbmN5X2tleRgGIAEoCUIIukgFcgMYgAESEQoJcmVzdW1hYmxlGAcgASgIEjYKCXdoZW5fYnVzeRgIIAEoCUIjukggch5SAFIGcmVqZWN0UgdlbnF1ZXVlUglpbnRlcnJ1cHQSPAoHaGlzdG9yeRgNIAMoCzIgLnJhZ2VudHMuYWdlbnQudjEuSGlzdG9yeU1lc3NhZ2VCCbpIBpIBAxDIARJACgt0b29sX3JvdW5kcxgOIAMoCzIhLnJhZ2VudHMuYWdlbnQudjEuQ2FsbGVyVG9vbFJvdW5kQgi6SAWSAQIQChI8CgxjYWxsZXJfdG9vbHMYDyADKAsyHC5yYWdlbnRzLmFnZW50LnYxLkNhbGxlclRvb2xCCLpIBZIBAhBAOpgBukiUARqRAQoYc3RyZWFtX3F1ZXJ5Lm9uZV9oaXN0b3J5EiNnaXZlIHRocmVhZF9pZCBvciBoaXN0b3J5LCBub3QgYm90aBpQdGhpcy50aHJlYWRfaWQgPT0gJycgfHwgKHNpemUodGhpcy5oaXN0b3J5KSA9PSAwICYmIHNpemUodGhpcy50b29sX3JvdW5kcykgPT0gMClCFQoTX2VuYWJsZV9sb2dpY2FsX2xsbSKbBAoTU3RyZWFtUXVlcnlSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIABI2CglyZXN0YXJ0ZWQYCCABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkFuc3dlclJlc3RhcnRlZEgAEi8KB3N0YXJ0ZWQYCSABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlJ1blN0YXJ0ZWRIABIzCglpbnRlcnJ1cHQYCiABKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdEgAEisKBXVzYWdlGAsgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZUgAQgcKBWV2ZW50IjEKE1Jlc3VtZVN0cmVhbVJlcXVlc3QSGgoIZXZlbnRfaWQYASABKAlCCLpIBXIDGIAEIpwEChRSZXN1bWVTdHJlYW1SZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIpCgRzdGVwGAIgASgLMhkucmFnZW50cy5hZ2VudC52MS5SdW5TdGVwSAASLAoFdG9rZW4YAyABKAsyGy5yYWdlbnRzLmFnZW50LnYxLlRleHREZWx0YUgAEiwKCGNpdGF0aW9uGAQgASgLMhgucmFnZW50cy5yYWcudjEuQ2l0YXRpb25IABIxCgZyZXN1bHQYBSABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2VIABIvCgl0b29sX2NhbGwYBiABKAsyGi5yYWdlbnRzLmFnZW50LnYxLlRvb2xDYWxsSAASMwoLdG9vbF9yZXN1bHQYByABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlRvb2xSZXN1bHRIABI2CglyZXN0YXJ0ZWQYCCABKAsyIS5yYWdlbnRzLmFnZW50LnYxLkFuc3dlclJlc3RhcnRlZEgAEi8KB3N0YXJ0ZWQYCSABKAsyHC5yYWdlbnRzLmFnZW50LnYxLlJ1blN0YXJ0ZWRIABIzCglpbnRlcnJ1cHQYCiABKAsyHi5yYWdlbnRzLmFnZW50LnYxLlJ1bkludGVycnVwdEgAEisKBXVzYWdlGAsgASgLMhoucmFnZW50cy5yYWcudjEuVG9rZW5Vc2FnZUgAQgcKBWV2ZW50IhMKEUxpc3RBZ2VudHNSZXF1ZXN0ImYKEkxpc3RBZ2VudHNSZXNwb25zZRInCgZhZ2VudHMYASADKAsyFy5yYWdlbnRzLmFnZW50LnYxLkFnZW50EicKBm1vZGVscxgCIAMoCzIXLnJhZ2VudHMuYWdlbnQudjEuTW9kZWwiLgoQR2V0VGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiPQoRR2V0VGhyZWFkUmVzcG9uc2USKAoGdGhyZWFkGAEgASgLMhgucmFnZW50cy5hZ2VudC52MS5UaHJlYWQiMQoTRGVsZXRlVGhyZWFkUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAEiFgoURGVsZXRlVGhyZWFkUmVzcG9uc2UidAoZTGlzdFRocmVhZE1lc3NhZ2VzUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIImIKGkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlEisKCG1lc3NhZ2VzGAEgAygLMhkucmFnZW50cy5hZ2VudC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJHChBDYW5jZWxSdW5SZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIXCgZydW5faWQYAiABKAlCB7pIBHICGEAiJgoRQ2FuY2VsUnVuUmVzcG9uc2USEQoJY2FuY2VsbGVkGAEgASgIInIKEFJlc3VtZVJ1blJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEkIKCWRlY2lzaW9ucxgCIAMoCzIjLnJhZ2VudHMuYWdlbnQudjEuSW50ZXJydXB0RGVjaXNpb25CCrpIB5IBBAgBEEAiRgoRUmVzdW1lUnVuUmVzcG9uc2USMQoIcmVzcG9uc2UYASABKAsyHy5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVzcG9uc2UieAoWU3RyZWFtUmVzdW1lUnVuUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESQgoJZGVjaXNpb25zGAIgAygLMiMucmFnZW50cy5hZ2VudC52MS5JbnRlcnJ1cHREZWNpc2lvbkIKukgHkgEECAEQQCKfBAoXU3RyZWFtUmVzdW1lUnVuUmVzcG9uc2USEAoIZXZlbnRfaWQYASABKAkSKQoEc3RlcBgCIAEoCzIZLnJhZ2VudHMuYWdlbnQudjEuUnVuU3RlcEgAEiwKBXRva2VuGAMgASgLMhsucmFnZW50cy5hZ2VudC52MS5UZXh0RGVsdGFIABIsCghjaXRhdGlvbhgEIAEoCzIYLnJhZ2VudHMucmFnLnYxLkNpdGF0aW9uSAASMQoGcmVzdWx0GAUgASgLMh8ucmFnZW50cy5hZ2VudC52MS5RdWVyeVJlc3BvbnNlSAASLwoJdG9vbF9jYWxsGAYgASgLMhoucmFnZW50cy5hZ2VudC52MS5Ub29sQ2FsbEgAEjMKC3Rvb2xfcmVzdWx0GAcgASgLMhwucmFnZW50cy5hZ2VudC52MS5Ub29sUmVzdWx0SAASNgoJcmVzdGFydGVkGAggASgLMiEucmFnZW50cy5hZ2VudC52MS5BbnN3ZXJSZXN0YXJ0ZWRIABIvCgdzdGFydGVkGAkgASgLMhwucmFnZW50cy5hZ2VudC52MS5SdW5TdGFydGVkSAASMwoJaW50ZXJydXB0GAogASgLMh4ucmFnZW50cy5hZ2VudC52MS5SdW5JbnRlcnJ1cHRIABIrCgV1c2FnZRgLIAEoCzIaLnJhZ2VudHMucmFnLnYxLlRva2VuVXNhZ2VIAEIHCgVldmVudCKAAQoSTGlzdFRocmVhZHNSZXF1ZXN0Ei0KBnByZWZpeBgBIAEoCUIdukgachgYgAEyE15bQS1aYS16MC05Ll86QC1dKiQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIImAKE0xpc3RUaHJlYWRzUmVzcG9uc2USMAoHdGhyZWFkcxgBIAMoCzIfLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkU3VtbWFyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoWTGlzdENoZWNrcG9pbnRzUmVxdWVzdBIaCgZ0aHJlYWQYASABKAlCCrpIB3IFEAEYgAESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIACImsKF0xpc3RDaGVja3BvaW50c1Jlc3BvbnNlEjcKC2NoZWNrcG9pbnRzGAEgAygLMiIucmFnZW50cy5hZ2VudC52MS5UaHJlYWRDaGVja3BvaW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJUChVHZXRUaHJlYWRTdGF0ZVJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEh8KDWNoZWNrcG9pbnRfaWQYAiABKAlCCLpIBXIDGIACIkYKFkdldFRocmVhZFN0YXRlUmVzcG9uc2USLAoFc3RhdGUYASABKAsyHS5yYWdlbnRzLmFnZW50LnYxLlRocmVhZFN0YXRlIssBChhVcGRhdGVUaHJlYWRTdGF0ZVJlcXVlc3QSGgoGdGhyZWFkGAEgASgJQgq6SAdyBRABGIABEjoKCG1lc3NhZ2VzGAIgAygLMh4ucmFnZW50cy5hZ2VudC52MS5TdGF0ZU1lc3NhZ2VCCLpIBZIBAhBkEi4KE3JlbW92ZWRfbWVzc2FnZV9pZHMYAyADKAlCEbpIDpIBCxBkIgdyBRABGIABEicKBnZhbHVlcxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiSQoZVXBkYXRlVGhyZWFkU3RhdGVSZXNwb25zZRIsCgVzdGF0ZRgBIAEoCzIdLnJhZ2VudHMuYWdlbnQudjEuVGhyZWFkU3RhdGUihgEKEUZvcmtUaHJlYWRSZXF1ZXN0EhoKBnRocmVhZBgBIAEoCUIKukgHcgUQARiAARIfCg1jaGVja3BvaW50X2lkGAIgASgJQgi6SAVyAxiAAhI0Cg1uZXdfdGhyZWFkX2lkGAMgASgJQh26SBpyGBiAATITXltBLVphLXowLTkuXzpALV0qJCI+ChJGb3JrVGhyZWFkUmVzcG9uc2USKAoGdGhyZWFkGAEgASgLMhgucmFnZW50cy5hZ2VudC52MS5UaHJlYWQiqAEKEVNjb3JlVHJhY2VSZXF1ZXN0EhgKBXRyYWNlGAEgASgJQgm6SAZyBBABGEASNwoEbmFtZRgCIAEoCUIpukgmciQyIl5bQS1aYS16MC05XVtBLVphLXowLTkuXyAtXXswLDYzfSQSJgoFdmFsdWUYAyABKAFCF7pIFBISGQAAAACAhC5BKQAAAACAhC7BEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgCAiFAoSU2NvcmVUcmFjZVJlc3BvbnNlMq4RCgxBZ2VudFNlcnZpY2USYwoFUXVlcnkSHi5yYWdlbnRzLmFnZW50LnYxLlF1ZXJ5UmVxdWVzdBofLnJhZ2VudHMuYWdlbnQudjEuUXVlcnlSZXNwb25zZSIZyPMYAtDzGAGC0+STAgs6ASoiBi9xdWVyeRKBAQoLU3RyZWFtUXVlcnkSJC5yYWdlbnRzLmFnZW50LnYxLlN0cmVhbVF1ZXJ5UmVxdWVzdBolLnJhZ2VudHMuYWdlbnQudjEuU3RyZWFtUXVlcnlSZXNwb25zZSIjyPMYAtDzGAGC0+STAhU6ASoiEC92MS9xdWVyeTpzdHJlYW0wARKEAQoMUmVzdW1lU3RyZWFtEiUucmFnZW50cy5hZ2VudC52MS5SZXN1bWVTdHJlYW1SZXF1ZXN0GiYucmFnZW50cy5hZ2VudC52MS5SZXN1bWVTdHJlYW1SZXNwb25zZSIjkAICyPMYAtDzGAGC0+STAhISEC92MS9xdWVyeTpyZXN1bWUwARKDAQoJQ2FuY2VsUnVuEiIucmFnZW50cy5hZ2VudC52MS5DYW5jZWxSdW5SZXF1ZXN0GiMucmFnZW50cy5hZ2VudC52MS5DYW5jZWxSdW5SZXNwb25zZSItkAICyPMYAoLT5JMCIDoBKiIbL3YxL3RocmVhZHMve3RocmVhZH06Y2FuY2VsEo4BCglSZXN1bWVSdW4SIi5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVJ1blJlcXVlc3QaIy5yYWdlbnRzLmFnZW50LnYxLlJlc3VtZVJ1blJlc3BvbnNlIjjI8xgC0PMYAYLT5JMCKjoBKmIIcmVzcG9uc2UiGy92MS90aHJlYWRzL3t0aHJlYWR9OnJlc3VtZRKeAQoPU3RyZWFtUmVzdW1lUnVuEigucmFnZW50cy5hZ2VudC52MS5TdHJlYW1SZXN1bWVSdW5SZXF1ZXN0GikucmFnZW50cy5hZ2VudC52MS5TdHJlYW1SZXN1bWVSdW5SZXNwb25zZSI0yPMYAtDzGAGC0+STAiY6ASoiIS92MS90aHJlYWRzL3t0aHJlYWR9OnJlc3VtZVN0cmVhbTABEm8KCkxpc3RBZ2VudHMSIy5yYWdlbnRzLmFnZW50LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiQucmFnZW50cy5hZ2VudC52MS5MaXN0QWdlbnRzUmVzcG9uc2UiFpACAcjzGAKC0+STAgkSBy9hZ2VudHMSdgoLTGlzdFRocmVhZHMSJC5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRzUmVxdWVzdBolLnJhZ2VudHMuYWdlbnQudjEuTGlzdFRocmVhZHNSZXNwb25zZSIakAIByPMYAoLT5JMCDRILL3YxL3RocmVhZHMSgQEKCUdldFRocmVhZBIiLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkUmVxdWVzdBojLnJhZ2VudHMuYWdlbnQudjEuR2V0VGhyZWFkUmVzcG9uc2UiK5ACAcjzGAKC0+STAh5iBnRocmVhZBIUL3YxL3RocmVhZHMve3RocmVhZH0SggEKDERlbGV0ZVRocmVhZBIlLnJhZ2VudHMuYWdlbnQudjEuRGVsZXRlVGhyZWFkUmVxdWVzdBomLnJhZ2VudHMuYWdlbnQudjEuRGVsZXRlVGhyZWFkUmVzcG9uc2UiI5ACAsjzGAOC0+STAhYqFC92MS90aHJlYWRzL3t0aHJlYWR9Ep0BChJMaXN0VGhyZWFkTWVzc2FnZXMSKy5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRNZXNzYWdlc1JlcXVlc3QaLC5yYWdlbnRzLmFnZW50LnYxLkxpc3RUaHJlYWRNZXNzYWdlc1Jlc3BvbnNlIiyQAgHI8xgCgtPkkwIfEh0vdjEvdGhyZWFkcy97dGhyZWFkfS9tZXNzYWdlcxKXAQoPTGlzdENoZWNrcG9pbnRzEigucmFnZW50cy5hZ2VudC52MS5MaXN0Q2hlY2twb2ludHNSZXF1ZXN0GikucmFnZW50cy5hZ2VudC52MS5MaXN0Q2hlY2twb2ludHNSZXNwb25zZSIvkAIByPMYAoLT5JMCIhIgL3YxL3RocmVhZHMve3RocmVhZH0vY2hlY2twb2ludHMSlQEKDkdldFRocmVhZFN0YXRlEicucmFnZW50cy5hZ2VudC52MS5HZXRUaHJlYWRTdGF0ZVJlcXVlc3QaKC5yYWdlbnRzLmFnZW50LnYxLkdldFRocmVhZFN0YXRlUmVzcG9uc2UiMJACAcjzGAKC0+STAiNiBXN0YXRlEhovdjEvdGhyZWFkcy97dGhyZWFkfS9zdGF0ZRKeAQoRVXBkYXRlVGhyZWFkU3RhdGUSKi5yYWdlbnRzLmFnZW50LnYxLlVwZGF0ZVRocmVhZFN0YXRlUmVxdWVzdBorLnJhZ2VudHMuYWdlbnQudjEuVXBkYXRlVGhyZWFkU3RhdGVSZXNwb25zZSIwyPMYA4LT5JMCJjoBKmIFc3RhdGUiGi92MS90aHJlYWRzL3t0aHJlYWR9L3N0YXRlEokBCgpGb3JrVGhyZWFkEiMucmFnZW50cy5hZ2VudC52MS5Gb3JrVGhyZWFkUmVxdWVzdBokLnJhZ2VudHMuYWdlbnQudjEuRm9ya1RocmVhZFJlc3BvbnNlIjDI8xgDgtPkkwImOgEqYgZ0aHJlYWQiGS92MS90aHJlYWRzL3t0aHJlYWR9OmZvcmsShAEKClNjb3JlVHJhY2USIy5yYWdlbnRzLmFnZW50LnYxLlNjb3JlVHJhY2VSZXF1ZXN0GiQucmFnZW50cy5hZ2VudC52MS5TY29yZVRyYWNlUmVzcG9uc2UiK5ACAsjzGAKC0+STAh46ASoiGS92MS90cmFjZXMve3RyYWNlfS9zY29yZXNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_ragents_agent_v1_agent, file_ragents_auth_v1_access, file_ragents_rag_v1_rag, file_ragents_tracing_v1_tracing]);
 
 /**
  * A question.
@@ -810,6 +811,142 @@ export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE_
   messageDesc(file_ragents_agent_v1_agent_service, 17);
 
 /**
+ * Answers what an interrupted run asks. The fields are ResumeRunRequest's.
+ *
+ * @generated from message ragents.agent.v1.StreamResumeRunRequest
+ */
+export type StreamResumeRunRequest = Message<"ragents.agent.v1.StreamResumeRunRequest"> & {
+  /**
+   * The thread.
+   *
+   * @generated from field: string thread = 1;
+   */
+  thread: string;
+
+  /**
+   * An answer to each interrupt of the run.
+   *
+   * @generated from field: repeated ragents.agent.v1.InterruptDecision decisions = 2;
+   */
+  decisions: InterruptDecision[];
+};
+
+/**
+ * Describes the message ragents.agent.v1.StreamResumeRunRequest.
+ * Use `create(StreamResumeRunRequestSchema)` to create a new message.
+ */
+export const StreamResumeRunRequestSchema: GenMessage<StreamResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 18);
+
+/**
+ * Something that happens in a run that goes on.
+ *
+ * @generated from message ragents.agent.v1.StreamResumeRunResponse
+ */
+export type StreamResumeRunResponse = Message<"ragents.agent.v1.StreamResumeRunResponse"> & {
+  /**
+   * Names the event: ResumeStream goes on behind it. The SSE event id.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * What happened.
+   *
+   * @generated from oneof ragents.agent.v1.StreamResumeRunResponse.event
+   */
+  event: {
+    /**
+     * A step of the graph ended.
+     *
+     * @generated from field: ragents.agent.v1.RunStep step = 2;
+     */
+    value: RunStep;
+    case: "step";
+  } | {
+    /**
+     * Text of the answer.
+     *
+     * @generated from field: ragents.agent.v1.TextDelta token = 3;
+     */
+    value: TextDelta;
+    case: "token";
+  } | {
+    /**
+     * A passage that the answer relies on.
+     *
+     * @generated from field: ragents.rag.v1.Citation citation = 4;
+     */
+    value: Citation;
+    case: "citation";
+  } | {
+    /**
+     * The whole response; always the last event.
+     *
+     * @generated from field: ragents.agent.v1.QueryResponse result = 5;
+     */
+    value: QueryResponse;
+    case: "result";
+  } | {
+    /**
+     * A tool is called.
+     *
+     * @generated from field: ragents.agent.v1.ToolCall tool_call = 6;
+     */
+    value: ToolCall;
+    case: "toolCall";
+  } | {
+    /**
+     * A tool has answered.
+     *
+     * @generated from field: ragents.agent.v1.ToolResult tool_result = 7;
+     */
+    value: ToolResult;
+    case: "toolResult";
+  } | {
+    /**
+     * The answer begins anew.
+     *
+     * @generated from field: ragents.agent.v1.AnswerRestarted restarted = 8;
+     */
+    value: AnswerRestarted;
+    case: "restarted";
+  } | {
+    /**
+     * The run has begun; the first event.
+     *
+     * @generated from field: ragents.agent.v1.RunStarted started = 9;
+     */
+    value: RunStarted;
+    case: "started";
+  } | {
+    /**
+     * The run asks something before it goes on; the result follows.
+     *
+     * @generated from field: ragents.agent.v1.RunInterrupt interrupt = 10;
+     */
+    value: RunInterrupt;
+    case: "interrupt";
+  } | {
+    /**
+     * Tokens that the run took; the result follows.
+     *
+     * @generated from field: ragents.rag.v1.TokenUsage usage = 11;
+     */
+    value: TokenUsage;
+    case: "usage";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ragents.agent.v1.StreamResumeRunResponse.
+ * Use `create(StreamResumeRunResponseSchema)` to create a new message.
+ */
+export const StreamResumeRunResponseSchema: GenMessage<StreamResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_ragents_agent_v1_agent_service, 19);
+
+/**
  * Asks for a page of threads.
  *
  * @generated from message ragents.agent.v1.ListThreadsRequest
@@ -842,7 +979,7 @@ export type ListThreadsRequest = Message<"ragents.agent.v1.ListThreadsRequest"> 
  * Use `create(ListThreadsRequestSchema)` to create a new message.
  */
 export const ListThreadsRequestSchema: GenMessage<ListThreadsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 18);
+  messageDesc(file_ragents_agent_v1_agent_service, 20);
 
 /**
  * A page of threads.
@@ -870,7 +1007,7 @@ export type ListThreadsResponse = Message<"ragents.agent.v1.ListThreadsResponse"
  * Use `create(ListThreadsResponseSchema)` to create a new message.
  */
 export const ListThreadsResponseSchema: GenMessage<ListThreadsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 19);
+  messageDesc(file_ragents_agent_v1_agent_service, 21);
 
 /**
  * Asks for a thread's checkpoints.
@@ -905,7 +1042,7 @@ export type ListCheckpointsRequest = Message<"ragents.agent.v1.ListCheckpointsRe
  * Use `create(ListCheckpointsRequestSchema)` to create a new message.
  */
 export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 20);
+  messageDesc(file_ragents_agent_v1_agent_service, 22);
 
 /**
  * A page of checkpoints.
@@ -933,7 +1070,7 @@ export type ListCheckpointsResponse = Message<"ragents.agent.v1.ListCheckpointsR
  * Use `create(ListCheckpointsResponseSchema)` to create a new message.
  */
 export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 21);
+  messageDesc(file_ragents_agent_v1_agent_service, 23);
 
 /**
  * Names a state.
@@ -961,7 +1098,7 @@ export type GetThreadStateRequest = Message<"ragents.agent.v1.GetThreadStateRequ
  * Use `create(GetThreadStateRequestSchema)` to create a new message.
  */
 export const GetThreadStateRequestSchema: GenMessage<GetThreadStateRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 22);
+  messageDesc(file_ragents_agent_v1_agent_service, 24);
 
 /**
  * A state.
@@ -982,7 +1119,7 @@ export type GetThreadStateResponse = Message<"ragents.agent.v1.GetThreadStateRes
  * Use `create(GetThreadStateResponseSchema)` to create a new message.
  */
 export const GetThreadStateResponseSchema: GenMessage<GetThreadStateResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 23);
+  messageDesc(file_ragents_agent_v1_agent_service, 25);
 
 /**
  * What to change of a state.
@@ -1026,7 +1163,7 @@ export type UpdateThreadStateRequest = Message<"ragents.agent.v1.UpdateThreadSta
  * Use `create(UpdateThreadStateRequestSchema)` to create a new message.
  */
 export const UpdateThreadStateRequestSchema: GenMessage<UpdateThreadStateRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 24);
+  messageDesc(file_ragents_agent_v1_agent_service, 26);
 
 /**
  * The state was changed.
@@ -1047,7 +1184,7 @@ export type UpdateThreadStateResponse = Message<"ragents.agent.v1.UpdateThreadSt
  * Use `create(UpdateThreadStateResponseSchema)` to create a new message.
  */
 export const UpdateThreadStateResponseSchema: GenMessage<UpdateThreadStateResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 25);
+  messageDesc(file_ragents_agent_v1_agent_service, 27);
 
 /**
  * Says what to fork.
@@ -1082,7 +1219,7 @@ export type ForkThreadRequest = Message<"ragents.agent.v1.ForkThreadRequest"> & 
  * Use `create(ForkThreadRequestSchema)` to create a new message.
  */
 export const ForkThreadRequestSchema: GenMessage<ForkThreadRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 26);
+  messageDesc(file_ragents_agent_v1_agent_service, 28);
 
 /**
  * The thread was forked.
@@ -1103,7 +1240,7 @@ export type ForkThreadResponse = Message<"ragents.agent.v1.ForkThreadResponse"> 
  * Use `create(ForkThreadResponseSchema)` to create a new message.
  */
 export const ForkThreadResponseSchema: GenMessage<ForkThreadResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 27);
+  messageDesc(file_ragents_agent_v1_agent_service, 29);
 
 /**
  * What somebody thinks of an answer.
@@ -1146,7 +1283,7 @@ export type ScoreTraceRequest = Message<"ragents.agent.v1.ScoreTraceRequest"> & 
  * Use `create(ScoreTraceRequestSchema)` to create a new message.
  */
 export const ScoreTraceRequestSchema: GenMessage<ScoreTraceRequest> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 28);
+  messageDesc(file_ragents_agent_v1_agent_service, 30);
 
 /**
  * The score is on its way.
@@ -1161,7 +1298,7 @@ export type ScoreTraceResponse = Message<"ragents.agent.v1.ScoreTraceResponse"> 
  * Use `create(ScoreTraceResponseSchema)` to create a new message.
  */
 export const ScoreTraceResponseSchema: GenMessage<ScoreTraceResponse> = /*@__PURE__*/
-  messageDesc(file_ragents_agent_v1_agent_service, 29);
+  messageDesc(file_ragents_agent_v1_agent_service, 31);
 
 /**
  * Runs agents over collections and remembers conversations.
@@ -1223,6 +1360,19 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ResumeRunRequestSchema;
     output: typeof ResumeRunResponseSchema;
+  },
+  /**
+   * Answers what an interrupted run asks, and streams what happens then, as
+   * StreamQuery does. The run ends with the call; ResumeStream goes on with it
+   * behind an event. FAILED_PRECONDITION when the thread's run does not ask
+   * anything.
+   *
+   * @generated from rpc ragents.agent.v1.AgentService.StreamResumeRun
+   */
+  streamResumeRun: {
+    methodKind: "server_streaming";
+    input: typeof StreamResumeRunRequestSchema;
+    output: typeof StreamResumeRunResponseSchema;
   },
   /**
    * Lists the agents that can be asked with their versions, and the models.

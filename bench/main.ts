@@ -71,7 +71,9 @@ const INTRODUCTION = `# Benchmarks
 
 Made by \`npm run bench\`, which runs the short ones, and \`npm run bench -- NAME\`: each figure compares us with a peer that did the
 same work in the same run, in turns, warm, medians of at least three repetitions. Trust the ratios: the absolute figures are those
-of the machine.`;
+of the machine.
+
+For a mesh or a cluster of your own: [bench/load](../bench/load) has the same users for k6 and Locust.`;
 
 /** The keys of a JSON line, always these and in this order. */
 function inOrder({ name, ours, peer, ratio, unit, aim }: Figure): Figure {

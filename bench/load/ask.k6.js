@@ -8,7 +8,7 @@ const URL = __ENV.RAGENTS_API_URL || "http://127.0.0.1:8080";
 const KEY = __ENV.RAGENTS_API_KEY || "";
 const USERS = Number(__ENV.USERS || 20);
 const THINK_S = Number(__ENV.THINK_S || 5);
-const EXPONENT = Number(__ENV.EXPONENT || 1.2);
+const EXPONENT = Number(__ENV.EXPONENT || 1.1);
 
 export const options = {
   scenarios: {

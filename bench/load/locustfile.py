@@ -11,7 +11,7 @@ from pathlib import Path
 from locust import HttpUser, events, task
 
 THINK_S = float(os.environ.get("THINK_S", "5"))
-EXPONENT = float(os.environ.get("EXPONENT", "1.2"))
+EXPONENT = float(os.environ.get("EXPONENT", "1.1"))
 KEY = os.environ.get("RAGENTS_API_KEY", "")
 DATA = Path(__file__).parent.parent / "data"
 FORMS = ["What is said about %?", "How does % work?", "When is % used?", "Which limits does % have?", "What must be configured for %?"]

@@ -6,6 +6,7 @@ import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
 import { silentLogger } from "../../runtime/logger.js";
 import { openRedis } from "../../runtime/redis.js";
 import { openPostgres } from "../../runtime/sql/postgres.js";
+import { MIGRATIONS } from "../../services/checkpoint/sql/schema.js";
 import type { CheckpointStore } from "../../services/checkpoint/store.js";
 import { openRedisCheckpointStore } from "../../services/checkpoint/store-redis.js";
 import { openSqlCheckpointStore } from "../../services/checkpoint/store-sql.js";
@@ -86,7 +87,7 @@ describePostgres("PostgreSQL whose connections are all taken", (server) => {
     const stores = await Promise.all(
       Array.from({ length: 4 }, () => openSqlCheckpointStore(openPostgres({ url: server().url, maxConnections: 2 }))),
     );
-    expect(await admin.query("select version from checkpoint.schema_migrations")).toEqual([{ version: 1 }, { version: 2 }]);
+    expect(await admin.query("select version from checkpoint.schema_migrations")).toEqual(MIGRATIONS.map(({ version }) => ({ version })));
     await Promise.all([admin, ...stores].map((one) => one.close()));
   });
 });
@@ -125,17 +126,19 @@ describe.skipIf(!(await redisFound({ own: true })))("Redis", () => {
         await expect.poll(async () => (await saver.listThreads({ pageSize: 1000 })).threads.length, { timeout: 30_000 }).toBeGreaterThan(20);
         await cluster.nodes[0]!.kill();
         const { acknowledged, errors } = await writing;
-        expect(errors.map(({ code }) => code)).toEqual(errors.map(() => Code.Unavailable));
+        // One that waits for the Cluster to be whole again ends with its deadline.
+        const told = [Code.Unavailable, Code.DeadlineExceeded];
+        expect(errors.filter(({ code }) => !told.includes(code))).toEqual([]);
         expect(acknowledged.length).toBeGreaterThan(15);
         await cluster.nodes[0]!.restart();
         const putEverywhere = () => Promise.all(Array.from({ length: 12 }, (_, i) => put(saver, `after ${i}`, i)));
-        await expect.poll(() => putEverywhere().then(() => "stored", () => "refused"), { timeout: 30_000 }).toBe("stored");
+        await expect.poll(() => putEverywhere().then(() => "stored", () => "refused"), { timeout: 60_000 }).toBe("stored");
         await expectAll(saver, acknowledged);
       });
     } finally {
       await cluster.stop();
     }
-  }, 120_000);
+  }, 180_000);
 
   test("that is paused under load makes calls fail in time, has what was acknowledged, and goes on when it does", async () => {
     await withRedis(DURABLE_REDIS, async (redis, saver) => {

@@ -65,11 +65,11 @@ interface Mesh {
   best(): Promise<(string | undefined)[]>;
 }
 
-/** A worker and two replicas that answer, over a collection whose old model looks for "alpha"; `before` comes before what the new one does. */
-async function startMesh(before?: Before): Promise<Mesh> {
+/** A worker and two replicas that answer, over a collection whose old model looks for "alpha"; `before` comes before what the new one does, `beforeOld` before what that does. */
+async function startMesh(before?: Before, beforeOld?: Before): Promise<Mesh> {
   const asked: string[] = [];
   const embedders = new Map([
-    [OLD, embedder(OLD, 4, "alpha")],
+    [OLD, embedder(OLD, 4, "alpha", beforeOld)],
     [NEW, embedder(NEW, 8, "beta", async (texts, signal) => {
       await before?.(texts, signal);
       asked.push(...texts);
@@ -156,12 +156,18 @@ test("the old model answers until the switch, the new one right after, on every 
 });
 
 test("an ingestion that is embedding when the model changes embeds again with the new one", async () => {
-  const mesh = await startMesh();
+  const [begun, door] = [gate(), gate()];
+  const mesh = await startMesh(undefined, (texts) => {
+    if (texts[0] !== "beta") return undefined;
+    begun.open();
+    return door.passed;
+  });
   await mesh.ended(await mesh.ingest({ a: "alpha" }));
   const ingestion = await mesh.ingest({ b: "beta" });
-  const job = await mesh.reembed();
-  const jobs = await Promise.all([mesh.ended(ingestion), mesh.ended(job)]);
-  expect(jobs.map(({ state }) => state)).toEqual(["SUCCEEDED", "SUCCEEDED"]);
+  await begun.passed;
+  expect(await mesh.ended(await mesh.reembed())).toMatchObject({ state: "SUCCEEDED", chunks: 1 });
+  door.open();
+  expect(await mesh.ended(ingestion)).toMatchObject({ state: "SUCCEEDED", doneDocuments: 1, failedDocuments: 0 });
   expect(await mesh.best()).toEqual(["b", "b"]);
   expect(mesh.asked).toContain("beta");
 });

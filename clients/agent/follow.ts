@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Client, Code } from "@connectrpc/connect";
+import { type Client, Code, type ConnectError } from "@connectrpc/connect";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { AnswerRestartedSchema } from "../../gen/ragents/agent/v1/agent_pb.js";
 import type { AgentService, StreamQueryRequestSchema, StreamQueryResponse } from "../../gen/ragents/agent/v1/agent_service_pb.js";
@@ -59,9 +59,14 @@ export async function* followQuery(
         continue;
       }
       const mayAskAgain = eventId !== "" || hasKey;
-      if (!hasCode(error, Code.Unavailable) || !mayAskAgain || failures >= retries) throw error;
+      if (!hasBrokenOff(error) || !mayAskAgain || failures >= retries) throw error;
       failures += 1;
       await delay(retryAfterMsOf(error) ?? PAUSE_MS, undefined, options);
     }
   }
+}
+
+/** Whether the stream ended because of what carries it: also a proxy whose connection to the replica was cut says so, by a reset. */
+function hasBrokenOff(error: unknown): boolean {
+  return hasCode(error, Code.Unavailable) || (hasCode(error, Code.Internal) && (error as ConnectError).rawMessage.startsWith("Received RST_STREAM"));
 }

@@ -49,7 +49,7 @@ describe.skipIf(!(await redisFound({ own: true }))).each([
   let servers: Servers;
   let redis: RedisServer;
   let probe: RedisClient;
-  let services: ServiceProcess[];
+  let services: ServiceProcess[] = [];
   const callers = new Set<ServerProcess>();
   let started = 0;
 

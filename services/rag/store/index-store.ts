@@ -126,10 +126,13 @@ export function indexStore(db: SqlDatabase): IndexStore {
       return rows.map(toVectorRow);
     },
     async readChunks(collection, viewer, ids) {
+      // A join would be planned by statistics that a young collection does not have: over all of its documents.
       const rows = await db.query<ChunkRow>(
-        `select c.id, c.ordinal, c.start_offset, c.end_offset, c.text, c.heading_path, c.page, d.id as document_id, d.source, d.title, d.metadata
-         from rag.chunks c join rag.documents d on d.collection = c.collection and d.key = c.document
-         where c.collection = $1 and c.id = any($2::bigint[]) and ${mayRead("$3")}`,
+        `select c.id, c.ordinal, c.start_offset, c.end_offset, c.text, c.heading_path, c.page, d.*
+         from rag.chunks c, lateral (
+           select id as document_id, source, title, metadata from rag.documents
+           where collection = $1 and key = c.document and ${mayRead("$3")} limit 1) d
+         where c.collection = $1 and c.id = any($2::bigint[])`,
         [collection, ids, viewer ?? null],
       );
       return rows.map((row) => ({

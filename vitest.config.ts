@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // Unit tests stand beside the code; suites that need a built program or a real server live in tests/ or end in .int.test.ts.
@@ -6,6 +7,8 @@ const folders = "{runtime,clients,services,gateway,cli,launcher,tests,bench}";
 export default defineConfig({
   test: {
     include: [`${folders}/**/*.test.ts`],
+    // Most of a test's time is spent waiting for servers: on two cores, two files at once.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // LangGraph's validation suite registers its cases with the runner's globals.
     globals: true,
     // Real servers on a busy CI machine: a test that waits for them may be tried again there, never at a desk.

@@ -29,6 +29,7 @@ import { headersToMetadata, metadataBytes, metadataToHeaders, toBuffer } from ".
 import type { GrpcServerLimits, ServiceMount } from "./grpc-server.js";
 import { toGrpcStatus } from "./grpc-status.js";
 import { deadlineKey } from "./server-interceptors.js";
+import { unlessAborted } from "./unless-aborted.js";
 
 type StreamCall = ServerDuplexStream<Message, Message>;
 type UnaryCall = ServerUnaryCall<Message, Message>;
@@ -236,15 +237,9 @@ function excessMetadata(metadata: Metadata, { maxMetadataBytes }: GrpcServerLimi
   return meshError(Code.ResourceExhausted, ErrorReason.MESSAGE_TOO_LARGE, message);
 }
 
-/** `work`, or a rejection when the signal aborts first, so that a handler that does not listen cannot hold the call. */
+/** A handler that does not listen to the signal cannot hold the call. */
 function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(abortReason(signal));
-    if (signal.aborted) abort();
-    // Taken off again after each step: a stream that lives for hours must not collect listeners.
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
+  return unlessAborted(work, signal, () => abortReason(signal));
 }
 
 /** Why the call was aborted; Connect's own words for a deadline lack our reason. */

@@ -1,5 +1,6 @@
 import { currentCall, runBeyondCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import { unlessAborted } from "../../runtime/unless-aborted.js";
 import { AdaptiveBatches } from "./adaptive-batches.js";
 
 export interface CallerBatchesOptions<In, Out> {
@@ -29,7 +30,7 @@ export class CallerBatches<In, Out> {
   async add(item: In, { kind = "", signal }: { kind?: string; signal?: AbortSignal | undefined } = {}): Promise<Out> {
     signal?.throwIfAborted();
     const done = this.#batchesOf(JSON.stringify([currentCall()?.identity, kind])).add(item);
-    return signal === undefined ? done : Promise.race([done, abortOf(signal)]);
+    return signal === undefined ? done : unlessAborted(done, signal);
   }
 
   #batchesOf(key: string): AdaptiveBatches<In, Out> {
@@ -42,8 +43,4 @@ export class CallerBatches<In, Out> {
     }
     return batches;
   }
-}
-
-function abortOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }

@@ -1,6 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
+import { unlessAborted } from "../../../runtime/unless-aborted.js";
 import { DocumentError } from "../ingestion/document-failure.js";
 import type { PageVersion } from "../store/store.js";
 import { type FetchRules, hostOf, mayReach, NOT_PUBLIC, refusalOf } from "./fetch-rules.js";
@@ -105,7 +106,8 @@ export class PageFetcher {
   async #get(url: URL, rules: FetchRules, known: PageVersion | undefined, signal: AbortSignal): Promise<HttpAnswer> {
     const refusal = refusalOf(url, rules);
     if (refusal !== undefined) throw notAllowed(refusal);
-    const addresses = await aborting(this.#allowed(url, rules), signal);
+    // Resolving a name cannot be given up; nobody waits for it.
+    const addresses = await unlessAborted(this.#allowed(url, rules), signal);
     const headers = {
       ...(known?.etag !== undefined && { "if-none-match": known.etag }),
       ...(known?.lastModified !== undefined && { "if-modified-since": known.lastModified }),
@@ -154,19 +156,4 @@ async function addressesOf(host: string): Promise<string[]> {
 
 function notAllowed(refusal: string): DocumentError {
   return new DocumentError(ErrorReason.URL_NOT_ALLOWED, `The URL, or one that it redirects to, ${refusal}.`);
-}
-
-/** Names cannot be given up being resolved; nobody waits for it. */
-async function aborting<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let abort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", abort);
-    if (signal.aborted) abort();
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }

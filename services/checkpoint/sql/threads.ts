@@ -1,3 +1,4 @@
+import type { PreparedStatement } from "../../../runtime/sql/database.js";
 import type { CheckpointAge, CheckpointStore, ThreadKey } from "../store.js";
 import { type ThreadRow, toThread } from "./rows.js";
 import { query, type SqlStoreContext } from "./session.js";
@@ -150,32 +151,36 @@ interface AgeRow {
 }
 
 /** A put writes the thread's row anew: its xmin is the thread's revision. */
-const AGES = `
-  select t.xmin::text as revision, c.checkpoint_ns as namespace, c.checkpoint_id as id, c.parent_checkpoint_id as parent,
-    c.needs_parent as needs
-  from checkpoint.threads t join checkpoint.langgraph_checkpoints c on c.tenant = t.tenant and c.thread_id = t.thread_id
-  where t.tenant = $1 and t.thread_id = $2`;
+const AGES: PreparedStatement = {
+  name: "checkpoint_ages",
+  text: `select t.xmin::text as revision, c.checkpoint_ns as namespace, c.checkpoint_id as id, c.parent_checkpoint_id as parent,
+      c.needs_parent as needs
+    from checkpoint.threads t join checkpoint.langgraph_checkpoints c on c.tenant = t.tenant and c.thread_id = t.thread_id
+    where t.tenant = $1 and t.thread_id = $2`,
+};
 
 /** Answers a row when the thread is still at the revision $3. */
-const DELETE_CHECKPOINTS = `
-  with held as materialized (
-    select tenant, thread_id from checkpoint.threads where tenant = $1 and thread_id = $2 and xmin::text = $3 for update
-  ),
-  gone as materialized (
-    select tenant, thread_id, ns, id from held cross join unnest($4::text[], $5::text[]) as chosen (ns, id)
-  ),
-  writes as (
-    delete from checkpoint.checkpoint_writes w using gone
-    where w.tenant = gone.tenant and w.thread_id = gone.thread_id and w.checkpoint_ns = gone.ns and w.checkpoint_id = gone.id
-  ),
-  checkpoints as (
-    delete from checkpoint.langgraph_checkpoints c using gone
-    where c.tenant = gone.tenant and c.thread_id = gone.thread_id and c.checkpoint_ns = gone.ns and c.checkpoint_id = gone.id
-  )
-  update checkpoint.threads t
-  set checkpoint_count = checkpoint_count - cardinality($5::text[]), sweep_at = '-infinity'
-  from held where t.tenant = held.tenant and t.thread_id = held.thread_id
-  returning true as done`;
+const DELETE_CHECKPOINTS: PreparedStatement = {
+  name: "checkpoint_delete",
+  text: `with held as materialized (
+      select tenant, thread_id from checkpoint.threads where tenant = $1 and thread_id = $2 and xmin::text = $3 for update
+    ),
+    gone as materialized (
+      select tenant, thread_id, ns, id from held cross join unnest($4::text[], $5::text[]) as chosen (ns, id)
+    ),
+    writes as (
+      delete from checkpoint.checkpoint_writes w using gone
+      where w.tenant = gone.tenant and w.thread_id = gone.thread_id and w.checkpoint_ns = gone.ns and w.checkpoint_id = gone.id
+    ),
+    checkpoints as (
+      delete from checkpoint.langgraph_checkpoints c using gone
+      where c.tenant = gone.tenant and c.thread_id = gone.thread_id and c.checkpoint_ns = gone.ns and c.checkpoint_id = gone.id
+    )
+    update checkpoint.threads t
+    set checkpoint_count = checkpoint_count - cardinality($5::text[]), sweep_at = '-infinity'
+    from held where t.tenant = held.tenant and t.thread_id = held.thread_id
+    returning true as done`,
+};
 
 const COPIED_TABLES = [
   ["contents", "hash, data, created_at"],

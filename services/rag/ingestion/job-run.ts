@@ -27,7 +27,7 @@ import { indexDocuments, type IndexingTools } from "./index-batch.js";
 import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./interruption.js";
 import { LARGE_DOCUMENT_CHUNKS, storeLargeDocument } from "./large-document.js";
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
-import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
+import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions, unchanged } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
 import { readPage } from "./read-page.js";
 import { retrying } from "./retrying.js";
@@ -188,6 +188,8 @@ export class JobRun {
       if (outcome.kind === "cut") return { ...outcome, document: { ...outcome.document, page } };
       return outcome.kind === "windowed" ? { ...outcome, document: { ...outcome.document, page } } : outcome;
     }
+    const same = document.contentHash === undefined ? undefined : unchanged(document, document.contentHash, options);
+    if (same !== undefined) return same;
     const retry = <T>(work: () => Promise<T>) => this.#retry(work);
     const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
     return this.#readBytes(document, () => documentBytes(parts, lease.jobId, document), options);

@@ -25,7 +25,7 @@ import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
 import { indexDocuments, type IndexingTools } from "./index-batch.js";
 import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./interruption.js";
-import { LARGE_DOCUMENT_CHUNKS, storeLargeDocument } from "./large-document.js";
+import { storeLargeDocument } from "./large-document.js";
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
 import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions, unchanged } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
@@ -206,8 +206,7 @@ export class JobRun {
       if (STREAMED_TYPES.has(mimeType)) return storeLargeText(document, { ...options, store, lease, tools: this.#tools, mimeType, open, retry });
     }
     const prepared = await prepareDocument(document, await retrying(() => readWhole(open()), again), options);
-    const isLarge = prepared.kind === "cut" && prepared.document.chunks.length > LARGE_DOCUMENT_CHUNKS;
-    return isLarge ? storeLargeDocument(document, prepared.document, { ...options, store, lease, tools: this.#tools, retry }) : prepared;
+    return prepared.kind === "large" ? storeLargeDocument(document, prepared, { ...options, store, lease, tools: this.#tools, retry }) : prepared;
   }
 
   #retry<T>(work: () => Promise<T>): Promise<T> {

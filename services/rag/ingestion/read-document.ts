@@ -19,9 +19,13 @@ export function documentBytes(store: Pick<JobStore, "readPart">, jobId: string, 
 /** All of the bytes, and their SHA-256 in hex. */
 export async function readWhole(bytes: AsyncIterable<Uint8Array>): Promise<{ content: Uint8Array; hash: string }> {
   const parts: Uint8Array[] = [];
-  for await (const part of bytes) parts.push(part);
-  const content = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
-  return { content, hash: createHash("sha256").update(content).digest("hex") };
+  const hash = createHash("sha256");
+  for await (const part of bytes) {
+    // Part by part: all of a large document would be one long turn of the event loop.
+    hash.update(part);
+    parts.push(part);
+  }
+  return { content: parts.length === 1 ? parts[0]! : Buffer.concat(parts), hash: hash.digest("hex") };
 }
 
 async function* stagedBytes(store: Pick<JobStore, "readPart">, jobId: string, { ordinal, sizeBytes }: JobDocument): AsyncGenerator<Uint8Array> {

@@ -38,15 +38,18 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Measures the two in turns, `rounds` times after a warm-up round, and returns the medians: a busy moment hits both. */
+/**
+ * Measures the two in turns, `rounds` times after a warm-up round, and returns the medians: a busy moment hits both. Both are told
+ * the round, the warm-up's being 0.
+ */
 export async function inTurns(
   rounds: number,
-  ours: () => Promise<number>,
-  peer: () => Promise<number>,
+  ours: (round: number) => Promise<number>,
+  peer: (round: number) => Promise<number>,
 ): Promise<{ ours: number; peer: number }> {
   const measured: { ours: number[]; peer: number[] } = { ours: [], peer: [] };
   for (let round = 0; round <= rounds; round += 1) {
-    const [mine, theirs] = [await ours(), await peer()];
+    const [mine, theirs] = [await ours(round), await peer(round)];
     if (round === 0) continue;
     measured.ours.push(mine);
     measured.peer.push(theirs);

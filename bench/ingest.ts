@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { Code } from "@connectrpc/connect";
 import { type RagClient, uploadFiles } from "../clients/rag/index.js";
-import { hasCode } from "../runtime/errors.js";
+import { MINILM_MODEL } from "../runtime/embedding/minilm-model.js";
+import { STATIC_MODEL } from "../runtime/embedding/static-embedder.js";
 import { startPostgres } from "../tests/servers/postgres.js";
-import { type Bench, type Figure, figure, median } from "./figure.js";
+import { type Bench, type Figure, figure, inTurns, median } from "./figure.js";
 import { judgedDocuments } from "./judged-collection.js";
 import { madeTexts } from "./rag/corpus.js";
 import { LangChainPipeline } from "./rag/langchain.js";
-import { minilmFile, openMiniLm } from "./rag/minilm.js";
+import { minilmFile, openMiniLm, WITHOUT_MINILM } from "./rag/minilm.js";
 import { startBenchService, untilSearchable } from "./rag/service.js";
 
 const ROUNDS = 3;
@@ -54,40 +54,34 @@ async function peerRate(pipeline: LangChainPipeline, of = documents): Promise<nu
 
 async function rates(rag: RagClient): Promise<Figure[]> {
   const rate = { unit: "chunks/s", better: "higher" } as const;
-  const builtIn = { ours: [] as number[], peer: [] as number[] };
-  for (let round = 0; round <= ROUNDS; round += 1) {
-    const ours = await ourRate(rag, "static-256");
-    const peer = await peerRate(await LangChainPipeline.withBuiltIn());
-    if (round === 0) continue;
-    builtIn.ours.push(ours);
-    builtIn.peer.push(peer);
-  }
-  const ours = median(builtIn.ours);
-  const same = figure({ name: "built-in embedder on both sides: ours durable and indexed, LangChain.js in memory", ours, peer: median(builtIn.peer), aim: 0.2, ...rate });
+  const { ours, peer } = await inTurns(
+    ROUNDS,
+    () => ourRate(rag, STATIC_MODEL),
+    async () => peerRate(await LangChainPipeline.withBuiltIn()),
+  );
+  const same = figure({ name: "built-in embedder on both sides: ours durable and indexed, LangChain.js in memory", ours, peer, aim: 0.2, ...rate });
 
   const file = minilmFile();
   if (file === undefined) {
-    process.stderr.write("  The figures with MiniLM are left out: set RAGENTS_BENCH_MINILM to the model's ONNX file.\n");
+    process.stderr.write(`  The figures with MiniLM are left out: ${WITHOUT_MINILM}.\n`);
     return [same];
   }
-  const few = documents.slice(0, FEW);
   const embed = await openMiniLm(file);
-  const theirs: number[] = [];
-  const withMiniLm: number[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
-    theirs.push(await peerRate(new LangChainPipeline(embed), few));
-    const rateWithMiniLm = await ourRate(rag, "all-MiniLM-L6-v2", few).catch(unlessUnknownModel);
-    if (rateWithMiniLm !== undefined) withMiniLm.push(rateWithMiniLm);
-  }
-  const peer = median(theirs);
-  const figures = [figure({ name: "default: ingestion to searchable, LangChain.js with MiniLM", ours, peer, aim: 50, ...rate }), same];
-  if (withMiniLm.length > 0) figures.push(figure({ name: "MiniLM on both sides: ingestion to searchable", ours: median(withMiniLm), peer, aim: 1, ...rate }));
-  else process.stderr.write("  MiniLM on both sides is left out: this installation does not have the model (ragents models pull all-MiniLM-L6-v2).\n");
-  return figures;
+  const withMiniLm = await inTurns(
+    ROUNDS,
+    (round) => ourRate(rag, MINILM_MODEL, fewOf(round)),
+    (round) => peerRate(new LangChainPipeline(embed), fewOf(round)),
+  );
+  return [
+    figure({ name: "default: ingestion to searchable, LangChain.js with MiniLM", ours, peer: withMiniLm.peer, aim: 50, ...rate }),
+    figure({ name: "MiniLM on both sides: ingestion to searchable", ...withMiniLm, aim: 1, ...rate }),
+    same,
+  ];
 }
 
-function unlessUnknownModel(error: unknown): undefined {
-  if (!hasCode(error, Code.InvalidArgument)) throw error;
+/** Other documents in each round: what our side has embedded once it remembers. */
+function fewOf(round: number) {
+  return documents.slice(round * FEW, (round + 1) * FEW);
 }
 
 /** Seconds of an ingestion of which one document in a hundred changed, beside the first one. */

@@ -1,11 +1,10 @@
-import { Code } from "@connectrpc/connect";
 import pg from "pg";
 import { uploadFiles } from "../clients/rag/index.js";
 import { evaluate } from "../cli/evaluation/evaluate.js";
 import { lexicalJudge } from "../cli/evaluation/lexical-judge.js";
 import { distinct, ndcg } from "../cli/evaluation/ranking-metrics.js";
 import { summarise } from "../cli/evaluation/report.js";
-import { hasCode } from "../runtime/errors.js";
+import { MINILM_MODEL } from "../runtime/embedding/minilm-model.js";
 import { loadStaticEmbedder } from "../runtime/embedding/static-embedder.js";
 import { openPostgres } from "../runtime/sql/postgres.js";
 import { Analyzer } from "../runtime/terms/terms.js";
@@ -18,12 +17,10 @@ import { type Bench, type Figure, figure } from "./figure.js";
 import { ingestJudged, judgedDocuments, judgedQuestions } from "./judged-collection.js";
 import { madeTexts } from "./rag/corpus.js";
 import { LangChainPipeline } from "./rag/langchain.js";
-import { minilmFile, openMiniLm } from "./rag/minilm.js";
+import { minilmFile, openMiniLm, WITHOUT_MINILM } from "./rag/minilm.js";
 import { PgvectorTable } from "./rag/pgvector.js";
 import { startBenchService, untilSearchable } from "./rag/service.js";
 
-const MINILM = "all-MiniLM-L6-v2";
-const PEER_MINILM = "MiniLM";
 const TOP_K = 5;
 /** Passages read to find ten documents. */
 const RANKING_DEPTH = 50;
@@ -54,32 +51,26 @@ async function rankings(): Promise<Figure[]> {
     for (const mode of ["hybrid", "keyword", "semantic"]) scores[mode] = await scoreOf("judged", mode);
     const compared = (name: string, ours: number, peer: number) => figure({ name, ours, peer, unit: "nDCG@10", aim: 1, better: "higher" });
     const against = (name: string, peer: number) => compared(name, scores["hybrid"]!, peer);
-    const peers = await peerScores();
-    const withMiniLm = await ingestJudged(rag, "judged-minilm", { embeddingModel: MINILM }).then(() => scoreOf("judged-minilm", "hybrid"), unlessUnknownModel);
-    if (withMiniLm === undefined) process.stderr.write(`  Our own ranking with MiniLM is left out: this installation does not have the model (ragents models pull ${MINILM}).\n`);
+    const withMiniLm: Figure[] = [];
+    const file = minilmFile();
+    if (file === undefined) process.stderr.write(`  The rankings with MiniLM are left out: ${WITHOUT_MINILM}.\n`);
+    else {
+      const peer = await peerScore(new LangChainPipeline(await openMiniLm(file)));
+      await ingestJudged(rag, "judged-minilm", { embeddingModel: MINILM_MODEL });
+      withMiniLm.push(
+        against("nDCG: hybrid with the built-in embedder, LangChain.js with MiniLM", peer),
+        compared("nDCG: hybrid with MiniLM, LangChain.js with MiniLM", await scoreOf("judged-minilm", "hybrid"), peer),
+      );
+    }
     return [
-      ...peers.map(([embedder, score]) => against(`nDCG: hybrid with the built-in embedder, LangChain.js with ${embedder}`, score)),
-      ...peers.flatMap(([embedder, score]) =>
-        withMiniLm !== undefined && embedder === PEER_MINILM ? [compared("nDCG: hybrid with MiniLM, LangChain.js with MiniLM", withMiniLm, score)] : [],
-      ),
+      ...withMiniLm,
+      against("nDCG: hybrid with the built-in embedder, LangChain.js with the built-in embedder", await peerScore(await LangChainPipeline.withBuiltIn())),
       against("nDCG: hybrid, our keyword arm alone", scores["keyword"]!),
       against("nDCG: hybrid, our semantic arm alone", scores["semantic"]!),
     ];
   } finally {
     await stop();
   }
-}
-
-async function peerScores(): Promise<[string, number][]> {
-  const scores: [string, number][] = [["the built-in embedder", await peerScore(await LangChainPipeline.withBuiltIn())]];
-  const file = minilmFile();
-  if (file === undefined) process.stderr.write("  LangChain.js with MiniLM is left out: set RAGENTS_BENCH_MINILM to the model's ONNX file.\n");
-  else scores.unshift([PEER_MINILM, await peerScore(new LangChainPipeline(await openMiniLm(file)))]);
-  return scores;
-}
-
-function unlessUnknownModel(error: unknown): undefined {
-  if (!hasCode(error, Code.InvalidArgument)) throw error;
 }
 
 async function peerScore(pipeline: LangChainPipeline): Promise<number> {

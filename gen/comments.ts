@@ -622,6 +622,8 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.checkpoint.v1.StreamPutsRequest.put_id": "Goes back with the answer: different for puts that wait for one.",
   "ragents.checkpoint.v1.StreamPutsRequest.checkpoint": "As by PutCheckpoint.",
   "ragents.checkpoint.v1.StreamPutsRequest.writes": "As by PutWrites.",
+  "ragents.checkpoint.v1.StreamPutsRequest.trace": "Where the put belongs in a trace, as the metadata key x-ragents-trace says it of a call; empty for a put that is not traced.",
+  "ragents.checkpoint.v1.StreamPutsRequest.request_id": "The id of the request that the put is part of, as the metadata key x-request-id says it of a call; empty when there is none.",
   "ragents.checkpoint.v1.StreamPutsResponse": "What became of a put.",
   "ragents.checkpoint.v1.StreamPutsResponse.put_id": "Of the put.",
   "ragents.checkpoint.v1.StreamPutsResponse.error": "Why it was refused, as PutCheckpoint and PutWrites say it. Absent when it is stored.",

@@ -4,8 +4,4 @@ import { MiniLmSession } from "./minilm-session.js";
 
 const session = MiniLmSession.open((workerData as { file: string }).file);
 
-serveThread(async (texts: readonly string[]) => {
-  const vectors: Float32Array[] = [];
-  for (const text of texts) vectors.push(await (await session).embed(text));
-  return vectors;
-});
+serveThread(async (text: string) => (await session).embed(text));

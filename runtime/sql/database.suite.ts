@@ -49,6 +49,19 @@ export function describeSqlDatabase(name: string, open: () => Promise<SqlDatabas
       expect(Buffer.isBuffer(row?.many[0])).toBe(true);
     });
 
+    test("runs a prepared statement again and again, also after it was refused and in transactions", async () => {
+      const half = { name: "suite_half", text: "select 12 / $1::int as value" };
+      expect(await db.query(half, [3])).toEqual([{ value: 4 }]);
+      await expect(db.query(half, [0])).rejects.toMatchObject({ code: "22012" });
+      expect(await Promise.all([1, 2, 4].map((n) => db.query(half, [n])))).toEqual([[{ value: 12 }], [{ value: 6 }], [{ value: 3 }]]);
+      await db.transaction(async (tx) => expect(await tx.query(half, [6])).toEqual([{ value: 2 }]));
+      await db.query("create function suite_one() returns int language sql as 'select 1'");
+      const one = { name: "suite_one", text: "select suite_one() as value" };
+      expect(await db.query(one, [])).toEqual([{ value: 1 }]);
+      await db.query("create or replace function suite_one() returns int language sql as 'select 2'");
+      expect(await db.query(one, [])).toEqual([{ value: 2 }]);
+    });
+
     test("counts as numbers", async () => {
       expect(await db.query("select count(*) as n from generate_series(1, 5)")).toEqual([{ n: 5 }]);
     });

@@ -5,10 +5,20 @@ export interface SqlSession {
    * bytea is Buffer (give Buffer or Uint8Array), bigint is number, timestamptz
    * is Date, jsonb is the parsed value (give JSON text).
    */
-  query<R = Record<string, unknown>>(text: string, parameters?: unknown[]): Promise<R[]>;
+  query<R = Record<string, unknown>>(statement: string | PreparedStatement, parameters?: unknown[]): Promise<R[]>;
 }
 
-/** No LISTEN, advisory locks or named statements: the embedded engine has none that work. */
+/**
+ * A statement that is run often: each connection parses and plans it once, and keeps it. Its result must not have the
+ * columns of a table that may get others (select *): PostgreSQL refuses to run it then.
+ */
+export interface PreparedStatement {
+  /** Its own among those of the database; at most 63 bytes. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** No LISTEN and no advisory locks: the embedded engine has none that work. */
 export interface SqlDatabase extends SqlSession {
   readonly engine: "postgres" | "pglite";
   /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { isUnreachable, type SqlDatabase } from "./database.js";
+import { isUnreachable, type PreparedStatement, type SqlDatabase } from "./database.js";
 
 const INT8 = 20;
 const INT8_ARRAY = 1016;
@@ -19,13 +19,13 @@ export function poolDatabase(engine: SqlDatabase["engine"], pool: pg.Pool, close
   let closing: Promise<void> | undefined;
   return {
     engine,
-    query: async <R>(text: string, parameters: unknown[] = []) =>
-      onConnection(pool, (client) => rowsOf<R>(client, text, parameters)),
+    query: async <R>(statement: string | PreparedStatement, parameters: unknown[] = []) =>
+      onConnection(pool, (client) => rowsOf<R>(client, statement, parameters)),
     transaction: (work) =>
       onConnection(pool, async (client, giveUp) => {
         await client.query("begin");
         try {
-          const result = await work({ query: (text, parameters = []) => rowsOf(client, text, parameters) });
+          const result = await work({ query: (statement, parameters = []) => rowsOf(client, statement, parameters) });
           await client.query("commit");
           return result;
         } catch (error) {
@@ -64,8 +64,9 @@ async function onConnection<T>(pool: pg.Pool, use: (client: pg.PoolClient, giveU
   }
 }
 
-async function rowsOf<R>(client: pg.PoolClient, text: string, parameters: unknown[]): Promise<R[]> {
-  return (await client.query(text, parameters.map(toParameter))).rows as R[];
+async function rowsOf<R>(client: pg.PoolClient, statement: string | PreparedStatement, parameters: unknown[]): Promise<R[]> {
+  const named = typeof statement === "string" ? { text: statement } : statement;
+  return (await client.query({ ...named, values: parameters.map(toParameter) })).rows as R[];
 }
 
 /** pg sends a Uint8Array as JSON text unless it is a Buffer. */

@@ -16,11 +16,15 @@ export interface PostgresOptions {
   onIdleError?: (error: Error) => void;
 }
 
+/** A new connection knows neither plans nor tables: one that was idle for a moment is kept, in milliseconds. */
+const IDLE_MS = 300_000;
+
 /** Opens a pool on a PostgreSQL server. Connects lazily. */
 export function openPostgres(options: PostgresOptions): SqlDatabase {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.maxConnections ?? 10,
+    idleTimeoutMillis: IDLE_MS,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
     types: sqlTypes(),
   });

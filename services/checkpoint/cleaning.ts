@@ -6,6 +6,8 @@ import type { CheckpointStore, ThreadKey } from "./store.js";
 
 /** Segments that no checkpoint names are kept so long: a put that will name them may be on its way. */
 export const UNNAMED_CONTENTS_MS = 3_600_000;
+/** From a put that makes a thread too long to its pruning, in milliseconds: a run's puts follow each other and are pruned together. */
+const PRUNING_DELAY_MS = 1_000;
 /** Threads that one step works on: a replica that stops, or a thread that is waited for, is never far. */
 const BATCH = 20;
 /** Threads whose last pruning is remembered. */
@@ -63,9 +65,7 @@ export class Cleaning {
     const key = keyOf(thread);
     if (maxCheckpoints === 0 || checkpointCount <= Math.max(maxCheckpoints, this.#left.get(key) ?? 0)) return;
     this.#waiting.set(key, thread);
-    this.#pruning ??= this.#pruneWaiting().finally(() => {
-      this.#pruning = undefined;
-    });
+    this.#pruning ??= this.#pruneWaiting();
   }
 
   /** Resolves when nothing is left of what `notice` began. */
@@ -110,12 +110,17 @@ export class Cleaning {
   }
 
   async #pruneWaiting(): Promise<void> {
-    // The put that was noticed is answered first.
-    await new Promise((resolve) => setImmediate(resolve));
-    for (const [key, thread] of this.#waiting) {
-      this.#waiting.delete(key);
-      await this.#prune(thread).catch((err: unknown) => this.#options.logger.warn("checkpoint_pruning_failed", { err }));
+    const { clock, logger } = this.#options;
+    while (this.#waiting.size > 0) {
+      await clock.sleep(PRUNING_DELAY_MS, this.#stop.signal).catch(() => {});
+      const threads = [...this.#waiting.values()];
+      this.#waiting.clear();
+      for (const thread of threads) {
+        if (this.#stop.signal.aborted) return;
+        await this.#prune(thread).catch((err: unknown) => logger.warn("checkpoint_pruning_failed", { err }));
+      }
     }
+    this.#pruning = undefined;
   }
 
   async #prune(thread: ThreadKey): Promise<void> {

@@ -399,6 +399,21 @@ export function describeCheckpointStore(name: string, open: () => Promise<SuiteS
         expect(await store.deleteCheckpoints({ ...thread, threadId: "none" }, (all) => all)).toBe(0);
       });
 
+      test("chooses anew when a put comes in between", async () => {
+        await put(checkpoint("1"));
+        let looks = 0;
+        const late: Promise<unknown>[] = [];
+        const deleted = await store.deleteCheckpoints(thread, (all) => {
+          looks += 1;
+          if (looks === 1) late.push(put(checkpoint("2", { parentId: "1", needsParent: true })));
+          return all.some(({ needsParent }) => needsParent) ? [] : all;
+        });
+        await Promise.all(late);
+        // Whichever came first: what was chosen from was true when it went.
+        expect(await list()).toEqual(deleted === 0 ? ["talk//2", "talk//1"] : ["talk//2"]);
+        expect(looks).toBe(deleted === 0 ? 2 : 1);
+      });
+
       test("lets what they alone named be swept, and nothing else", async () => {
         const named = (id: string, ...texts: string[]) =>
           checkpoint(id, { channels: [{ channel: "c", version: id, value: naming(...texts), unchanged: false }] });

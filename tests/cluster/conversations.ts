@@ -34,9 +34,10 @@ export const DOCUMENTS = [
 
 /**
  * Starts conversations over keep-alive connections, one turn after another in each, with `pauseMs` between turns. Every second
- * person listens to the stream of events instead of waiting for the whole answer. Nothing is tried again.
+ * person listens to the stream of events instead of waiting for the whole answer. Without `threads` every question begins a new
+ * conversation. Nothing is tried again.
  */
-export function startConversations(edge: string, options: { people: number; pauseMs: number; bypassCache?: boolean }): Load {
+export function startConversations(edge: string, options: { people: number; pauseMs: number; bypassCache?: boolean; threads?: boolean }): Load {
   const connections = new Agent({ keepAlive: true, maxSockets: options.people });
   const failures: string[] = [];
   const times: number[] = [];
@@ -54,7 +55,7 @@ export function startConversations(edge: string, options: { people: number; paus
         const answer = streamed ? resultOf(text) : (JSON.parse(text) as { response: string; thread_id: string });
         if (!answer.response.includes(expect)) throw new Error(`"${query}" was answered "${answer.response}"`);
         if (threadId !== undefined && answer.thread_id !== threadId) throw new Error("the thread changed");
-        threadId = answer.thread_id;
+        if (options.threads ?? true) threadId = answer.thread_id;
         times.push(performance.now() - started);
       } catch (error) {
         failures.push(`${new Date().toISOString()} person ${person} turn ${turn} (${streamed ? "stream" : "query"}): ${(error as Error).message}`);

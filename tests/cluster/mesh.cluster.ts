@@ -1,6 +1,6 @@
 import { Agent } from "node:http";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "../../runtime/package-root.js";
 import { DOCUMENTS, type Load, post, startConversations } from "./conversations.js";
 import { edgeUrl, kubectl, list, serves, until, untilSettled } from "./kubectl.js";
@@ -19,6 +19,18 @@ beforeAll(async () => {
 
 async function ingest(documents: { id: string; text: string }[]): Promise<string> {
   return (JSON.parse(await post(direct, `${edge}/v1/collections/default/documents:ingest`, { documents })) as { id: string }).id;
+}
+
+/** Some 300 KB of sentences, no two alike in any text: nothing of it is embedded already. */
+function largeText(name: string): string {
+  return Array.from({ length: 4_000 }, (_, i) => `Dipper ${name}-${i} walks under water along the bed of the stream and looks for larvae. `).join("");
+}
+
+/** Conversations that end with the test, also when it fails: those that went on would slow whatever comes after it. */
+function converse(options: Parameters<typeof startConversations>[1]): Load {
+  const load = startConversations(edge, options);
+  onTestFinished(async () => void (await load.stop()));
+  return load;
 }
 
 async function ended(load: Load): Promise<void> {
@@ -99,17 +111,22 @@ describe("autoscalers, by the metrics of our own pods", () => {
         if (one.up !== undefined && wanted === 1) one.down ??= seconds;
       }
     };
-    const load = startConversations(edge, { people: 16, pauseMs: 0, bypassCache: true });
+    const load = converse({ people: 16, pauseMs: 0, bypassCache: true });
     // Answers from the cache: many requests and few runs.
-    const quick = startConversations(edge, { people: 8, pauseMs: 0 });
-    const text = "The dipper walks under water along the bed of the stream and looks for larvae. ".repeat(4_000);
-    for (let i = 0; i < 40; i += 1) await ingest([{ id: `large-${i}`, text: `${i} ${text}` }]);
-    await until("the way up", 180, async () => (await watch(), [...seen.values()].every(({ up }) => up !== undefined)));
+    const quick = converse({ people: 8, pauseMs: 0, threads: false });
+    // More than one worker gets done, for as long as nobody joins it.
+    let feeding = true;
+    const feed = async (feeder: number) => {
+      for (let i = 0; feeding && seen.get("rag-ingest")!.up === undefined; i += 1) await ingest([{ id: `large-${feeder}-${i}`, text: largeText(`${feeder}-${i}`) }]);
+    };
+    const feeders = Promise.all(Array.from({ length: 6 }, (_, feeder) => feed(feeder)));
+    await until("the way up", 180, async () => (await watch(), [...seen.values()].every(({ up }) => up !== undefined))).finally(() => (feeding = false));
+    await feeders;
     await ended(load);
     await ended(quick);
-    const stopped = Math.round((performance.now() - started) / 1000);
+    note(`the work ended after ${Math.round((performance.now() - started) / 1000)} s`);
     await until("the way down", 360, async () => (await watch(), [...seen.values()].every(({ down }) => down !== undefined)));
-    for (const [name, { most, up, down, atMost }] of seen) note(`${name}: up after ${up} s, to ${most} (${atMost}), back at 1 ${down! - stopped} s after the work's end`);
+    for (const [name, { most, up, down, atMost }] of seen) note(`${name}: up after ${up} s, to ${most} (${atMost}), back at 1 after ${down} s`);
   });
 
   test("scale agents up by the runs that wait, when all replicas are full", async () => {
@@ -117,7 +134,7 @@ describe("autoscalers, by the metrics of our own pods", () => {
     await kubectl("set", "env", "deployment/agent", "RAGENTS_AGENT_MAX_RUNS=2");
     await kubectl("rollout", "status", "deployment/agent", "--timeout=120s");
     await untilKnown("agent", "agent_runs_waiting");
-    const load = startConversations(edge, { people: 16, pauseMs: 0, bypassCache: true });
+    const load = converse({ people: 16, pauseMs: 0, bypassCache: true });
     let atMost = "";
     const seconds = await until("the way up", 180, async () => {
       const { wanted, metrics } = (await autoscalers()).get("agent")!;
@@ -132,8 +149,6 @@ describe("autoscalers, by the metrics of our own pods", () => {
 });
 
 describe("with two replicas of each service, while people talk over kept connections", () => {
-  let load: Load;
-
   test("every service has two", async () => {
     for (const name of SERVICES) await kubectl("patch", "hpa", name, "--patch", '{"spec":{"minReplicas":2}}');
     await until("two replicas", 180, async () => (await list("deployments")).every(({ status }) => (status.readyReplicas ?? 0) >= 2));
@@ -141,7 +156,7 @@ describe("with two replicas of each service, while people talk over kept connect
   });
 
   test.each(SERVICES)("deleting a pod of %s fails no call", async (name) => {
-    load = startConversations(edge, { people: 4, pauseMs: 100, bypassCache: true });
+    const load = converse({ people: 4, pauseMs: 100, bypassCache: true });
     await until("the first answers", 30, async () => load.answered() > 5);
     const [pod] = (await list("pods", `${nameOf}=${name}`)).filter(serves);
     await kubectl("delete", "pod", pod!.metadata.name, "--wait=true");
@@ -150,7 +165,7 @@ describe("with two replicas of each service, while people talk over kept connect
   });
 
   test("evicting a pod of each service, as a drain does, fails no call", async () => {
-    load = startConversations(edge, { people: 4, pauseMs: 100, bypassCache: true });
+    const load = converse({ people: 4, pauseMs: 100, bypassCache: true });
     const [node] = await list("nodes");
     const selector = `${nameOf} in (gateway,agent,rag,cache,checkpoint,ratelimit)`;
     // The budgets let one replica of each go at a time; the node is open again as soon as they have begun to go.
@@ -163,7 +178,7 @@ describe("with two replicas of each service, while people talk over kept connect
   });
 
   test("rolling out a new version of every service fails no call", async () => {
-    load = startConversations(edge, { people: 4, pauseMs: 100, bypassCache: true });
+    const load = converse({ people: 4, pauseMs: 100, bypassCache: true });
     const started = performance.now();
     for (const name of SERVICES) {
       await kubectl("set", "env", `deployment/${name}`, `RAGENTS_RELEASE=${Date.now()}`);
@@ -175,7 +190,7 @@ describe("with two replicas of each service, while people talk over kept connect
   });
 
   test.each(STORES)("conversations go on after the pod of %s was deleted", async (name) => {
-    load = startConversations(edge, { people: 2, pauseMs: 200, bypassCache: true });
+    const load = converse({ people: 2, pauseMs: 200, bypassCache: true });
     await until("the first answers", 30, async () => load.answered() > 2);
     await kubectl("delete", "pod", `${name}-0`, "--wait=true");
     await untilSettled();
@@ -183,7 +198,7 @@ describe("with two replicas of each service, while people talk over kept connect
     await until("answers", 60, async () => load.answered() > back + 5);
     const { answered, failures } = await load.stop();
     note(`${answered} answered, ${failures.length} failed while the only replica of ${name} was away`);
-    const again = startConversations(edge, { people: 2, pauseMs: 50, bypassCache: true });
+    const again = converse({ people: 2, pauseMs: 50, bypassCache: true });
     await until("answers", 60, async () => again.answered() > 10);
     await ended(again);
   });

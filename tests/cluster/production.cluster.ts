@@ -44,6 +44,8 @@ test("with the Secrets of its example filled in it starts at once, and answers t
   const post = (path: string, body: unknown, key?: string) =>
     fetch(edge + path, { method: "POST", headers: { "content-type": "application/json", ...(key !== undefined && { "x-api-key": key }) }, body: JSON.stringify(body) });
   const question = { query: "What does the otter eat?" };
+  // Pods are ready before Envoy has read that in DNS.
+  await until("Envoy's way to the gateway", 60, async () => (await fetch(`${edge}/health`)).status === 200);
   expect((await post("/query", question)).status).toBe(401);
   const made = await post("/v1/keys", { display_name: "first", roles: ["admin"] }, adminKey);
   expect(made.status, await made.clone().text()).toBe(200);

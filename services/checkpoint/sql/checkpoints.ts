@@ -1,4 +1,4 @@
-import { sqlState } from "../../../runtime/sql/database.js";
+import { type PreparedStatement, sqlState } from "../../../runtime/sql/database.js";
 import { leaseLost, threadLeased } from "../errors.js";
 import type { CheckpointKey, CheckpointStore, ListQuery, PutOutcome, ThreadKey } from "../store.js";
 import { additionParameters, packRefs, splitContents, splitHashes } from "./contents.js";
@@ -6,14 +6,30 @@ import { type CheckpointRow, toCheckpoint } from "./rows.js";
 import { LEASE_LOST_STATE, MISSING_CONTENTS_STATE, THREAD_LEASED_STATE } from "./schema.js";
 import { query, reachable, type SqlStoreContext } from "./session.js";
 
+const PUT: PreparedStatement = {
+  name: "checkpoint_put",
+  text: `select checkpoint.put(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26
+  ) as n`,
+};
+
+/** Its columns by name: a newer release may add one, and a prepared statement must not change what it returns. */
+const GET: PreparedStatement = {
+  name: "checkpoint_get",
+  text: `select id, parent, data, names, states, vals, created, write_tasks, write_paths, write_channels, write_values
+    from checkpoint.get_checkpoint($1, $2, $3, $4, $5, $6, $7)`,
+};
+
+const CONTENTS: PreparedStatement = { name: "checkpoint_contents", text: "select checkpoint.read_contents($1, $2, $3) as contents" };
+
 type Methods = Pick<CheckpointStore, "put" | "putContents" | "get" | "list" | "contents">;
 
 /** Storing and reading checkpoints. `ttlMs` is the life of a thread that is not used. */
 export function sqlCheckpoints({ db, expiry }: SqlStoreContext, ttlMs: number | undefined): Methods {
   /** Runs a writing function, which answers the thread's count of checkpoints as `n`. */
-  async function write(thread: ThreadKey, text: string, parameters: unknown[]): Promise<PutOutcome> {
+  async function write(thread: ThreadKey, statement: string | PreparedStatement, parameters: unknown[]): Promise<PutOutcome> {
     try {
-      const [row] = await db.query<{ n: number }>(text, parameters);
+      const [row] = await db.query<{ n: number }>(statement, parameters);
       return { missing: [], checkpointCount: row?.n ?? 0 };
     } catch (error) {
       const detail = String((error as { detail?: unknown }).detail ?? "");
@@ -34,9 +50,7 @@ export function sqlCheckpoints({ db, expiry }: SqlStoreContext, ttlMs: number | 
     put: (thread, { checkpoint: c, writes: w }, addition, { fencingToken, now }) =>
       write(
         thread,
-        `select checkpoint.put(
-          $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26
-        ) as n`,
+        PUT,
         [
           thread.tenant,
           thread.threadId,
@@ -83,7 +97,7 @@ export function sqlCheckpoints({ db, expiry }: SqlStoreContext, ttlMs: number | 
       const refreshBefore = expires === null ? null : new Date(expires.getTime() - (ttlMs ?? 0) / 16);
       const [row] = await query<CheckpointRow>(
         db,
-        "select * from checkpoint.get_checkpoint($1, $2, $3, $4, $5, $6, $7)",
+        GET,
         [thread.tenant, thread.threadId, namespace, checkpointId ?? null, now, expires, refreshBefore],
       );
       if (row === undefined || row.id === null) return undefined;
@@ -96,7 +110,7 @@ export function sqlCheckpoints({ db, expiry }: SqlStoreContext, ttlMs: number | 
     },
 
     async contents(thread, refs) {
-      const [row] = await query<{ contents: Buffer }>(db, "select checkpoint.read_contents($1, $2, $3) as contents", [
+      const [row] = await query<{ contents: Buffer }>(db, CONTENTS, [
         thread.tenant,
         thread.threadId,
         packRefs(refs),

@@ -1,6 +1,24 @@
+import type { PreparedStatement } from "../../../runtime/sql/database.js";
 import type { CheckpointStore } from "../store.js";
 import { type LeaseRow, toLease } from "./rows.js";
 import { query, type SqlStoreContext } from "./session.js";
+
+const ACQUIRE: PreparedStatement = {
+  name: "checkpoint_acquire_lease",
+  text: `insert into checkpoint.threads as t (tenant, thread_id, created_at, updated_at, lease_token, lease_owner, lease_expires_at)
+    values ($1, $2, $5, $5, nextval('checkpoint.lease_tokens'), $3, $4)
+    on conflict (tenant, thread_id) do update set
+      lease_token = excluded.lease_token, lease_owner = excluded.lease_owner, lease_expires_at = excluded.lease_expires_at
+    where t.lease_owner is null or t.lease_owner = $3 or t.lease_expires_at <= $5 or $6
+    returning lease_token, lease_owner, lease_expires_at`,
+};
+
+/** The token is used up: puts of the old holder that are still on their way come too late. */
+const RELEASE: PreparedStatement = {
+  name: "checkpoint_release_lease",
+  text: `update checkpoint.threads set lease_owner = null, lease_expires_at = null, lease_token = nextval('checkpoint.lease_tokens')
+    where tenant = $1 and thread_id = $2 and lease_token = $3`,
+};
 
 type Methods = Pick<CheckpointStore, "acquireLease" | "renewLease" | "releaseLease" | "expiredLeases" | "takeCleaningTurn">;
 
@@ -10,12 +28,7 @@ export function sqlLeases({ db }: SqlStoreContext): Methods {
     async acquireLease({ tenant, threadId }, owner, expiresAt, now, takeOver = false) {
       const [granted] = await query<LeaseRow>(
         db,
-        `insert into checkpoint.threads as t (tenant, thread_id, created_at, updated_at, lease_token, lease_owner, lease_expires_at)
-        values ($1, $2, $5, $5, nextval('checkpoint.lease_tokens'), $3, $4)
-        on conflict (tenant, thread_id) do update set
-          lease_token = excluded.lease_token, lease_owner = excluded.lease_owner, lease_expires_at = excluded.lease_expires_at
-        where t.lease_owner is null or t.lease_owner = $3 or t.lease_expires_at <= $5 or $6
-        returning lease_token, lease_owner, lease_expires_at`,
+        ACQUIRE,
         [tenant, threadId, owner, expiresAt, now, takeOver],
       );
       if (granted !== undefined) return { granted: true, lease: toLease(granted) };
@@ -43,9 +56,7 @@ export function sqlLeases({ db }: SqlStoreContext): Methods {
       const key = [tenant, threadId, String(token)];
       await query(
         db,
-        // The token is used up: puts of the old holder that are still on their way come too late.
-        `update checkpoint.threads set lease_owner = null, lease_expires_at = null, lease_token = nextval('checkpoint.lease_tokens')
-        where tenant = $1 and thread_id = $2 and lease_token = $3`,
+        RELEASE,
         key,
       );
     },

@@ -1,4 +1,4 @@
-import { isUnreachable, type SqlDatabase } from "../../../runtime/sql/database.js";
+import { isUnreachable, type PreparedStatement, type SqlDatabase } from "../../../runtime/sql/database.js";
 import { storeUnavailable } from "../errors.js";
 
 /** What the parts of the store work with. */
@@ -9,8 +9,8 @@ export interface SqlStoreContext {
 }
 
 /** Runs a statement; rejects with UNAVAILABLE when the database cannot be reached. */
-export function query<R>(db: SqlDatabase, text: string, parameters: unknown[]): Promise<R[]> {
-  return db.query<R>(text, parameters).catch((error: unknown) => {
+export function query<R>(db: SqlDatabase, statement: string | PreparedStatement, parameters: unknown[]): Promise<R[]> {
+  return db.query<R>(statement, parameters).catch((error: unknown) => {
     throw reachable(error);
   });
 }

@@ -1,6 +1,7 @@
+import type { PreparedStatement } from "../../../runtime/sql/database.js";
 import type { CheckpointAge, CheckpointStore, ThreadKey } from "../store.js";
 import { type ThreadRow, toThread } from "./rows.js";
-import { query, reachable, type SqlStoreContext } from "./session.js";
+import { query, type SqlStoreContext } from "./session.js";
 
 type Methods = Pick<
   CheckpointStore,
@@ -62,45 +63,27 @@ export function sqlThreads({ db, expiry }: SqlStoreContext): Methods {
       return rows.map(({ found, made }) => (made ? "copied" : found ? "target exists" : "no source"));
     },
 
-    deleteCheckpoints: (thread, choose) =>
-      db
-        .transaction(async (tx) => {
-          const key = [thread.tenant, thread.threadId];
-          await tx.query("select 1 from checkpoint.threads where tenant = $1 and thread_id = $2 for update", key);
-          const all = await tx.query<{ namespace: string; id: string; parent: string | null; needs: boolean }>(
-            `select checkpoint_ns as namespace, checkpoint_id as id, parent_checkpoint_id as parent, needs_parent as needs
-            from checkpoint.langgraph_checkpoints where tenant = $1 and thread_id = $2`,
-            key,
-          );
-          const chosen = choose(
-            all.map(
-              (row): CheckpointAge => ({
-                namespace: row.namespace,
-                checkpointId: row.id,
-                parentId: row.parent ?? undefined,
-                needsParent: row.needs,
-              }),
-            ),
-          );
-          if (chosen.length === 0) return 0;
-          const places = [...key, chosen.map(({ namespace }) => namespace), chosen.map(({ checkpointId }) => checkpointId)];
-          for (const table of ["checkpoint_writes", "langgraph_checkpoints"]) {
-            await tx.query(
-              `delete from checkpoint.${table} t using unnest($3::text[], $4::text[]) as gone (ns, id)
-              where t.tenant = $1 and t.thread_id = $2 and t.checkpoint_ns = gone.ns and t.checkpoint_id = gone.id`,
-              places,
-            );
-          }
-          await tx.query(
-            `update checkpoint.threads set checkpoint_count = checkpoint_count - $3, sweep_at = '-infinity'
-            where tenant = $1 and thread_id = $2`,
-            [...key, chosen.length],
-          );
-          return chosen.length;
-        })
-        .catch((error: unknown) => {
-          throw reachable(error);
-        }),
+    async deleteCheckpoints({ tenant, threadId }, choose) {
+      // The thread is not held while the choice is made: should it change meanwhile, the choice is made anew.
+      for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+        const all = await query<AgeRow>(db, AGES, [tenant, threadId]);
+        const chosen = choose(
+          all.map(
+            (row): CheckpointAge => ({
+              namespace: row.namespace,
+              checkpointId: row.id,
+              parentId: row.parent ?? undefined,
+              needsParent: row.needs,
+            }),
+          ),
+        );
+        if (chosen.length === 0) return 0;
+        const places = [chosen.map(({ namespace }) => namespace), chosen.map(({ checkpointId }) => checkpointId)];
+        const [done] = await query(db, DELETE_CHECKPOINTS, [tenant, threadId, all[0]?.revision, ...places]);
+        if (done !== undefined) return chosen.length;
+      }
+      return 0;
+    },
 
     async sweepContents({ tenant, threadId }, before, again) {
       const [row] = await query<{ n: number }>(db, "select checkpoint.sweep_contents($1, $2, $3, $4) as n", [
@@ -155,6 +138,49 @@ export function sqlThreads({ db, expiry }: SqlStoreContext): Methods {
       ),
   };
 }
+
+/** Tries while writers come in between. */
+const ATTEMPTS = 10;
+
+interface AgeRow {
+  revision: string;
+  namespace: string;
+  id: string;
+  parent: string | null;
+  needs: boolean;
+}
+
+/** A put writes the thread's row anew: its xmin is the thread's revision. */
+const AGES: PreparedStatement = {
+  name: "checkpoint_ages",
+  text: `select t.xmin::text as revision, c.checkpoint_ns as namespace, c.checkpoint_id as id, c.parent_checkpoint_id as parent,
+      c.needs_parent as needs
+    from checkpoint.threads t join checkpoint.langgraph_checkpoints c on c.tenant = t.tenant and c.thread_id = t.thread_id
+    where t.tenant = $1 and t.thread_id = $2`,
+};
+
+/** Answers a row when the thread is still at the revision $3. */
+const DELETE_CHECKPOINTS: PreparedStatement = {
+  name: "checkpoint_delete",
+  text: `with held as materialized (
+      select tenant, thread_id from checkpoint.threads where tenant = $1 and thread_id = $2 and xmin::text = $3 for update
+    ),
+    gone as materialized (
+      select tenant, thread_id, ns, id from held cross join unnest($4::text[], $5::text[]) as chosen (ns, id)
+    ),
+    writes as (
+      delete from checkpoint.checkpoint_writes w using gone
+      where w.tenant = gone.tenant and w.thread_id = gone.thread_id and w.checkpoint_ns = gone.ns and w.checkpoint_id = gone.id
+    ),
+    checkpoints as (
+      delete from checkpoint.langgraph_checkpoints c using gone
+      where c.tenant = gone.tenant and c.thread_id = gone.thread_id and c.checkpoint_ns = gone.ns and c.checkpoint_id = gone.id
+    )
+    update checkpoint.threads t
+    set checkpoint_count = checkpoint_count - cardinality($5::text[]), sweep_at = '-infinity'
+    from held where t.tenant = held.tenant and t.thread_id = held.thread_id
+    returning true as done`,
+};
 
 const COPIED_TABLES = [
   ["contents", "hash, data, created_at"],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { LexicalIndex } from "./bm25.js";
+import { LexicalIndex, QUESTION_BYTES } from "./bm25.js";
 import { buildSegment, Segment } from "./segment.js";
 import { Tombstones } from "./tombstones.js";
 
@@ -58,6 +58,22 @@ describe("BM25", () => {
     { name: "chunks without terms", parts: [{ segment: segment({ 1: "" }) }] },
   ])("an index of $name answers nothing", ({ parts }) => {
     expect(new LexicalIndex(parts).score(["oil"]).top(5)).toEqual([]);
+  });
+
+  test("keeps the terms that were asked for last, within its memory", () => {
+    const chunks = Array.from({ length: 100 }, (_, i) => [i, `oil term${i % 20}`]);
+    const read: string[] = [];
+    const inner = segment(Object.fromEntries(chunks));
+    const { chunkIds, lengths, totalLength } = inner;
+    const postings = (term: string) => (read.push(term), inner.postings(term));
+    const kept = new LexicalIndex([{ segment: { chunkIds, lengths, totalLength, postings } }]);
+    const [first, again] = [kept.score(["oil", "term1"]).top(3), kept.score(["oil", "term1"]).top(3)];
+    expect(again).toEqual(first);
+    expect(read).toEqual(["oil", "term1"]);
+    for (let i = 0; i < 20; i++) kept.score([`term${i}`]);
+    expect(kept.byteLength).toBeLessThanOrEqual(100 * QUESTION_BYTES);
+    kept.score(["oil"]);
+    expect(read.filter((term) => term === "oil")).toHaveLength(2);
   });
 
   test("no terms answer nothing", () => {

@@ -58,6 +58,11 @@ export class Searcher {
     this.#alpha = alpha;
   }
 
+  /** Bytes of memory that questions take beside the segments and vectors. */
+  get byteLength(): number {
+    return this.#lexical.byteLength;
+  }
+
   /** Live chunks. */
   get chunkCount(): number {
     return this.#lexical.chunkCount;

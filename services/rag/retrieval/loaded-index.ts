@@ -1,3 +1,4 @@
+import { QUESTION_BYTES } from "../index/bm25.js";
 import { alphaOf, type Hit } from "../index/fusion.js";
 import { Searcher, type SearchRequest } from "../index/searcher.js";
 import { Segment } from "../index/segment.js";
@@ -20,7 +21,7 @@ interface LivingSegment extends LoadedSegment {
 
 /** Memory that a manifest's index takes when it is loaded, in bytes, about. */
 export function loadedBytes({ segments }: Manifest, dimension: number): number {
-  return segments.reduce((sum, { bytes, chunkCount }) => sum + 1.2 * bytes + chunkCount * (dimension + 40), 0);
+  return segments.reduce((sum, { bytes, chunkCount }) => sum + 1.2 * bytes + chunkCount * (dimension + 40 + QUESTION_BYTES), 0);
 }
 
 /**
@@ -48,7 +49,7 @@ export class LoadedIndex implements SearchIndex {
   }
 
   get byteLength(): number {
-    let sum = 0;
+    let sum = this.#searcher.byteLength;
     for (const { segment, vectors } of this.#segments.values()) sum += segment.byteLength + vectors.byteLength;
     return sum;
   }

@@ -32,6 +32,16 @@ export interface CallContext {
   readonly traceParent?: string | undefined;
   /** The span that the work is a part of. Absent when the call is not traced. */
   readonly span?: OpenSpan | undefined;
+  /** Of a stream whose messages belong to several requests: begins a span where a message says that it belongs, if it does. */
+  readonly messageSpan?: ((name: string, origin: MessageOrigin) => OpenSpan | undefined) | undefined;
+}
+
+/** What a message of a stream says of the call that it was sent in, where the stream is shared by several. */
+export interface MessageOrigin {
+  /** As in the metadata of a call; empty without a trace. */
+  readonly trace: string;
+  /** As in the metadata of a call; empty without one. */
+  readonly requestId: string;
 }
 
 /** The only tenant while no keys are configured. */

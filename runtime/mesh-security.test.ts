@@ -20,6 +20,9 @@ import { type LogFields, type Logger, silentLogger } from "./logger.js";
 import { meshSecurity, openProcessSecurity, type ProcessSecurity } from "./mesh-security.js";
 import { createMetrics } from "./metrics.js";
 import { serverInterceptors } from "./server-interceptors.js";
+import type { Span } from "./tracing/span.js";
+import { newSpanId, newTraceId } from "./tracing/trace-ids.js";
+import { inMessageSpan, Tracer } from "./tracing/tracer.js";
 
 const open: (GrpcServer | GrpcTransport)[] = [];
 
@@ -39,6 +42,7 @@ async function serve<S extends DescService>(
   handlers: Partial<ServiceImpl<S>>,
   security = securityOf(keyed(), "test"),
   logger: Logger = silentLogger,
+  tracer?: Tracer,
 ): Promise<{ address: string; metrics: ReturnType<typeof createMetrics> }> {
   const others = Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => expect.fail(`${name} was called`)]));
   const metrics = createMetrics();
@@ -46,7 +50,7 @@ async function serve<S extends DescService>(
     host: "127.0.0.1",
     port: 0,
     services: [mount(service, { ...others, ...handlers } as ServiceImpl<S>)],
-    interceptors: serverInterceptors({ logger, metrics, clock: systemClock, security }),
+    interceptors: serverInterceptors({ logger, metrics, clock: systemClock, security, tracer }),
   });
   open.push(server);
   return { address: server.address, metrics };
@@ -273,6 +277,32 @@ describe("the audit log", () => {
     expect(await audited(admin, (client) => client.getIdentity({}))).toEqual([]);
     expect(await audited(admin, (client) => client.createApiKey({ roles: [Role.READER] }), "agent")).toEqual([]);
   });
+});
+
+test("where a message of a stream belongs in a trace is the mesh's word, nobody else's", async () => {
+  const mesh = keyed();
+  const spans: Span[] = [];
+  const tracer = new Tracer({ service: "checkpoint", clock: systemClock, sinks: [{ accept: (span) => spans.push(span) }] });
+  const security = securityOf(mesh, "checkpoint", false);
+  const handlers: Partial<ServiceImpl<typeof CheckpointService>> = {
+    async *streamPuts(requests) {
+      for await (const { putId, ...origin } of requests) yield inMessageSpan("put", origin, async () => ({ putId }));
+    },
+  };
+  const { address } = await serve(CheckpointService, handlers, security, silentLogger, tracer);
+  const put = { case: "writes" as const, value: { threadId: "t" } };
+  const [traceId, parentId] = [newTraceId("acme"), newSpanId()];
+  const puts = async function* () {
+    yield { putId: 1, put, trace: `${traceId}/${parentId}`, requestId: "request-2" };
+    yield { putId: 2, put };
+  };
+  const writer: Identity = { tenant: "acme", roles: [Role.WRITER] };
+  for (const client of [clientOf(CheckpointService, address), clientOf(CheckpointService, address, securityOf(mesh, "agent"))]) {
+    await as(writer, async () => {
+      for await (const _ of client.streamPuts(puts()));
+    });
+  }
+  expect(spans).toMatchObject([{ traceId, parentId, name: "put", service: "checkpoint", tenant: "acme", requestId: "request-2" }]);
 });
 
 test("a process refuses half of a TLS configuration", async () => {

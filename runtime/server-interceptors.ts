@@ -73,7 +73,7 @@ export function serverInterceptors(options: ServerInterceptorOptions): Intercept
 
 function callContextInterceptor(options: ServerInterceptorOptions): Interceptor {
   const identified = options.security?.identify ?? (() => LOCAL_IDENTITY);
-  const spanOf = callSpans(options);
+  const spans = callSpans(options);
   const identify = (header: Headers, method: DescMethod) => (speaksEnvoy(method) ? ENVOY_IDENTITY : identified(header, method));
   return (next) => async (request) => {
     let identity = NOBODY;
@@ -87,7 +87,8 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
       identity,
       requestId,
       traceParent: parseTraceParent(request.header.get(TRACE_PARENT_HEADER)),
-      span: spanOf(request, identity, requestId),
+      span: spans.ofCall(request, identity, requestId),
+      ...(request.stream && { messageSpan: spans.ofMessages(request.header, identity) }),
       deadline: request.contextValues.get(deadlineKey),
       signal: request.signal,
     };
@@ -96,17 +97,25 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
   };
 }
 
-/** Begins the span of a call: below the caller's, or the first one of a trace. */
+/** Begins the spans of calls, and of the messages of streams: below the caller's, or the first one of a trace. */
 function callSpans({ tracer, security }: ServerInterceptorOptions) {
-  return (request: { header: Headers; method: DescMethod }, identity: Identity, requestId: string): OpenSpan | undefined => {
-    if (tracer === undefined) return undefined;
-    // Where services show who they are, nobody else's word is taken for where a span belongs.
-    const trusted = security?.vouches !== true || request.header.has(IDENTITY_HEADER);
-    const parent = trusted ? parseTraceHeader(request.header.get(TRACE_HEADER)) : undefined;
-    const isRoot = beginsTrace(request.method);
-    if (parent === undefined && !isRoot) return undefined;
-    const caller = { tenant: identity.tenant, requestId };
-    return tracer.start(request.method.name, caller, { ...(parent !== undefined && { parent }), isTrace: isRoot });
+  // Where services show who they are, nobody else's word is taken for where a span belongs.
+  const isTrusted = (header: Headers) => security?.vouches !== true || header.has(IDENTITY_HEADER);
+  return {
+    ofCall({ header, method }: { header: Headers; method: DescMethod }, { tenant }: Identity, requestId: string): OpenSpan | undefined {
+      if (tracer === undefined) return undefined;
+      const parent = isTrusted(header) ? parseTraceHeader(header.get(TRACE_HEADER)) : undefined;
+      const isRoot = beginsTrace(method);
+      if (parent === undefined && !isRoot) return undefined;
+      return tracer.start(method.name, { tenant, requestId }, { ...(parent !== undefined && { parent }), isTrace: isRoot });
+    },
+    ofMessages(header: Headers, { tenant }: Identity): CallContext["messageSpan"] {
+      if (tracer === undefined || !isTrusted(header)) return undefined;
+      return (name, { trace, requestId }) => {
+        const parent = parseTraceHeader(trace);
+        return parent && tracer.start(name, { tenant, requestId }, { parent });
+      };
+    },
   };
 }
 

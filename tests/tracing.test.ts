@@ -60,6 +60,15 @@ describe("a traced mesh", () => {
     expect(named(spans, "Retrieve")).toMatchObject({ input: { query: expect.any(String) }, metadata: { collection: "default", hits: 1 } });
     expect(named(spans, "cache.fill")).toMatchObject({ metadata: { kind: "ANSWER", hit: false } });
     expect(named(spans, "ratelimit.check")).toMatchObject({ metadata: { allowed: true } });
+    // The puts of several requests share a stream; each is in its own request's trace.
+    const puts = spans.filter(({ name }) => name === "PutCheckpoint");
+    const { request_id } = query["metadata"] as { request_id: string };
+    expect(puts.length).toBeGreaterThan(2);
+    for (const { metadata } of puts) expect(metadata).toMatchObject({ service: "checkpoint", request_id });
+    expect(named(spans, "StreamPuts")).toBeUndefined();
+    const metrics = await (await fetch(`http://${mesh.probes}/metrics`)).text();
+    expect(metrics).toMatch(/grpc_server_started_total\{[^}]*grpc_method="StreamPuts"[^}]*\} [1-9]/);
+    expect(metrics).toMatch(/grpc_server_started_total\{[^}]*grpc_method="PutCheckpoint"[^}]*\} 0/);
     expect(opik.headers).toEqual({ authorization: "key", workspace: "space" });
   });
 

@@ -8,7 +8,6 @@ import {
   type StreamPutsRequest,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
-import { isTraced } from "../../runtime/tracing/tracer.js";
 import { PutStreamEndedError, PutStreams } from "./put-stream.js";
 import type { SegmentCache } from "./segment-cache.js";
 import { type Segments, toContents } from "./segments.js";
@@ -92,8 +91,7 @@ export class PutSender {
   }
 
   async #store(put: StreamPutsRequest["put"]): Promise<void> {
-    // A call of its own has its own span in the trace.
-    if (this.#streams === undefined || isTraced()) return this.#call(put);
+    if (this.#streams === undefined) return this.#call(put);
     try {
       await this.#streams.put(put);
     } catch (error) {

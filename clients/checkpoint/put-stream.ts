@@ -8,10 +8,11 @@ import {
   type StreamPutsResponse,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
-import { backgroundCall, currentCall, type Identity, runDetached, runInCall } from "../../runtime/call-context.js";
+import { backgroundCall, type CallContext, currentCall, type Identity, type MessageOrigin, runDetached, runInCall } from "../../runtime/call-context.js";
 import { Channel } from "../../runtime/channel.js";
 import { meshError } from "../../runtime/errors.js";
 import { fromStatus } from "../../runtime/grpc-status.js";
+import { traceHeader } from "../../runtime/tracing/trace-header.js";
 
 /** A stream is followed by another after this time, so that new replicas get their share, in milliseconds. */
 const MAX_AGE_MS = 60_000;
@@ -122,7 +123,7 @@ class PutStream {
         reject: fail,
       });
       if (call?.signal.aborted === true) return cancel();
-      this.#requests.push(create(StreamPutsRequestSchema, { putId, put }));
+      this.#requests.push(create(StreamPutsRequestSchema, { putId, put, ...(call && originOf(call)) }));
     });
   }
 
@@ -148,6 +149,11 @@ class PutStream {
     }
     clearTimeout(this.#idle);
   }
+}
+
+/** What the metadata of a call of its own would say. */
+function originOf({ requestId, span }: CallContext): MessageOrigin {
+  return { requestId, trace: span === undefined ? "" : traceHeader(span) };
 }
 
 /** One for all of a tenant's users who may do the same. */

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type CallContext, currentCall, runInCall } from "../call-context.js";
+import { type CallContext, currentCall, type MessageOrigin, runInCall } from "../call-context.js";
 import type { Clock } from "../clock.js";
 import type { Span, SpanDetails, SpanKind, SpanSink } from "./span.js";
 import { newSpanId, newTraceId } from "./trace-ids.js";
@@ -129,7 +129,16 @@ export function isTraced(): boolean {
  */
 export async function inSpan<T>(name: string, work: (span: OpenSpan | undefined) => Promise<T>, kind: SpanKind = "general"): Promise<T> {
   const call = currentCall();
-  const span = call && childOf(call, name, kind);
+  return within(call, call && childOf(call, name, kind), work);
+}
+
+/** The same for work that a message of the current call's stream asks for: the span is below the one that the message names. */
+export async function inMessageSpan<T>(name: string, origin: MessageOrigin, work: () => Promise<T>): Promise<T> {
+  const call = currentCall();
+  return within(call, call?.messageSpan?.(name, origin), work);
+}
+
+async function within<T>(call: CallContext | undefined, span: OpenSpan | undefined, work: (span: OpenSpan | undefined) => Promise<T>): Promise<T> {
   if (call === undefined || span === undefined) return work(undefined);
   try {
     const result = await runInCall({ ...call, span }, () => work(span));

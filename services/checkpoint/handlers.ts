@@ -14,6 +14,7 @@ import { currentTenant } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { toStatus } from "../../runtime/grpc-status.js";
 import { requireMeshService } from "../../runtime/identity/access.js";
+import { inMessageSpan } from "../../runtime/tracing/tracer.js";
 import { asCompleted } from "./as-completed.js";
 import { sweepTimeOf } from "./cleaning.js";
 import { checkpointNotFound, leaseLost, threadExists, threadLeased, threadNotFound } from "./errors.js";
@@ -81,9 +82,10 @@ export function checkpointHandlers(deps: {
   }
 
   /** A put of a stream. A fault of the service rejects, which ends the stream: it is seen, and logged, as one of a call is. */
-  async function answerPut({ putId, put }: StreamPutsRequest): Promise<StreamPutsResponse> {
+  async function answerPut({ putId, put, ...origin }: StreamPutsRequest): Promise<StreamPutsResponse> {
     try {
-      await (put.case === "checkpoint" ? putCheckpoint(put.value) : putWrites(put.value as PutWritesRequest));
+      if (put.case === "checkpoint") await inMessageSpan("PutCheckpoint", origin, () => putCheckpoint(put.value));
+      else await inMessageSpan("PutWrites", origin, () => putWrites(put.value as PutWritesRequest));
       return create(StreamPutsResponseSchema, { putId });
     } catch (error) {
       if (!(error instanceof ConnectError) || !REFUSALS.has(error.code)) throw error;

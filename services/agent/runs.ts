@@ -16,7 +16,7 @@ import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled,
 import { behind, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
-import { ThreadStoreGone } from "./new-thread-saver.js";
+import { ThreadStoreGone } from "./run-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
@@ -273,6 +273,7 @@ export class Runs {
         threadId,
         kind: agent.version.kind,
         graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
+        head: thread?.head,
         signal: AbortSignal.any([signal, stopped]),
         unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,
       };

@@ -18,6 +18,8 @@ export interface ThreadView {
   readonly updated: number;
   /** False for a thread that is known by its seed alone: what is written next must begin with the messages. */
   readonly isStored: boolean;
+  /** Its newest checkpoint, where it is stored. */
+  readonly head: CheckpointTuple | undefined;
   /** The thread whose checkpoints hold it: its own, or its seed's. */
   readonly holder: string;
   /** The agent that ran last, and its version; undefined where that was not kept yet. */
@@ -59,6 +61,7 @@ export class Threads {
       created: stamps[0]?.created ?? 0,
       updated: stamps.at(-1)?.created ?? 0,
       isStored: seed === undefined,
+      head: tuple,
       holder,
       agentType: settings.agent,
       agentVersion: settings.version,

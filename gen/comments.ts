@@ -99,7 +99,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.rag.v1.Citation.end": "Where it ends, exclusive.",
   "ragents.rag.v1.Citation.quote": "The passage itself.",
   "ragents.rag.v1.Citation.page": "The page that the chunk starts on, from 1; absent where there are no pages.",
-  "ragents.rag.v1.TokenUsage": "Tokens that a language model counted; zero when no model ran.",
+  "ragents.rag.v1.TokenUsage": "Tokens that a language model counted, or an estimate where its server counts none; zero when no model ran.",
   "ragents.rag.v1.TokenUsage.input_tokens": "Tokens of the prompt.",
   "ragents.rag.v1.TokenUsage.output_tokens": "Tokens of the answer.",
   "ragents.rag.v1.TokenUsage.total_tokens": "Their sum.",

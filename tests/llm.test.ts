@@ -78,6 +78,29 @@ describe("a model of an OpenAI-compatible server", () => {
     expect(double.requests).toHaveLength(1);
   });
 
+  // As OpenAI and llama-cpp-python, llama.cpp's own server, vLLM, and Anthropic's API say it.
+  test.each([
+    { code: "context_length_exceeded", message: "This model's maximum context length is 2048 tokens" },
+    { code: 400, type: "exceed_context_size_error", message: "request (2690 tokens) exceeds the available context size (2048 tokens), try increasing it" },
+    { code: 400, type: "BadRequestError", message: "This model's maximum context length is 2048 tokens. However, you requested 4000 tokens." },
+    { type: "invalid_request_error", message: "prompt is too long: 200251 tokens > 200000 maximum" },
+  ])("that says $message is given more than it takes", async (said) => {
+    const { model } = await serve(() => ({ status: 400, error: said }));
+    const error = await failure(read(model));
+    expect([error.code, reasonOf(error)]).toEqual([Code.FailedPrecondition, "MODEL_UNAVAILABLE"]);
+    expect(error.message).toContain("lower top_k");
+    expect(error.message).not.toContain("2690");
+  });
+
+  test("that counts no tokens is reckoned by the characters of both sides", async () => {
+    const { model } = await serve(() => ({ text: "Hello there, friend.", uncounted: true }));
+    expect((await read(model)).reply.usage).toEqual({ inputTokens: 2, outputTokens: 5 });
+    const calling = await serve(() => ({ toolCalls: [{ name: "search", arguments: { query: "limits" } }], uncounted: true }));
+    const tools = [{ name: "search", description: "Searches.", parameters: { type: "object", properties: {} } }];
+    const { usage } = (await read(calling.model, { tools })).reply;
+    expect([usage.inputTokens > 20, usage.outputTokens]).toEqual([true, 6]);
+  });
+
   test("that breaks off in the middle is MODEL_UNAVAILABLE, after the text it gave", async () => {
     const { model } = await serve(() => ({ text: "one two three", breakAfter: 2 }));
     let text = "";

@@ -35,6 +35,8 @@ export interface Citation {
 
 export interface AnswerRequest {
   readonly question: string;
+  /** The question so that it can be understood without the history: what the built-in answerer, which reads none, answers. Default `question`. */
+  readonly alone?: string;
   /** What was said before the question, oldest first. */
   readonly history?: readonly BaseMessageLike[];
   /** Best first; may be empty. */

@@ -1,12 +1,10 @@
-import { coerceMessageLikeToMessage } from "@langchain/core/messages";
+import { estimatedPromptTokens, estimatedTokens } from "./estimated-tokens.js";
 import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE, type Usage } from "./language-model.js";
 import { costOf, type Price } from "./prices.js";
 import { tap } from "./tap.js";
 
 /** The key under which a tenant's budgets of language models are held. */
 const BUDGET_KEY = "llm";
-/** Of English and of most code; what a prompt really took is settled afterwards. */
-const CHARACTERS_A_TOKEN = 4;
 
 /** Holds whole amounts of a tenant's budgets, all or none, until they are settled; the rate limit service's client is one. */
 export interface Budgets {
@@ -25,7 +23,7 @@ export function budgetedModel(model: LanguageModel, budgets: Budgets, price: Pri
   return {
     name: model.name,
     async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
-      const inputTokens = promptTokens(request);
+      const inputTokens = estimatedPromptTokens(request);
       const reservation = await budgets.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens, outputTokens: request.maxTokens }));
       let used = NO_USAGE;
       let written = 0;
@@ -33,7 +31,7 @@ export function budgetedModel(model: LanguageModel, budgets: Budgets, price: Pri
         const reply = yield* tap(model.stream(request), (piece) => {
           written += piece.length;
           // Nobody counts a reply that breaks off or is given up: what was read of it is what was paid for.
-          used = { inputTokens, outputTokens: Math.ceil(written / CHARACTERS_A_TOKEN) };
+          used = { inputTokens, outputTokens: estimatedTokens(written) };
         });
         used = reply.usage;
         return reply;
@@ -43,9 +41,4 @@ export function budgetedModel(model: LanguageModel, budgets: Budgets, price: Pri
       }
     },
   };
-}
-
-function promptTokens({ messages, tools = [] }: ModelRequest): number {
-  const characters = messages.reduce((sum, message) => sum + coerceMessageLikeToMessage(message).text.length, 0) + JSON.stringify(tools).length;
-  return Math.ceil(characters / CHARACTERS_A_TOKEN);
 }

@@ -1,6 +1,7 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import type { AIMessageChunk } from "@langchain/core/messages";
-import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE } from "./language-model.js";
+import { estimatedPromptTokens, estimatedTokens } from "./estimated-tokens.js";
+import type { LanguageModel, ModelReply, ModelRequest, Usage } from "./language-model.js";
 import { modelUnavailable } from "./model-errors.js";
 
 /** Opens a LangChain chat model with a request's parameters: LangChain fixes them when a model is made. */
@@ -21,7 +22,7 @@ export function chatModel(name: string, open: OpenChatModel): LanguageModel {
         }
         // An aborted stream just ends.
         signal?.throwIfAborted();
-        return finished(name, reply);
+        return finished(name, reply, request);
       } catch (thrown) {
         signal?.throwIfAborted();
         throw modelUnavailable(name, thrown);
@@ -39,11 +40,15 @@ async function openStream(open: OpenChatModel, { messages, tools, signal, ...par
 }
 
 /** The reply, if the model came to its end: a stream that broke off says no reason to stop. */
-function finished(model: string, reply: AIMessageChunk | undefined): ModelReply {
+function finished(model: string, reply: AIMessageChunk | undefined, request: ModelRequest): ModelReply {
   const reason = reply?.response_metadata["finish_reason"] ?? reply?.additional_kwargs["stop_reason"];
   if (reply === undefined || reason === undefined || reason === null) throw new Error("the model's stream ended early");
-  const counted = reply.usage_metadata;
-  const usage =
-    counted === undefined ? NO_USAGE : { inputTokens: counted.input_tokens, outputTokens: counted.output_tokens };
-  return { message: reply, text: reply.text, usage, model };
+  return { message: reply, text: reply.text, usage: usageOf(reply, request), model };
+}
+
+/** What the server counted. Some count nothing where they stream: budgets and costs are then kept by an estimate. */
+function usageOf({ usage_metadata: counted, text, tool_calls: calls = [] }: AIMessageChunk, request: ModelRequest): Usage {
+  if (counted !== undefined) return { inputTokens: counted.input_tokens, outputTokens: counted.output_tokens };
+  const written = text.length + calls.reduce((sum, { name, args }) => sum + name.length + JSON.stringify(args).length, 0);
+  return { inputTokens: estimatedPromptTokens(request), outputTokens: estimatedTokens(written) };
 }

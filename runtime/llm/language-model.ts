@@ -42,7 +42,7 @@ export interface ModelReply {
   readonly model: string;
 }
 
-/** Tokens as the model counted them; zero when it did not say. */
+/** Tokens as the model counted them; estimated by the characters when it did not say. */
 export interface Usage {
   readonly inputTokens: number;
   readonly outputTokens: number;

@@ -11,10 +11,10 @@ const TRANSIENT = new Set([408, 409, 425, 429]);
  * says what failed, without what the provider said: some repeat the prompt.
  */
 export function modelUnavailable(model: string, thrown: unknown, now = Date.now()): ConnectError {
-  const { status, headers, code } = httpFailure(thrown);
+  const { status, headers, tooLong } = httpFailure(thrown);
   const cause = new Error(factsOf(thrown));
   const metadata = { model };
-  if (code === "context_length_exceeded") {
+  if (tooLong) {
     const message = `The question with its passages and history is longer than the model ${model} takes; lower top_k or begin a new thread.`;
     return meshError(Code.FailedPrecondition, ErrorReason.MODEL_UNAVAILABLE, message, { metadata, cause });
   }
@@ -42,12 +42,18 @@ function factsOf(thrown: unknown): string {
 }
 
 /** The HTTP answer behind a provider's error, which LangChain may have wrapped. */
-function httpFailure(thrown: unknown): { status?: number; headers?: Headers; code?: unknown } {
+function httpFailure(thrown: unknown): { status?: number; headers?: Headers; tooLong: boolean } {
   for (let error = thrown, depth = 0; error instanceof Error && depth < 4; error = error.cause, depth += 1) {
-    const { status, headers, code } = error as { status?: unknown; headers?: unknown; code?: unknown };
-    if (typeof status === "number") return { status, code, ...(headers instanceof Headers && { headers }) };
+    const { status, headers } = error as { status?: unknown; headers?: unknown };
+    if (typeof status === "number") return { status, tooLong: isTooLong(error), ...(headers instanceof Headers && { headers }) };
   }
-  return {};
+  return { tooLong: false };
+}
+
+/** Whether a request was refused for its length: OpenAI has a code for it, llama.cpp a type, vLLM and others only words. */
+function isTooLong(error: Error): boolean {
+  const { code, type } = error as { code?: unknown; type?: unknown };
+  return code === "context_length_exceeded" || type === "exceed_context_size_error" || /maximum context length|context (?:size|window)|prompt is too long/i.test(error.message);
 }
 
 /** Retry-After in milliseconds: seconds or an HTTP date; some providers give retry-after-ms too. */

@@ -67,7 +67,7 @@ function createMetrics(registry: Registry) {
     }),
     tokens: new Counter({
       name: "llm_tokens_total",
-      help: "Tokens as the models counted them, by direction: input or output.",
+      help: "Tokens as the models counted them, or estimated where a server counts none, by direction: input or output.",
       labelNames: ["model", "direction"],
       registers,
     }),

@@ -56,6 +56,8 @@ export interface Models {
   answerer(name?: string): Answerer;
   /** The language model of that name; undefined for the built-in one, which writes nothing of its own. Unknown names as in `answerer`. */
   languageModel(name?: string): LanguageModel | undefined;
+  /** Whether the built-in model stands in for the one of that name when neither it nor another one can be reached. */
+  builtInStandsIn(name?: string): boolean;
   /** Counts citation numbers that a model made up. */
   countInvented(model: string, count: number): void;
 }
@@ -138,6 +140,7 @@ export function modelsOf(list: readonly LanguageModel[], { registry, standIns = 
     versionOf,
     nameOf,
     languageModel: find,
+    builtInStandsIn: (name) => nameOf(name) !== EXTRACTIVE_MODEL && standIns.includes(EXTRACTIVE_MODEL),
     countInvented,
     answerer(name) {
       const model = find(name);

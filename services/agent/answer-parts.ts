@@ -8,7 +8,7 @@ export async function* answerParts(answerer: Answerer, parts: readonly string[],
   const citations: Citation[] = [];
   const paragraphs: string[] = [];
   for (const question of parts) {
-    const answer = await wholeAnswer(answerer.answer({ ...request, question }));
+    const answer = await wholeAnswer(answerer.answer({ ...request, question, alone: question }));
     if (answer.text === NOT_ANSWERED) continue;
     const shift = citations.length;
     const paragraph = answer.text.replace(/\[(\d+)\]/g, (_, index: string) => `[${Number(index) + shift}]`);

@@ -270,6 +270,16 @@ describe("with a language model", () => {
     }
   });
 
+  test.each(["simple", "logical", "langgraph", "react"])("in a conversation with %s too: it knows what the question refers to", async (agentType) => {
+    double.script = () => ({ status: 500 });
+    const env = { OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_LLM_RETRIES: "0", RAGENTS_LLM_FALLBACK: "extractive" };
+    const careful = await mesh.replica(env);
+    const threadId = `llm:stood-in-for:${agentType}`;
+    await careful.query({ query: "When does the pump P-7 stop by itself?", threadId, agentType });
+    const { response, metadata } = await careful.query({ query: "And what is its capacity?", threadId, agentType });
+    expect([response, metadata?.model]).toEqual([expect.stringContaining("40 litres a minute"), "extractive"]);
+  });
+
   test("a thread takes one run at a time, a replica as many as it may", async () => {
     double.script = () => ({ hang: true });
     const gone = new AbortController();

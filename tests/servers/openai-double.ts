@@ -14,7 +14,9 @@ export interface ScriptedReply {
   /** Closes the connection after so many pieces. */
   breakAfter?: number;
   /** What the failure says, beside a message. */
-  error?: { code: string; message: string };
+  error?: { code?: string | number; type?: string; message: string };
+  /** Tells no count of tokens, as llama-cpp-python does. */
+  uncounted?: boolean;
   /** Sent in the place of an answer, as it is. */
   raw?: string;
   /** Time between two pieces, in milliseconds. */
@@ -141,6 +143,6 @@ async function streamReply(outgoing: ServerResponse, model: string, reply: Scrip
     piece({ tool_calls: [{ index, function: { arguments: json } }] });
   }
   piece({}, reply.toolCalls === undefined ? "stop" : "tool_calls");
-  send({ choices: [], usage: { prompt_tokens: 100, completion_tokens: words.length, total_tokens: 100 + words.length } });
+  if (reply.uncounted !== true) send({ choices: [], usage: { prompt_tokens: 100, completion_tokens: words.length, total_tokens: 100 + words.length } });
   outgoing.end("data: [DONE]\n\n");
 }

@@ -33,7 +33,7 @@ const REPEATED = 0.6;
 export function extractiveAnswerer(): Answerer {
   return {
     model: EXTRACTIVE_MODEL,
-    async *answer({ question, passages, signal }: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
+    async *answer({ question: asked, alone: question = asked, passages, signal }: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
       signal?.throwIfAborted();
       const { candidates } = rankSentences(question, passages, await loadStaticEmbedder());
       const spans = joinNeighbours(isAbout(question, passages, candidates) ? chooseSentences(candidates, question) : []).map((span) => understandable(span, candidates));

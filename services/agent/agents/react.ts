@@ -15,8 +15,8 @@ import { type AgentDeps, type AgentKind, compiled } from "./agent-kind.js";
 export const MAX_ROUNDS = 10;
 
 /**
- * Thinks, acts and observes, at most 10 rounds, then finalizes. The model calls the tools; the built-in one calls none,
- * and searches once with the question.
+ * Thinks, acts and observes, at most 10 rounds, then finalizes. The model calls the tools; the built-in one, also where it stands
+ * in for another, calls none, and searches once with the question.
  */
 export const reactAgent: AgentKind = {
   type: "react",
@@ -35,9 +35,9 @@ export const reactAgent: AgentKind = {
       .addNode(...recorded("search", retrieveNode(deps)))
       .addNode(...recorded("quote", answerNode(deps)))
       .addConditionalEdges(START, (state) => (thinks(deps, state) ? next(state) : "rewrite"), ["think", "finalize", "rewrite"])
-      .addConditionalEdges("think", ({ reply }) => (reply === null ? "act" : END), ["act", END])
+      .addConditionalEdges("think", (state) => (state.reply !== null ? END : thinks(deps, state) ? "act" : "rewrite"), ["act", "rewrite", END])
       .addConditionalEdges("act", next, ["think", "finalize"])
-      .addEdge("finalize", END)
+      .addConditionalEdges("finalize", ({ reply }) => (reply === null ? "rewrite" : END), ["rewrite", END])
       .addConditionalEdges("rewrite", ({ question }) => (asksSomething(question) ? "search" : "quote"), ["search", "quote"])
       .addEdge("search", "quote")
       .addEdge("quote", END)

@@ -34,11 +34,10 @@ async function write(
     tell({ text: SMALL_TALK_REPLY });
     return { text: SMALL_TALK_REPLY, citations: [], usage: NO_USAGE, model: EXTRACTIVE_MODEL };
   }
-  const said = messages.at(-1)?.text ?? question;
   const answerer = models.answerer(settings.model);
   const request = {
-    // The built-in answerer does not read the history, which the rewritten question stands for.
-    question: settings.model === EXTRACTIVE_MODEL ? question : said,
+    question: messages.at(-1)?.text ?? question,
+    alone: question,
     history: messages.slice(-HISTORY_MESSAGES, -1),
     passages,
     notes,

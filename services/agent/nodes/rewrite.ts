@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
+import { Code } from "@connectrpc/connect";
 import type { BaseMessage } from "@langchain/core/messages";
+import { hasCode } from "../../../runtime/errors.js";
 import { type LanguageModel, NO_USAGE, type Usage } from "../../../runtime/llm/language-model.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import { asksSomething } from "../asks.js";
@@ -17,15 +19,23 @@ const CONTEXT_LENGTH = 1_000;
 /** Confidence from which on a rewrite is kept. */
 const TRUSTED = 0.6;
 
-/** Makes the last message understandable alone, and says what is searched for. */
+/** Makes the last message understandable alone, and says what is searched for: by rules while the model cannot be reached. */
 export function rewriteNode(deps: RewriteDeps): Node {
-  return (state, { signal }) => rewriteQuestion(deps, state, signal);
+  return async (state, { signal }) => {
+    try {
+      return await rewriteQuestion(deps, state, deps.models.languageModel(state.settings.model), signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!hasCode(error, Code.Unavailable)) throw error;
+      return rewriteQuestion(deps, state, undefined, signal);
+    }
+  };
 }
 
 /** The same, but keeps the message as it is where the rewrite is not to be trusted. */
 export function trustedRewriteNode(deps: RewriteDeps): Node {
   return async (state, { signal }) => {
-    const rewritten = await rewriteQuestion(deps, state, signal);
+    const rewritten = await rewriteQuestion(deps, state, deps.models.languageModel(state.settings.model), signal);
     const [said = "", ...context] = state.messages.map((message) => message.text).reverse();
     const confidence = rewriteConfidence(said, rewritten.question, context.slice(0, CONTEXT_MESSAGES));
     return confidence >= TRUSTED ? rewritten : { ...rewritten, ...asSaid(said.trim()) };
@@ -41,12 +51,13 @@ interface Outcome {
 }
 
 /**
- * By the run's strategy, by the model where one is configured, else by rules. The first message of a thread refers to nothing:
+ * By the run's strategy, by the model where there is one, else by rules. The first message of a thread refers to nothing:
  * the contextual rewrite leaves it as it is.
  */
 async function rewriteQuestion(
   deps: RewriteDeps,
   { messages, settings }: RunStateValue,
+  model: LanguageModel | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
   const { models, cache, prompts } = deps;
@@ -55,7 +66,6 @@ async function rewriteQuestion(
   // A run that was begun before there were strategies has none.
   const strategy: RewriteStrategy = settings.rewriteStrategy ?? "contextual";
   if (strategy === "none" || !asksSomething(said) || (strategy === "contextual" && before.length === 0)) return { ...asSaid(said), usage: NO_USAGE };
-  const model = models.languageModel(settings.model);
   if (model === undefined) return { ...byRules(said, before, strategy), usage: NO_USAGE };
   const context = before.slice(-CONTEXT_MESSAGES);
   const parameters = JSON.stringify({ prompt: prompts[modelStrategies[strategy].prompt].id, modelVersion: models.versionOf(model.name), strategy, history: hashOf(context) });

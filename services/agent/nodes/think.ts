@@ -1,7 +1,10 @@
 import { randomUUID } from "node:crypto";
 import type { JsonObject } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import { AIMessage, type AIMessageChunk, type BaseMessageLike } from "@langchain/core/messages";
+import { hasCode } from "../../../runtime/errors.js";
 import { CitationBinder } from "../../../runtime/llm/citation-binder.js";
+import { EXTRACTIVE_MODEL } from "../../../runtime/llm/extractive/extractive-answerer.js";
 import { addUsage, type LanguageModel, type ToolDefinition } from "../../../runtime/llm/language-model.js";
 import type { AgentDeps } from "../agents/agent-kind.js";
 import { answeredBy } from "../answered-by.js";
@@ -17,21 +20,39 @@ const HELD_BACK = 240;
 
 /** Lets the model call tools, or answer. Its answer ends the run; its calls are left in `work`. */
 export function thinkNode(deps: TalkDeps, tools: readonly Tool[]): Node {
-  return async (state, { writer, signal }) => {
+  return orBuiltIn(deps, (state, { writer, signal }) => {
     const messages: BaseMessageLike[] = [...opening(deps, state), ...state.work];
     const offered = [...tools, ...state.settings.callerTools];
     return converse(deps, state, { messages, tools: offered, signal }, (event) => writer?.(event));
-  };
+  });
 }
 
 /** Has the model answer from what the tools returned. */
 export function concludeNode(deps: TalkDeps): Node {
-  return async (state, { writer, signal }) => {
+  return orBuiltIn(deps, (state, { writer, signal }) => {
     // As text: some providers refuse tool messages where no tools are offered.
     const observations = state.work.map((message) => (message.type === "tool" ? message.text : "")).filter((text) => text !== "");
     const material = `<observations>\n${observations.join("\n\n")}\n</observations>\n\n${deps.prompts["react-conclude"].text}`;
     const messages: BaseMessageLike[] = [...opening(deps, state), { role: "user", content: material }];
     return converse(deps, state, { messages, tools: [], signal }, (event) => writer?.(event));
+  });
+}
+
+/** Where the model cannot be reached and the built-in one stands in for it, the rest of the run is that one's: `settings` say so. */
+function orBuiltIn({ models }: TalkDeps, node: Node): Node {
+  return async (state, config) => {
+    let shown = false;
+    const writer = (event: unknown) => {
+      shown = true;
+      config.writer?.(event);
+    };
+    try {
+      return await node(state, { ...config, writer });
+    } catch (error) {
+      config.signal?.throwIfAborted();
+      if (shown || !hasCode(error, Code.Unavailable) || !models.builtInStandsIn(state.settings.model)) throw error;
+      return { settings: { ...state.settings, model: EXTRACTIVE_MODEL } };
+    }
   };
 }
 

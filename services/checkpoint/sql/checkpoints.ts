@@ -13,7 +13,12 @@ const PUT: PreparedStatement = {
   ) as n`,
 };
 
-const GET: PreparedStatement = { name: "checkpoint_get", text: "select * from checkpoint.get_checkpoint($1, $2, $3, $4, $5, $6, $7)" };
+/** Its columns by name: a newer release may add one, and a prepared statement must not change what it returns. */
+const GET: PreparedStatement = {
+  name: "checkpoint_get",
+  text: `select id, parent, data, names, states, vals, created, write_tasks, write_paths, write_channels, write_values
+    from checkpoint.get_checkpoint($1, $2, $3, $4, $5, $6, $7)`,
+};
 
 const CONTENTS: PreparedStatement = { name: "checkpoint_contents", text: "select checkpoint.read_contents($1, $2, $3) as contents" };
 

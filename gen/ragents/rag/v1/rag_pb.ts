@@ -659,7 +659,7 @@ export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
   messageDesc(file_ragents_rag_v1_rag, 7);
 
 /**
- * Tokens that a language model counted; zero when no model ran.
+ * Tokens that a language model counted, or an estimate where its server counts none; zero when no model ran.
  *
  * @generated from message ragents.rag.v1.TokenUsage
  */

@@ -31,6 +31,10 @@ export interface WholeDocument {
   readonly limits: ChunkLimits;
 }
 
+/** Documents of more chunks are stored window by window: one transaction, and one turn of the event loop, would be too long. */
+export const LARGE_DOCUMENT_CHUNKS = 4_000;
+const WINDOW_CHUNKS = 1_000;
+
 /** A document that was read and cut. */
 export interface CutText {
   readonly title: string;
@@ -38,7 +42,13 @@ export interface CutText {
   readonly foundMetadata: JsonObject;
   /** UTF-8 bytes of the extracted text. */
   readonly textBytes: number;
+  /** In the order of the text; none of a large document. */
   readonly chunks: readonly NewChunk[];
+  /**
+   * The chunks of a large document, none of another, for unpackWindow: from a thread, a hundred thousand objects would come in one
+   * turn of the event loop, of seconds.
+   */
+  readonly windows: readonly Uint8Array<ArrayBuffer>[];
 }
 
 export interface WindowToCut {
@@ -61,8 +71,20 @@ export async function cutDocument({ content, name, mimeType: given, limits }: Wh
     mimeType,
     foundMetadata: storableJson(metadata as JsonObject),
     textBytes: Buffer.byteLength(text),
-    chunks,
+    ...(chunks.length > LARGE_DOCUMENT_CHUNKS ? { chunks: [], windows: packWindows(chunks) } : { chunks, windows: [] }),
   };
+}
+
+function packWindows(chunks: readonly NewChunk[]): Uint8Array<ArrayBuffer>[] {
+  const encoder = new TextEncoder();
+  const windows = [];
+  for (let at = 0; at < chunks.length; at += WINDOW_CHUNKS) windows.push(encoder.encode(JSON.stringify(chunks.slice(at, at + WINDOW_CHUNKS))));
+  return windows;
+}
+
+/** The chunks of a window of a large document. */
+export function unpackWindow(window: Uint8Array): NewChunk[] {
+  return JSON.parse(Buffer.from(window.buffer, window.byteOffset, window.length).toString()) as NewChunk[];
 }
 
 /** Cuts a part of a large text. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadTokenizer } from "../../../runtime/embedding/tokenizer.js";
 import { docxOf, pdfOf, wordParagraph } from "../extraction/document-builders.js";
-import { cutDocument, cutWindow } from "./cut-document.js";
+import { cutDocument, cutWindow, unpackWindow } from "./cut-document.js";
 import { ThreadedCutter } from "./cutter.js";
 
 const limits = { unit: "characters" as const, size: 1_000, overlap: 200 };
@@ -71,9 +71,14 @@ test("the event loop turns while a large document is cut", async () => {
     if (cutting) setImmediate(turn);
   };
   setImmediate(turn);
-  const { chunks } = await cutter.document({ content, name: "a.txt", mimeType: "", limits });
+  const { chunks, windows } = await cutter.document({ content, name: "a.txt", mimeType: "", limits });
   cutting = false;
-  expect(chunks.length).toBeGreaterThan(10_000);
+  // So many chunks come in parts, to be read one by one.
+  expect(chunks).toEqual([]);
+  const starts = windows.flatMap((window) => unpackWindow(window).map(({ start }) => start));
+  expect(starts.length).toBeGreaterThan(10_000);
+  expect(starts.every((start, i) => i === 0 || start > starts[i - 1]!)).toBe(true);
+  expect(windows.length).toBe(Math.ceil(starts.length / 1_000));
   // Cut in this thread, all of the text would be one turn.
   expect(turns).toBeGreaterThan(100);
 });

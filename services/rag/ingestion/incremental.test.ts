@@ -1,7 +1,9 @@
 import { mkdtemp, realpath, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { create } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import { InlineDocumentSchema } from "../../../gen/ragents/rag/v1/rag_pb.js";
 import { backgroundCall, runInCall } from "../../../runtime/call-context.js";
 import { systemClock } from "../../../runtime/clock.js";
 import type { Embedder } from "../../../runtime/embedding/embedder.js";
@@ -66,11 +68,13 @@ afterAll(async () => {
 
 /** Brings the collection in step with the folder, and tells what that took. */
 async function sync(metadata = {}): Promise<{ job: JobRecord; embedded: string[]; epochs: number }> {
+  return done(() => starter.ingestPath({ collection, metadata, readers: [], idempotencyKey: "" }, root, true));
+}
+
+async function done(start: () => Promise<JobRecord>): Promise<{ job: JobRecord; embedded: string[]; epochs: number }> {
   const before = (await store.getCollection(collection))!.epoch;
   embedded.length = 0;
-  const { id } = await runInCall(backgroundCall({ tenant }, "test", new AbortController().signal), () =>
-    starter.ingestPath({ collection, metadata, readers: [], idempotencyKey: "" }, root, true),
-  );
+  const { id } = await runInCall(backgroundCall({ tenant }, "test", new AbortController().signal), start);
   await expect.poll(async () => (await store.getJob(tenant, id))!.endTime, { timeout: 10_000 }).toBeDefined();
   const job = (await store.getJob(tenant, id))!;
   expect(job.state).toBe("SUCCEEDED");
@@ -96,4 +100,16 @@ test("only what changed is embedded, and every change moves the epoch once", asy
   await unlink(join(root, "b.txt"));
   expect(await sync({ kind: "manual" })).toMatchObject({ job: { removedDocuments: 1 }, embedded: [], epochs: 1 });
   expect(await store.getCollection(collection)).toMatchObject({ documentCount: 1, chunkCount: 5 });
+});
+
+test("of an upload only what changed is read again", async () => {
+  const upload = (texts: Record<string, string>) => {
+    const documents = Object.entries(texts).map(([id, content]) => create(InlineDocumentSchema, { id, text: content, mimeType: "text/plain" }));
+    return done(() => starter.ingestInline({ collection, metadata: {}, readers: [], idempotencyKey: "" }, documents));
+  };
+  await upload({ u1: text([1]), u2: text([2]) });
+  const read = vi.spyOn(store, "readPart");
+  onTestFinished(() => read.mockRestore());
+  expect(await upload({ u1: text([1]), u2: text([22]) })).toMatchObject({ job: { skippedDocuments: 1 }, embedded: [paragraph(22)], epochs: 1 });
+  expect(read.mock.calls.map(([, ordinal, part]) => [ordinal, part])).toEqual([[1, 0]]);
 });

@@ -25,9 +25,9 @@ import { inParallel } from "./concurrency.js";
 import { DocumentError, failureOf } from "./document-failure.js";
 import { indexDocuments, type IndexingTools } from "./index-batch.js";
 import { isInterruption, MAX_FRUITLESS_ATTEMPTS, retryOrInterrupt } from "./interruption.js";
-import { LARGE_DOCUMENT_CHUNKS, storeLargeDocument } from "./large-document.js";
+import { storeLargeDocument } from "./large-document.js";
 import { LARGE_TEXT_BYTES, storeLargeText, STREAMED_TYPES } from "./large-text.js";
-import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions } from "./prepare-document.js";
+import { type CutDocument, prepareDocument, type Prepared, type PrepareOptions, unchanged } from "./prepare-document.js";
 import { documentBytes, readStart, readWhole } from "./read-document.js";
 import { readPage } from "./read-page.js";
 import { retrying } from "./retrying.js";
@@ -188,6 +188,8 @@ export class JobRun {
       if (outcome.kind === "cut") return { ...outcome, document: { ...outcome.document, page } };
       return outcome.kind === "windowed" ? { ...outcome, document: { ...outcome.document, page } } : outcome;
     }
+    const same = document.contentHash === undefined ? undefined : unchanged(document, document.contentHash, options);
+    if (same !== undefined) return same;
     const retry = <T>(work: () => Promise<T>) => this.#retry(work);
     const parts = { readPart: (...place: Parameters<JobStore["readPart"]>) => retry(() => store.readPart(...place)) };
     return this.#readBytes(document, () => documentBytes(parts, lease.jobId, document), options);
@@ -204,8 +206,7 @@ export class JobRun {
       if (STREAMED_TYPES.has(mimeType)) return storeLargeText(document, { ...options, store, lease, tools: this.#tools, mimeType, open, retry });
     }
     const prepared = await prepareDocument(document, await retrying(() => readWhole(open()), again), options);
-    const isLarge = prepared.kind === "cut" && prepared.document.chunks.length > LARGE_DOCUMENT_CHUNKS;
-    return isLarge ? storeLargeDocument(document, prepared.document, { ...options, store, lease, tools: this.#tools, retry }) : prepared;
+    return prepared.kind === "large" ? storeLargeDocument(document, prepared, { ...options, store, lease, tools: this.#tools, retry }) : prepared;
   }
 
   #retry<T>(work: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "@bufbuild/protobuf";
-import { chunkLimits } from "../cutting/cut-document.js";
+import { chunkLimits, type CutText } from "../cutting/cut-document.js";
 import type { Cutter } from "../cutting/cutter.js";
 import type { CollectionSettings, DocumentVersion, JobDocument, JobPhase, NewDocument, NewJob } from "../store/store.js";
 import { storableJson } from "../store/stored-json.js";
@@ -20,6 +20,13 @@ export type Unchanged =
   | { readonly kind: "unchanged" }
   /** What the caller says of it is not as it was. */
   | { readonly kind: "metadata"; readonly given: Given };
+
+/** A document of too many chunks for one batch: its head, and the windows that cutDocument made of it. */
+export interface LargeDocument {
+  readonly kind: "large";
+  readonly document: Omit<CutDocument, "chunks">;
+  readonly windows: CutText["windows"];
+}
 
 export type Prepared = Unchanged | { readonly kind: "cut"; readonly document: CutDocument };
 
@@ -52,25 +59,23 @@ export async function prepareDocument(
   document: JobDocument,
   { content, hash }: { content: Uint8Array; hash: string },
   options: PrepareOptions,
-): Promise<Prepared> {
+): Promise<Prepared | LargeDocument> {
   const same = unchanged(document, hash, options);
   if (same !== undefined) return same;
   options.onPhase("PARSING");
   const sizeBytes = content.length;
   const whole = { content, name: document.documentId, mimeType: document.mimeType, limits: chunkLimits(options.settings) };
-  const cut = await options.cutter.document(whole, options.signal);
-  return {
-    kind: "cut",
-    document: {
-      ordinal: document.ordinal,
-      id: document.documentId,
-      source: document.source,
-      ...cut,
-      ...givenOf(document, options.ofAll),
-      contentHash: hash,
-      sizeBytes,
-    },
+  const { chunks, windows, ...cut } = await options.cutter.document(whole, options.signal);
+  const head = {
+    ordinal: document.ordinal,
+    id: document.documentId,
+    source: document.source,
+    ...cut,
+    ...givenOf(document, options.ofAll),
+    contentHash: hash,
+    sizeBytes,
   };
+  return windows.length > 0 ? { kind: "large", document: head, windows } : { kind: "cut", document: { ...head, chunks } };
 }
 
 /** What was said of a document alone, above what was said of all. */

@@ -13,21 +13,26 @@ const READ_BYTES = 1024 * 1024;
 /** The document's bytes in order, from where the job has them. Throws DocumentError when they cannot be had. */
 export function documentBytes(store: Pick<JobStore, "readPart">, jobId: string, document: JobDocument): AsyncGenerator<Uint8Array> {
   if (document.sizeBytes > MAX_DOCUMENT_BYTES) throw tooLarge(document.sizeBytes);
-  return document.file === undefined ? stagedBytes(store, jobId, document.ordinal) : fileBytes(document.file);
+  return document.file === undefined ? stagedBytes(store, jobId, document) : fileBytes(document.file);
 }
 
 /** All of the bytes, and their SHA-256 in hex. */
 export async function readWhole(bytes: AsyncIterable<Uint8Array>): Promise<{ content: Uint8Array; hash: string }> {
   const parts: Uint8Array[] = [];
-  for await (const part of bytes) parts.push(part);
-  const content = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
-  return { content, hash: createHash("sha256").update(content).digest("hex") };
+  const hash = createHash("sha256");
+  for await (const part of bytes) {
+    // Part by part: all of a large document would be one long turn of the event loop.
+    hash.update(part);
+    parts.push(part);
+  }
+  return { content: parts.length === 1 ? parts[0]! : Buffer.concat(parts), hash: hash.digest("hex") };
 }
 
-async function* stagedBytes(store: Pick<JobStore, "readPart">, jobId: string, ordinal: number): AsyncGenerator<Uint8Array> {
-  for (let part = 0; ; part += 1) {
+async function* stagedBytes(store: Pick<JobStore, "readPart">, jobId: string, { ordinal, sizeBytes }: JobDocument): AsyncGenerator<Uint8Array> {
+  for (let part = 0, read = 0; read < sizeBytes; part += 1) {
     const bytes = await store.readPart(jobId, ordinal, part);
     if (bytes === undefined) return;
+    read += bytes.length;
     yield bytes;
   }
 }

@@ -1,3 +1,4 @@
+import { createHash, type Hash } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { ErrorReason } from "../../../gen/ragents/errors/v1/errors_pb.js";
 import type { UploadFile } from "../../../gen/ragents/rag/v1/rag_service_pb.js";
@@ -23,7 +24,7 @@ export class Upload {
   readonly #clock: Clock;
   readonly #jobId: string;
   readonly #ids = new Set<string>();
-  #staged: Staged = { documents: [], parts: [] };
+  #staged: Staged = { documents: [], parts: [], hashes: [] };
   #heldBytes = 0;
   /** Of the file that is being read. */
   #open: OpenFile | undefined;
@@ -44,7 +45,7 @@ export class Upload {
     const ordinal = this.#ids.size;
     this.#ids.add(documentId);
     this.#staged.documents.push({ ordinal, documentId, source: documentId, mimeType, metadata: storableJson(metadata ?? {}), readers, sizeBytes: 0 });
-    this.#open = { ordinal, parts: 0, bytes: 0, pending: [], pendingBytes: 0 };
+    this.#open = { ordinal, parts: 0, bytes: 0, hash: createHash("sha256"), pending: [], pendingBytes: 0 };
     if (this.#staged.documents.length >= FLUSH_FILES) await this.#flush();
   }
 
@@ -67,6 +68,7 @@ export class Upload {
     if (open.bytes > MAX_DOCUMENT_BYTES) {
       throw invalidField("data", `a file has at most ${MAX_DOCUMENT_BYTES} bytes (200 MiB); split it`, ErrorReason.DOCUMENT_TOO_LARGE);
     }
+    open.hash.update(bytes);
     open.pending.push(bytes);
     open.pendingBytes += bytes.length;
     this.#heldBytes += bytes.length;
@@ -82,7 +84,10 @@ export class Upload {
   }
 
   #endFile(): void {
-    if (this.#open !== undefined && this.#open.pendingBytes > 0) this.#cutPart(this.#open);
+    const open = this.#open;
+    if (open === undefined) return;
+    if (open.pendingBytes > 0) this.#cutPart(open);
+    this.#staged.hashes.push({ ordinal: open.ordinal, contentHash: open.hash.digest("hex") });
     this.#open = undefined;
   }
 
@@ -96,8 +101,8 @@ export class Upload {
 
   async #flush(): Promise<void> {
     const staged = this.#staged;
-    if (staged.documents.length + staged.parts.length === 0) return;
-    this.#staged = { documents: [], parts: [] };
+    if (staged.documents.length + staged.parts.length + staged.hashes.length === 0) return;
+    this.#staged = { documents: [], parts: [], hashes: [] };
     this.#heldBytes = this.#open?.pendingBytes ?? 0;
     try {
       await this.#store.stage(this.#jobId, staged, new Date(this.#clock.now() + STAGING_LEASE_MS));
@@ -112,6 +117,7 @@ interface OpenFile {
   /** Written or held back so far. */
   parts: number;
   bytes: number;
+  readonly hash: Hash;
   /** Bytes that make no part yet. */
   pending: Uint8Array[];
   pendingBytes: number;

@@ -35,6 +35,7 @@ interface JobDocumentRow {
   size_bytes: number;
   file: string | null;
   url: string | null;
+  content_hash: string | null;
 }
 
 export function jobWork(db: SqlDatabase): JobWork {
@@ -100,7 +101,7 @@ export function jobWork(db: SqlDatabase): JobWork {
       }),
     async waitingDocuments(jobId, { after = -1, limit }) {
       const rows = await db.query<JobDocumentRow>(
-        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url from rag.job_documents
+        `select ordinal, document_id, source, mime_type, metadata, readers, size_bytes, file, url, content_hash from rag.job_documents
          where job = $1 and waiting and ordinal > $2 order by ordinal limit $3`,
         [jobId, after, limit],
       );
@@ -114,6 +115,7 @@ export function jobWork(db: SqlDatabase): JobWork {
         sizeBytes: row.size_bytes,
         file: row.file ?? undefined,
         url: row.url ?? undefined,
+        contentHash: row.content_hash ?? undefined,
       }));
     },
     async readPart(jobId, ordinal, part) {

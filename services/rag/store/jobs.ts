@@ -130,7 +130,7 @@ async function insertJob(db: SqlSession, job: NewJob, now: Date, leaseUntil: Dat
   );
 }
 
-async function stage(tx: SqlSession, jobId: string, { documents, parts }: StagedDocuments, leaseUntil: Date): Promise<void> {
+async function stage(tx: SqlSession, jobId: string, { documents, parts, hashes }: StagedDocuments, leaseUntil: Date): Promise<void> {
   const bytes = parts.reduce((sum, part) => sum + part.bytes.length, 0);
   const [job] = await tx.query(
     `update rag.jobs set lease_until = $2, total_documents = total_documents + $3, total_bytes = total_bytes + $4
@@ -139,16 +139,23 @@ async function stage(tx: SqlSession, jobId: string, { documents, parts }: Staged
   );
   if (job === undefined) throw new LeaseLostError("the upload took too long or its collection is gone");
   if (documents.length > 0) await insertJobDocuments(tx, jobId, documents.map((document) => ({ ...document, file: undefined })));
-  if (parts.length === 0) return;
+  if (parts.length > 0) {
+    await tx.query(
+      `insert into rag.job_parts (job, ordinal, part, data) select $1, * from unnest($2::int[], $3::int[], $4::bytea[])`,
+      [jobId, parts.map(({ ordinal }) => ordinal), parts.map(({ part }) => part), parts.map(({ bytes: data }) => data)],
+    );
+  }
+  const grown = [
+    ...parts.map(({ ordinal, bytes: data }) => ({ ordinal, bytes: data.length, hash: null })),
+    ...hashes.map(({ ordinal, contentHash: hash }) => ({ ordinal, bytes: 0, hash })),
+  ];
+  if (grown.length === 0) return;
   await tx.query(
-    `insert into rag.job_parts (job, ordinal, part, data) select $1, * from unnest($2::int[], $3::int[], $4::bytea[])`,
-    [jobId, parts.map(({ ordinal }) => ordinal), parts.map(({ part }) => part), parts.map(({ bytes: data }) => data)],
-  );
-  await tx.query(
-    `update rag.job_documents d set size_bytes = size_bytes + x.bytes
-     from (select ordinal, sum(bytes) as bytes from unnest($2::int[], $3::int[]) as part(ordinal, bytes) group by ordinal) x
+    `update rag.job_documents d set size_bytes = size_bytes + x.bytes, content_hash = x.hash
+     from (select ordinal, sum(bytes) as bytes, max(hash) as hash from unnest($2::int[], $3::int[], $4::text[]) as part(ordinal, bytes, hash)
+       group by ordinal) x
      where d.job = $1 and d.ordinal = x.ordinal`,
-    [jobId, parts.map(({ ordinal }) => ordinal), parts.map(({ bytes: data }) => data.length)],
+    [jobId, grown.map(({ ordinal }) => ordinal), grown.map(({ bytes: count }) => count), grown.map(({ hash }) => hash)],
   );
 }
 

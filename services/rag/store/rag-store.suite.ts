@@ -272,7 +272,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
       const id = randomUUID();
       await store.createJob({ id, collection, metadata: {}, readers: [], syncPrefix: "docs/" }, at(1), at(60));
       const documents = ["docs/a", "docs/locked/"].map((documentId, ordinal) => ({ ordinal, documentId, source: documentId, mimeType: "", metadata: {}, readers: [], sizeBytes: 0 }));
-      await store.stage(id, { documents, parts: [] }, at(60));
+      await store.stage(id, { documents, parts: [], hashes: [] }, at(60));
       await store.queueJob(id, "", longAgo);
       const { lease, syncPrefix } = await claim(id);
       expect(syncPrefix).toBe("docs/");
@@ -380,7 +380,10 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         const { lease, enumerated, job } = await claim(jobId);
         expect(enumerated).toBe(true);
         expect(job).toMatchObject({ state: "RUNNING", startTime: at(10) });
-        expect((await store.waitingDocuments(jobId, { limit: 9 })).map(({ documentId, sizeBytes }) => [documentId, sizeBytes])).toEqual([["a", 10], ["b", 10]]);
+        expect((await store.waitingDocuments(jobId, { limit: 9 })).map(({ documentId, sizeBytes, contentHash }) => [documentId, sizeBytes, contentHash])).toEqual([
+          ["a", 10, "hash of a"],
+          ["b", 10, "hash of b"],
+        ]);
         expect(Buffer.from((await store.readPart(jobId, 1, 0))!).toString()).toBe("0123456789");
         expect(await store.readPart(jobId, 1, 1)).toBeUndefined();
         await store.commitBatch(lease, { ...none, documents: [], skipped: [0] }, at(11));
@@ -414,9 +417,9 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         expect(await store.listJobs(collection.tenant, undefined, { limit: 9 })).toEqual([]);
         expect(await store.cancelJob(collection.tenant, id, at(2))).toBeUndefined();
         await store.pruneJobs(at(59), longAgo);
-        await store.stage(id, { documents: [], parts: [] }, at(70));
+        await store.stage(id, { documents: [], parts: [], hashes: [] }, at(70));
         await store.pruneJobs(at(71), longAgo);
-        await expect(store.stage(id, { documents: [], parts: [] }, at(90))).rejects.toThrow(LeaseLostError);
+        await expect(store.stage(id, { documents: [], parts: [], hashes: [] }, at(90))).rejects.toThrow(LeaseLostError);
         await expect(store.queueJob(id, "", longAgo)).rejects.toThrow(LeaseLostError);
       });
 
@@ -476,7 +479,7 @@ export function describeRagStore(name: string, open: () => Promise<RagStore>): v
         const jobId = randomUUID();
         await store.createJob({ id: jobId, collection, metadata: {}, readers: [] }, at(1), at(100));
         const page = { ordinal: 0, documentId: "https://a.test/", source: "", mimeType: "", metadata: {}, readers: [], sizeBytes: 0 };
-        await store.stage(jobId, { documents: [{ ...page, url: "https://a.test/" }, { ...page, ordinal: 1, documentId: "b" }], parts: [] }, at(100));
+        await store.stage(jobId, { documents: [{ ...page, url: "https://a.test/" }, { ...page, ordinal: 1, documentId: "b" }], parts: [], hashes: [] }, at(100));
         await store.queueJob(jobId, "", at(0));
         const { lease } = await claim(jobId);
         expect((await other.waitingDocuments(jobId, { limit: 10 })).map(({ url }) => url)).toEqual(["https://a.test/", undefined]);

@@ -140,13 +140,17 @@ export interface JobDocument {
   readonly file: string | undefined;
   /** Where the bytes are fetched from; undefined when they are elsewhere. */
   readonly url?: string | undefined;
+  /** SHA-256 of the staged bytes in hex; undefined of bytes that are elsewhere. */
+  readonly contentHash?: string | undefined;
 }
 
 /** What one transaction adds to a job that is not queued yet. */
 export interface StagedDocuments {
-  readonly documents: readonly Omit<JobDocument, "file">[];
+  readonly documents: readonly Omit<JobDocument, "file" | "contentHash">[];
   /** Parts of a document's bytes in order; the sizes of the documents grow by theirs. */
   readonly parts: readonly { readonly ordinal: number; readonly part: number; readonly bytes: Uint8Array }[];
+  /** Of documents whose last part is staged. */
+  readonly hashes: readonly { readonly ordinal: number; readonly contentHash: string }[];
 }
 
 /** Work that is to be done. */

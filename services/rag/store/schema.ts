@@ -194,4 +194,9 @@ export const migrations: readonly Migration[] = [
       `alter table rag.documents add column page_version jsonb`,
     ],
   },
+  {
+    version: 3,
+    // Of staged bytes: a document that is as it was is not read again.
+    statements: [`alter table rag.job_documents add column content_hash text`],
+  },
 ];

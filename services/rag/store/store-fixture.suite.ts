@@ -21,7 +21,9 @@ export function storeFixture(storeOf: () => RagStore) {
     const id = randomUUID();
     await storeOf().createJob({ id, collection, metadata: {}, readers: [] }, now, new Date(now.getTime() + 60_000));
     const documents = ids.map((documentId, ordinal) => ({ ordinal, documentId, source: documentId, mimeType: "", metadata: {}, readers: [], sizeBytes: 0 }));
-    await storeOf().stage(id, { documents, parts: ids.map((_, ordinal) => ({ ordinal, part: 0, bytes: Buffer.from("0123456789") })) }, new Date(now.getTime() + 60_000));
+    const parts = ids.map((_, ordinal) => ({ ordinal, part: 0, bytes: Buffer.from("0123456789") }));
+    const hashes = ids.map((documentId, ordinal) => ({ ordinal, contentHash: `hash of ${documentId}` }));
+    await storeOf().stage(id, { documents, parts, hashes }, new Date(now.getTime() + 60_000));
     return (await storeOf().queueJob(id, key, longAgo)).id;
   }
 

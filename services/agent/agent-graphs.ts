@@ -1,7 +1,7 @@
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { AgentDeps, AgentGraph } from "./agents/agent-kind.js";
 import type { AgentVersion, AgentVersions } from "./agent-versions.js";
-import { NewThreadSaver } from "./new-thread-saver.js";
+import { NewThreadSaver, RunSaver } from "./run-saver.js";
 import type { RunRequest } from "./run.js";
 import type { RunSettings } from "./settings.js";
 import type { ThreadView } from "./threads.js";
@@ -25,12 +25,13 @@ export class AgentGraphs {
 
   constructor(versions: AgentVersions, deps: GraphDeps) {
     this.#versions = versions;
+    const runSaver = new RunSaver(deps.checkpointer);
     const newThreadSaver = new NewThreadSaver(deps.checkpointer);
     this.#agents = new Map(
       versions.all.map((version) => {
         const build = (checkpointer: BaseCheckpointSaver | undefined) =>
           version.kind.build({ ...deps, checkpointer, prompts: version.prompts, version: version.version });
-        return [version, { version, graph: build(deps.checkpointer), newThreadGraph: build(newThreadSaver), unstoredGraph: build(undefined) }];
+        return [version, { version, graph: build(runSaver), newThreadGraph: build(newThreadSaver), unstoredGraph: build(undefined) }];
       }),
     );
   }

@@ -8,7 +8,7 @@ import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
 import { answerMessage, stampOf, userMessage } from "./conversation.js";
 import { Epochs, type Knowledge } from "./epochs.js";
-import { ThreadStoreGone } from "./new-thread-saver.js";
+import { ThreadStoreGone } from "./run-saver.js";
 import { beginning, endOf, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
 import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
 import type { Threads } from "./threads.js";

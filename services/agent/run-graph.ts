@@ -1,6 +1,8 @@
 import type { Command } from "@langchain/langgraph";
+import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type { AgentGraph } from "./agents/agent-kind.js";
 import { endOf, type Interrupt, interruptedResult, resultOf, type RunEvent } from "./run.js";
+import { threadConfig } from "./run-saver.js";
 import type { RunSettings } from "./settings.js";
 import type { NodeEvent, RunAnswer, RunStateUpdate } from "./state.js";
 import { summaryOf } from "./step-summary.js";
@@ -11,6 +13,10 @@ export interface GraphRun {
   readonly threadId: string;
   readonly settings: RunSettings;
   readonly signal: AbortSignal;
+  /** False where only the result counts: nodes then tell nobody what they do. */
+  readonly isFollowed?: boolean;
+  /** The thread's newest checkpoint, where it was read since the thread's lease is held. */
+  readonly head?: CheckpointTuple | undefined;
 }
 
 /**
@@ -19,9 +25,10 @@ export interface GraphRun {
  */
 export async function* runGraph(run: GraphRun, input: RunStateUpdate | Command | null): AsyncGenerator<RunEvent> {
   const stream = await run.graph.stream(input, {
-    configurable: { thread_id: run.threadId },
+    configurable: threadConfig(run.threadId, run.head),
     durability: "sync",
     streamMode: ["updates", "custom"],
+    ...(run.isFollowed === false && { writer: () => {} }),
     signal: run.signal,
   });
   let answer: RunAnswer | null = null;

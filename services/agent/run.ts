@@ -1,4 +1,5 @@
 import type { BaseMessage } from "@langchain/core/messages";
+import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type { CacheScope } from "../../clients/cache/index.js";
 import type { Citation } from "../../runtime/llm/answerer.js";
 import { NO_USAGE, type Usage } from "../../runtime/llm/language-model.js";
@@ -28,6 +29,8 @@ export interface RunRequest {
   readonly fingerprint: string;
   /** Whether the run goes on for a while without its caller. */
   readonly outlivesCall: boolean;
+  /** Whether anybody is told what happens on the way to the result. */
+  readonly isFollowed: boolean;
   readonly whenBusy: WhenBusy;
   readonly settings: RunSettings;
   /** The settings under another version of its agent, where a thread stays on one; undefined when the request names its version. */
@@ -43,6 +46,8 @@ export interface Run extends RunRequest {
   readonly signal: AbortSignal;
   /** Answers without remembering, for when a new thread cannot be stored; undefined where that would not do. */
   readonly unstoredGraph?: AgentGraph;
+  /** The thread's newest checkpoint. */
+  readonly head?: CheckpointTuple | undefined;
   /** Messages of the thread that its checkpoints do not hold yet. */
   readonly unstored: readonly BaseMessage[];
   /** Where the cache keeps the answer to the question, when it does. */

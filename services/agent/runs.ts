@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Command } from "@langchain/langgraph";
+import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
 import { backgroundCall, currentCall, currentTenant, type Identity, runInCall } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
@@ -16,7 +17,7 @@ import { callerToolTaken, callsNoTools, keyReused, notInterrupted, runCancelled,
 import { behind, type Position, type RunPlace, START_OF_RUN } from "./event-position.js";
 import type { InterruptDecisions } from "./interrupts.js";
 import { LiveRuns } from "./live-runs.js";
-import { ThreadStoreGone } from "./new-thread-saver.js";
+import { ThreadStoreGone } from "./run-saver.js";
 import { beginning, type Run, type RunEvent, type RunRequest } from "./run.js";
 import { type GraphRun, runGraph } from "./run-graph.js";
 import type { RunSlots } from "./run-slots.js";
@@ -261,11 +262,12 @@ export class Runs {
     });
   }
 
-  #inThread(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
+  async *#inThread(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const { threads, locks } = this.#options;
     const threadId = request.threadId === "" ? request.newThreadId : request.threadId;
-    return locks.hold(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal) {
-      const thread = await threads.find(threadId);
+    await threads.whenStored(threadId);
+    yield* locks.holdWithHead(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal, head: CheckpointTuple | undefined) {
+      const thread = await threads.viewOf(threadId, head);
       const { agent, settings } = this.#agents.staying(request, thread);
       const run = {
         ...request,
@@ -273,6 +275,7 @@ export class Runs {
         threadId,
         kind: agent.version.kind,
         graph: thread?.isStored ? agent.graph : agent.newThreadGraph,
+        head: thread?.head,
         signal: AbortSignal.any([signal, stopped]),
         unstored: thread === undefined ? request.history : thread.isStored ? [] : thread.messages,
       };

@@ -18,6 +18,8 @@ export interface ThreadView {
   readonly updated: number;
   /** False for a thread that is known by its seed alone: what is written next must begin with the messages. */
   readonly isStored: boolean;
+  /** Its newest checkpoint, where it is stored. */
+  readonly head: CheckpointTuple | undefined;
   /** The thread whose checkpoints hold it: its own, or its seed's. */
   readonly holder: string;
   /** The agent that ran last, and its version; undefined where that was not kept yet. */
@@ -41,8 +43,17 @@ export class Threads {
 
   /** Undefined when there is no such thread. */
   async find(id: string): Promise<ThreadView | undefined> {
+    await this.whenStored(id);
+    return this.viewOf(id, await this.#tuple(id));
+  }
+
+  /** Resolves when the thread is not being stored here. */
+  async whenStored(id: string): Promise<void> {
     await this.#pending.get(id);
-    const tuple = await this.#tuple(id);
+  }
+
+  /** A thread by its newest checkpoint; without one it may still be known by its seed. Undefined when there is no such thread. */
+  async viewOf(id: string, tuple: CheckpointTuple | undefined): Promise<ThreadView | undefined> {
     const seed = tuple === undefined ? seedOf(id) : undefined;
     const holder = seed === undefined ? id : seedThread(seed);
     const held = seed === undefined ? tuple : await this.#tuple(holder);
@@ -59,6 +70,7 @@ export class Threads {
       created: stamps[0]?.created ?? 0,
       updated: stamps.at(-1)?.created ?? 0,
       isStored: seed === undefined,
+      head: tuple,
       holder,
       agentType: settings.agent,
       agentVersion: settings.version,

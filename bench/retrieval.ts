@@ -34,6 +34,10 @@ const SIZES = [
 /** As much memory as a server of this size is given; the index of the vectors is built in it. */
 const SERVER_SETTINGS = { shared_buffers: "512MB", maintenance_work_mem: "512MB", max_connections: "60" };
 
+const WITHOUT_CONTEXT =
+  "A model with context knows more of these questions than words and the built-in embedder, which has none, together. Weights that " +
+  "are fitted to one half of the questions lose on the other; a collection can be given MiniLM where it is installed.";
+
 let versions: Record<string, string> = {};
 const questions = judgedQuestions();
 const answerable = questions.filter(({ relevant }) => relevant !== undefined && relevant.size > 0);
@@ -49,7 +53,8 @@ async function rankings(): Promise<Figure[]> {
     };
     const scores: Record<string, number> = {};
     for (const mode of ["hybrid", "keyword", "semantic"]) scores[mode] = await scoreOf("judged", mode);
-    const compared = (name: string, ours: number, peer: number) => figure({ name, ours, peer, unit: "nDCG@10", aim: 1, better: "higher" });
+    const compared = (name: string, ours: number, peer: number, missed?: string) =>
+      figure({ name, ours, peer, unit: "nDCG@10", aim: 1, better: "higher", ...(missed !== undefined && { missed }) });
     const against = (name: string, peer: number) => compared(name, scores["hybrid"]!, peer);
     const withMiniLm: Figure[] = [];
     const file = minilmFile();
@@ -58,7 +63,7 @@ async function rankings(): Promise<Figure[]> {
       const peer = await peerScore(new LangChainPipeline(await openMiniLm(file)));
       await ingestJudged(rag, "judged-minilm", { embeddingModel: MINILM_MODEL });
       withMiniLm.push(
-        against("nDCG: hybrid with the built-in embedder, LangChain.js with MiniLM", peer),
+        compared("nDCG: hybrid with the built-in embedder, LangChain.js with MiniLM", scores["hybrid"]!, peer, WITHOUT_CONTEXT),
         compared("nDCG: hybrid with MiniLM, LangChain.js with MiniLM", await scoreOf("judged-minilm", "hybrid"), peer),
       );
     }

@@ -1,2 +1,3 @@
-export { ThreadLease } from "./lease.js";
-export { GrpcCheckpointSaver, type GrpcCheckpointSaverOptions, type ThreadSummary } from "./saver.js";
+export { type LeaseOptions, ThreadLease } from "./lease.js";
+export { GrpcCheckpointSaver, type GrpcCheckpointSaverOptions } from "./saver.js";
+export type { ThreadSummary } from "./thread-summary.js";

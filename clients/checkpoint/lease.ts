@@ -7,6 +7,16 @@ import { hasCode } from "../../runtime/errors.js";
 /** The shortest lease that there is, in milliseconds. */
 const LEFT_MS = 1_000;
 
+/** How a thread's lease is asked for. */
+export interface LeaseOptions {
+  /** How long it lasts without being renewed, in milliseconds; default 30,000. */
+  ttlMs?: number;
+  /** Takes the thread from an owner that holds it. */
+  takeOver?: boolean;
+  /** Unique to the holder; default: a new id. */
+  owner?: string;
+}
+
 /**
  * The right to be a thread's only writer, renewed in the background until it is
  * released. When it is lost all the same, because the process was stopped for

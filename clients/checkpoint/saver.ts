@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { create } from "@bufbuild/protobuf";
-import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, createClient, type Transport } from "@connectrpc/connect";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import {
@@ -21,9 +21,8 @@ import {
   type Contents,
   TaskWriteSchema,
   TaskWritesSchema,
-  type Thread,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
-import { CheckpointService, PutCheckpointRequestSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
+import { type AcquireThreadLeaseRequestSchema, CheckpointService, PutCheckpointRequestSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { currentCall } from "../../runtime/call-context.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
 import { fromStatus } from "../../runtime/grpc-status.js";
@@ -31,26 +30,15 @@ import { channelSecurity, type ClientSecurityOptions } from "../../runtime/chann
 import { createGrpcTransport } from "../../runtime/grpc-transport.js";
 import { decode, encode } from "./codec.js";
 import { CopyQueue } from "./copy-queue.js";
-import { ThreadLease } from "./lease.js";
+import { type LeaseOptions, ThreadLease } from "./lease.js";
 import { PutSender } from "./put-sender.js";
 import { SegmentCache } from "./segment-cache.js";
 import { addContents, joinValue, type Segments, toHashes, toKeys, ValueCutter } from "./segments.js";
 import { jsonSerializer } from "./serializer.js";
+import { type ThreadSummary, toSummary } from "./thread-summary.js";
 
 /** Where the checkpoint service is: an address, or a transport that the caller keeps. */
 export type GrpcCheckpointSaverOptions = ({ address: string } & ClientSecurityOptions) | { transport: Transport };
-
-/** What is known of a thread. */
-export interface ThreadSummary {
-  threadId: string;
-  createdAt: Date;
-  updatedAt: Date;
-  /** Undefined when the thread is kept for ever. */
-  expiresAt: Date | undefined;
-  checkpointCount: number;
-  /** Bytes of its values as stored, compressed. */
-  storedBytes: number;
-}
 
 /** Segments that one call asks for. */
 const MAX_ASKED_SEGMENTS = 65_536;
@@ -235,16 +223,36 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
    * (THREAD_LEASED, with the time to wait) while another holds the thread,
    * unless `takeOver` takes it from that one.
    */
-  async acquireLease(threadId: string, options: { ttlMs?: number; takeOver?: boolean; owner?: string } = {}): Promise<ThreadLease> {
-    const { ttlMs = DEFAULT_LEASE_MS, takeOver = false, owner = randomUUID() } = options;
-    const { lease } = await this.#client.acquireThreadLease({ threadId, owner, ttl: durationFromMs(ttlMs), takeOver });
-    if (lease === undefined) throw new Error("the service granted a lease and did not send it");
+  async acquireLease(threadId: string, options: LeaseOptions = {}): Promise<ThreadLease> {
+    return (await this.#acquire(threadId, options, {})).lease;
+  }
+
+  /** The same, with the thread's newest checkpoint as its new writer finds it; undefined when it has none. */
+  async acquireLeaseWithHead(threadId: string, options: LeaseOptions = {}): Promise<{ lease: ThreadLease; head: CheckpointTuple | undefined }> {
+    const withoutContents = this.#cache.knows(keyOf(threadId));
+    const { lease, checkpoint, contents } = await this.#acquire(threadId, options, { withCheckpoint: true, withoutContents });
+    if (checkpoint === undefined) return { lease, head: undefined };
+    try {
+      const joined = await this.#joined(threadId, checkpoint, contents).catch((error: unknown) => {
+        if (reasonOf(error) !== "MISSING_CONTENTS") throw error;
+        return this.#read({ threadId, checkpointNs: "", checkpointId: "" });
+      });
+      return { lease, head: await this.#toTuple(joined.checkpoint, joined.segments) };
+    } catch (error) {
+      await lease.release().catch(() => {});
+      throw error;
+    }
+  }
+
+  async #acquire(threadId: string, { ttlMs = DEFAULT_LEASE_MS, takeOver = false, owner = randomUUID() }: LeaseOptions, asked: MessageInitShape<typeof AcquireThreadLeaseRequestSchema>) {
+    const answer = await this.#client.acquireThreadLease({ ...asked, threadId, owner, ttl: durationFromMs(ttlMs), takeOver });
+    if (answer.lease === undefined) throw new Error("the service granted a lease and did not send it");
     const thread = keyOf(threadId);
-    const held = new ThreadLease(this.#client, lease, ttlMs, (ended) => {
+    const lease = new ThreadLease(this.#client, answer.lease, ttlMs, (ended) => {
       if (this.#leases.get(thread) === ended && !ended.lost.aborted) this.#leases.delete(thread);
     });
-    this.#leases.set(thread, held);
-    return held;
+    this.#leases.set(thread, lease);
+    return { ...answer, lease };
   }
 
   /**
@@ -263,17 +271,22 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
       const withoutContents = this.#cache.knows(keyOf(threadId)) && attempt === 1;
       const { checkpoint, contents } = await this.#client.getCheckpoint({ ...request, withoutContents });
       if (checkpoint === undefined) throw new Error("the service found a checkpoint and did not send it");
-      const segments: Segments = new Map();
-      addContents(contents, segments);
       try {
-        await this.#complete(threadId, checkpoint, segments);
-        this.#cache.add(keyOf(threadId), segments);
-        return { checkpoint, segments };
+        return await this.#joined(threadId, checkpoint, contents);
       } catch (error) {
         // Deleted between the two calls; what is there now is another one, or none.
         if (reasonOf(error) !== "MISSING_CONTENTS" || attempt === 2) throw error;
       }
     }
+  }
+
+  /** A checkpoint that was received, with all its segments. Rejects with MISSING_CONTENTS when it was deleted since. */
+  async #joined(threadId: string, checkpoint: CheckpointMessage, contents: Contents | undefined) {
+    const segments: Segments = new Map();
+    addContents(contents, segments);
+    await this.#complete(threadId, checkpoint, segments);
+    this.#cache.add(keyOf(threadId), segments);
+    return { checkpoint, segments };
   }
 
   /** Adds the segments that the checkpoint names and that did not come with it. */
@@ -359,19 +372,4 @@ function needsParent(checkpoint: Checkpoint, metadata: CheckpointMetadata): bool
 
 function withoutUndefined(filter: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
-}
-
-function toSummary(thread: Thread): ThreadSummary {
-  return {
-    threadId: thread.threadId,
-    createdAt: dateOf(thread.createTime) ?? new Date(0),
-    updatedAt: dateOf(thread.updateTime) ?? new Date(0),
-    expiresAt: dateOf(thread.expireTime),
-    checkpointCount: Number(thread.checkpointCount),
-    storedBytes: Number(thread.storedBytes),
-  };
-}
-
-function dateOf(time: Thread["createTime"]): Date | undefined {
-  return time && timestampDate(time);
 }

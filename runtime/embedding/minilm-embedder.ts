@@ -20,9 +20,10 @@ export class MiniLmEmbedder implements Embedder {
   /** @param file the model's ONNX file; it is loaded by the first text. */
   constructor(file: string, threads = Math.min(availableParallelism(), MAX_THREADS)) {
     const start = () => startThread("./minilm-thread.js", import.meta.url, { workerData: { file } });
-    this.#threads = new ThreadPool(start, threads);
+    const options = { endsBetweenRequests: true };
+    this.#threads = new ThreadPool(start, threads, options);
     this.#lanes = threads + 1;
-    this.#questions = new ThreadPool(start, 1);
+    this.#questions = new ThreadPool(start, 1, options);
   }
 
   async embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> {

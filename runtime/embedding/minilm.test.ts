@@ -67,6 +67,21 @@ describe.skipIf(process.env.RAGENTS_TEST_MINILM === undefined)("with the model i
     await verifyMiniLm(miniLmFile(folder));
   });
 
+  test("is cancelled and closed amid its work, and the process goes on", async () => {
+    const embedder = new MiniLmEmbedder(file, 2);
+    const texts = Array.from({ length: 20 }, () => "The bearing of the feed pump is greased every 900 hours. ".repeat(18));
+    await embedder.embed(texts.slice(0, 2));
+    const controller = new AbortController();
+    const cancelled = embedder.embed(texts, controller.signal);
+    await embedder.embed(["a question, by when a text of the others is under way"]);
+    controller.abort(new Error("cancelled"));
+    await expect(cancelled).rejects.toThrow("cancelled");
+    const closed = embedder.embed(texts);
+    const refused = expect(closed).rejects.toThrow("stopped");
+    await embedder.close();
+    await refused;
+  });
+
   test("gives normalised vectors whose similarity follows the meaning, in the order of the texts", async () => {
     const embedder = new MiniLmEmbedder(file, 2);
     try {

@@ -21,6 +21,14 @@ interface Task<Request, Response> {
   reject(error: unknown): void;
 }
 
+export interface ThreadPoolOptions {
+  /**
+   * A thread is ended only between requests, after the answer that nobody waits for: native code that is ended amid its work takes
+   * the process with it. Default: it is ended at once.
+   */
+  readonly endsBetweenRequests?: boolean;
+}
+
 /**
  * A few threads of one kind, started when there is work for them. A thread answers one request at a time, in the form of
  * serveThread. What nobody waits for any more is not begun; what has begun ends with its thread.
@@ -28,15 +36,17 @@ interface Task<Request, Response> {
 export class ThreadPool<Request, Response> {
   readonly #start: () => Worker;
   readonly #size: number;
+  readonly #endsBetweenRequests: boolean;
   readonly #idle: Worker[] = [];
   readonly #busy = new Map<Worker, Task<Request, Response>>();
   readonly #waiting: Task<Request, Response>[] = [];
   #closed = false;
 
   /** @param size most threads at once. */
-  constructor(start: () => Worker, size: number) {
+  constructor(start: () => Worker, size: number, { endsBetweenRequests = false }: ThreadPoolOptions = {}) {
     this.#start = start;
     this.#size = size;
+    this.#endsBetweenRequests = endsBetweenRequests;
   }
 
   /**
@@ -65,10 +75,12 @@ export class ThreadPool<Request, Response> {
     this.#closed = true;
     const error = new Error("the threads have been stopped");
     for (const { reject } of this.#waiting.splice(0)) reject(error);
-    const threads = [...this.#idle.splice(0), ...this.#busy.keys()];
+    const busy = [...this.#busy.keys()];
     for (const { reject } of this.#busy.values()) reject(error);
     this.#busy.clear();
-    await Promise.all(threads.map((thread) => thread.terminate()));
+    const ended = this.#idle.splice(0).map((thread) => thread.terminate());
+    for (const thread of busy) ended.push((this.#endsBetweenRequests ? untilAnswered(thread) : Promise.resolve()).then(() => thread.terminate()));
+    await Promise.all(ended);
   }
 
   #next(): void {
@@ -115,10 +127,22 @@ export class ThreadPool<Request, Response> {
     if (at >= 0) this.#waiting.splice(at, 1);
     for (const [thread, running] of this.#busy) {
       if (running !== task) continue;
+      if (this.#endsBetweenRequests) {
+        this.#busy.set(thread, { ...task, resolve() {}, reject() {} });
+        continue;
+      }
       this.#busy.delete(thread);
       void thread.terminate();
     }
     task.reject(reason);
     this.#next();
   }
+}
+
+/** Resolves with a thread's next answer, or when it is no more. */
+function untilAnswered(thread: Worker): Promise<void> {
+  return new Promise((resolve) => {
+    thread.once("message", () => resolve());
+    thread.once("exit", () => resolve());
+  });
 }

@@ -22,6 +22,8 @@ const MAX_SIZE = 8;
 const MAX_WAIT_MS = 100;
 /** Weight of the latest observation in the averages. */
 const LATEST = 0.2;
+/** Why a wait ends early; made once, for making an error with its stack costs. */
+const SENT = new Error("the batch was sent");
 /** Part of a batch's own time that it is worth to wait for others. */
 const WORTH_WAITING = 0.5;
 
@@ -34,7 +36,8 @@ export class AdaptiveBatches<In, Out> {
   readonly #options: Required<Omit<AdaptiveBatchesOptions<In, Out>, "onBatch">> & Pick<AdaptiveBatchesOptions<In, Out>, "onBatch">;
   #waiting: Waiting<In, Out>[] = [];
   #underWay = 0;
-  #patience = new AbortController();
+  /** Ends the wait for others; undefined while nothing waits for a time. */
+  #patience: AbortController | undefined;
   /** Averages of how long a batch takes and of the time between two arrivals, in milliseconds. */
   #batchMs = 0;
   #betweenMs = MAX_WAIT_MS;
@@ -70,9 +73,9 @@ export class AdaptiveBatches<In, Out> {
   }
 
   #sendLater(size: number): void {
-    this.#patience = new AbortController();
     // Nobody is expected; those that come in the same turn of the event loop go along all the same.
     if (size === 1) return void setImmediate(() => this.#send());
+    this.#patience = new AbortController();
     this.#options.clock.sleep(this.windowMs, this.#patience.signal).then(
       () => this.#send(),
       () => {},
@@ -80,7 +83,8 @@ export class AdaptiveBatches<In, Out> {
   }
 
   #send(): void {
-    this.#patience.abort();
+    this.#patience?.abort(SENT);
+    this.#patience = undefined;
     const batch = this.#waiting.splice(0, this.#options.maxSize);
     if (batch.length > 0) void this.#run(batch);
   }

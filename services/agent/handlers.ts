@@ -59,8 +59,8 @@ export function agentHandlers(deps: AgentHandlerDeps): ServiceImpl<typeof AgentS
   return {
     ...threadHandlers(deps),
     ...feedbackHandler(deps.score),
-    query: (request, context) => responseOf(runs.ask(runRequest(request, false, deps, context), context.signal)),
-    streamQuery: (request, context) => streamOf(runs.ask(runRequest(request, request.resumable, deps, context), context.signal)),
+    query: (request, context) => responseOf(runs.ask(runRequest(request, {}, deps, context), context.signal)),
+    streamQuery: (request, context) => streamOf(runs.ask(runRequest(request, { isFollowed: true, isResumable: request.resumable }, deps, context), context.signal)),
     resumeStream(request, context) {
       const { position, ...place } = parseEventId(request.eventId || (context.requestHeader.get("last-event-id") ?? ""));
       return streamOf(runs.resume(place, position), place, position);
@@ -106,7 +106,7 @@ function traceResult({ response, threadId, agentType, agentVersion, model, model
 
 function runRequest(
   request: QueryRequest | StreamQueryRequest,
-  resumable: boolean,
+  { isFollowed = false, isResumable = false }: { isFollowed?: boolean; isResumable?: boolean },
   { versions, models, clock }: Pick<AgentHandlerDeps, "versions" | "models" | "clock">,
   context: HandlerContext,
 ): RunRequest {
@@ -116,6 +116,7 @@ function runRequest(
   const { type, pinned } = versions.named(request.agentType === "" ? DEFAULT_AGENT : request.agentType);
   const identity = runIdentity(key, () => ({ question, threadId, agent: request.agentType, ...(configOverrides && { overrides: toJson(ConfigOverridesSchema, configOverrides) }), enableLogicalLlm, callerTools, history, toolRounds }));
   const { tenant = "", user } = currentCall()?.identity ?? {};
+  const outlivesCall = isResumable || key !== "";
   const version = pinned ?? versions.chosenFor(type, [tenant, user ?? (threadId || identity.newThreadId)]);
   const settingsUnder = (one: AgentVersion) => runSettings(one, models, { overrides: configOverrides, enableLogicalLlm, callerTools: callerTools.map(toCallerTool) });
   return {
@@ -124,7 +125,8 @@ function runRequest(
     threadId,
     history: history.map(({ role, content }) => toldMessage(role, content, clock)),
     work: toolRounds.flatMap(toWork),
-    outlivesCall: resumable || key !== "",
+    outlivesCall,
+    isFollowed: isFollowed || outlivesCall,
     whenBusy: (request.whenBusy || "reject") as WhenBusy,
     settings: settingsUnder(version),
     settingsUnder: pinned === undefined ? settingsUnder : undefined,

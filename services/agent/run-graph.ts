@@ -13,6 +13,8 @@ export interface GraphRun {
   readonly threadId: string;
   readonly settings: RunSettings;
   readonly signal: AbortSignal;
+  /** False where only the result counts: nodes then tell nobody what they do. */
+  readonly isFollowed?: boolean;
   /** The thread's newest checkpoint, where it was read since the thread's lease is held. */
   readonly head?: CheckpointTuple | undefined;
 }
@@ -26,6 +28,7 @@ export async function* runGraph(run: GraphRun, input: RunStateUpdate | Command |
     configurable: threadConfig(run.threadId, run.head),
     durability: "sync",
     streamMode: ["updates", "custom"],
+    ...(run.isFollowed === false && { writer: () => {} }),
     signal: run.signal,
   });
   let answer: RunAnswer | null = null;

@@ -29,6 +29,8 @@ export interface RunRequest {
   readonly fingerprint: string;
   /** Whether the run goes on for a while without its caller. */
   readonly outlivesCall: boolean;
+  /** Whether anybody is told what happens on the way to the result. */
+  readonly isFollowed: boolean;
   readonly whenBusy: WhenBusy;
   readonly settings: RunSettings;
   /** The settings under another version of its agent, where a thread stays on one; undefined when the request names its version. */

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Command } from "@langchain/langgraph";
+import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type { RateLimiter } from "../../clients/ratelimit/index.js";
 import { backgroundCall, currentCall, currentTenant, type Identity, runInCall } from "../../runtime/call-context.js";
 import { reasonOf } from "../../runtime/errors.js";
@@ -261,11 +262,12 @@ export class Runs {
     });
   }
 
-  #inThread(request: RunRequest, signal: AbortSignal): AsyncIterable<RunEvent> {
+  async *#inThread(request: RunRequest, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const { threads, locks } = this.#options;
     const threadId = request.threadId === "" ? request.newThreadId : request.threadId;
-    return locks.hold(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal) {
-      const thread = await threads.find(threadId);
+    await threads.whenStored(threadId);
+    yield* locks.holdWithHead(threadId, request.whenBusy, signal, async function* (this: Runs, stopped: AbortSignal, head: CheckpointTuple | undefined) {
+      const thread = await threads.viewOf(threadId, head);
       const { agent, settings } = this.#agents.staying(request, thread);
       const run = {
         ...request,

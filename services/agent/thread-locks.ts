@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { GrpcCheckpointSaver, ThreadLease } from "../../clients/checkpoint/index.js";
+import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
+import type { GrpcCheckpointSaver, LeaseOptions, ThreadLease } from "../../clients/checkpoint/index.js";
 import { currentTenant, runBeyondCall } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
 import { reasonOf, retryAfterMsOf } from "../../runtime/errors.js";
@@ -7,7 +8,7 @@ import { runCancelled, threadBusy } from "./errors.js";
 import type { WhenBusy } from "./run.js";
 
 export interface ThreadLocksOptions {
-  saver: Pick<GrpcCheckpointSaver, "acquireLease">;
+  saver: Pick<GrpcCheckpointSaver, "acquireLease" | "acquireLeaseWithHead">;
   clock: Clock;
   /** How long a thread stays with a replica that has died, in milliseconds. */
   leaseMs: number;
@@ -15,6 +16,9 @@ export interface ThreadLocksOptions {
 
 /** Longest pause before a thread that another run has is tried again, in milliseconds. */
 const TRY_AGAIN_MS = 100;
+
+type Acquire<L> = (options: LeaseOptions) => Promise<L>;
+type LeaseWithHead = Awaited<ReturnType<GrpcCheckpointSaver["acquireLeaseWithHead"]>>;
 
 /** A run of this replica that writes a thread. */
 interface Holder {
@@ -40,7 +44,23 @@ export class ThreadLocks {
    * @param attempt how often a replica that is gone has had the run before
    */
   async *hold<T>(thread: string, whenBusy: WhenBusy, signal: AbortSignal, work: (stopped: AbortSignal) => AsyncIterable<T>, attempt = 0): AsyncGenerator<T> {
-    const lease = await this.#acquire(thread, whenBusy, signal, attempt);
+    const acquire: Acquire<ThreadLease> = (options) => this.#options.saver.acquireLease(thread, options);
+    yield* this.#holding(thread, signal, await this.#acquire(thread, whenBusy, signal, acquire, attempt), work);
+  }
+
+  /** The same for work that begins with the thread's newest checkpoint, which comes with the right to write; undefined when it has none. */
+  async *holdWithHead<T>(
+    thread: string,
+    whenBusy: WhenBusy,
+    signal: AbortSignal,
+    work: (stopped: AbortSignal, head: CheckpointTuple | undefined) => AsyncIterable<T>,
+  ): AsyncGenerator<T> {
+    const acquire: Acquire<LeaseWithHead> = (options) => this.#options.saver.acquireLeaseWithHead(thread, options);
+    const { lease, head } = await this.#acquire(thread, whenBusy, signal, acquire, 0);
+    yield* this.#holding(thread, signal, lease, (stopped) => work(stopped, head));
+  }
+
+  async *#holding<T>(thread: string, signal: AbortSignal, lease: ThreadLease, work: (stopped: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
     try {
       yield* this.alone(thread, (stopped) => work(AbortSignal.any([stopped, lease.lost])));
     } finally {
@@ -77,21 +97,21 @@ export class ThreadLocks {
     return holders.length > 0;
   }
 
-  async #acquire(thread: string, whenBusy: WhenBusy, signal: AbortSignal, attempt: number): Promise<ThreadLease> {
-    const { saver, leaseMs } = this.#options;
-    if (whenBusy === "enqueue") return this.#inOrder(thread, () => this.#acquireOnceFree(thread, signal));
+  async #acquire<L>(thread: string, whenBusy: WhenBusy, signal: AbortSignal, acquire: Acquire<L>, attempt: number): Promise<L> {
+    const { leaseMs } = this.#options;
+    if (whenBusy === "enqueue") return this.#inOrder(thread, () => this.#acquireOnceFree(acquire, signal));
     if (whenBusy === "interrupt") await this.stop(thread);
-    return saver.acquireLease(thread, { ttlMs: leaseMs, takeOver: whenBusy === "interrupt", owner: newOwner(attempt) }).catch((error: unknown) => {
+    return acquire({ ttlMs: leaseMs, takeOver: whenBusy === "interrupt", owner: newOwner(attempt) }).catch((error: unknown) => {
       throw reasonOf(error) === "THREAD_LEASED" ? threadBusy(thread, retryAfterMsOf(error)) : error;
     });
   }
 
-  async #acquireOnceFree(thread: string, signal: AbortSignal): Promise<ThreadLease> {
-    const { saver, leaseMs, clock } = this.#options;
+  async #acquireOnceFree<L>(acquire: Acquire<L>, signal: AbortSignal): Promise<L> {
+    const { leaseMs, clock } = this.#options;
     for (;;) {
       signal.throwIfAborted();
       try {
-        return await saver.acquireLease(thread, { ttlMs: leaseMs, owner: newOwner(0) });
+        return await acquire({ ttlMs: leaseMs, owner: newOwner(0) });
       } catch (error) {
         if (reasonOf(error) !== "THREAD_LEASED") throw error;
         await clock.sleep(Math.min(retryAfterMsOf(error) ?? TRY_AGAIN_MS, TRY_AGAIN_MS), signal);

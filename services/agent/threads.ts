@@ -43,8 +43,17 @@ export class Threads {
 
   /** Undefined when there is no such thread. */
   async find(id: string): Promise<ThreadView | undefined> {
+    await this.whenStored(id);
+    return this.viewOf(id, await this.#tuple(id));
+  }
+
+  /** Resolves when the thread is not being stored here. */
+  async whenStored(id: string): Promise<void> {
     await this.#pending.get(id);
-    const tuple = await this.#tuple(id);
+  }
+
+  /** A thread by its newest checkpoint; without one it may still be known by its seed. Undefined when there is no such thread. */
+  async viewOf(id: string, tuple: CheckpointTuple | undefined): Promise<ThreadView | undefined> {
     const seed = tuple === undefined ? seedOf(id) : undefined;
     const holder = seed === undefined ? id : seedThread(seed);
     const held = seed === undefined ? tuple : await this.#tuple(holder);

@@ -3,6 +3,7 @@ import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Contents, type Thread, type ThreadLease, ThreadLeaseSchema, ThreadSchema } from "../../gen/ragents/checkpoint/v1/checkpoint_pb.js";
 import {
+  type AcquireThreadLeaseRequest,
   type CheckpointService,
   type PutCheckpointRequest,
   type PutWritesRequest,
@@ -91,6 +92,16 @@ export function checkpointHandlers(deps: {
       if (!(error instanceof ConnectError) || !REFUSALS.has(error.code)) throw error;
       return create(StreamPutsResponseSchema, { putId, error: toStatus(error) });
     }
+  }
+
+  /** The newest checkpoint for who has just got a thread's lease, which is given back when that cannot be read. */
+  async function readAsHolder({ threadId, withoutContents }: AcquireThreadLeaseRequest, { token }: Lease) {
+    const thread = threadOf({ threadId });
+    const newest = { namespace: "", checkpointId: undefined, withoutContents };
+    return readCheckpoint(deps, thread, newest, now()).catch(async (error: unknown) => {
+      await store.releaseLease(thread, token);
+      throw error;
+    });
   }
 
   /** Why a copy was not made, for each; undefined for those that were. */
@@ -201,7 +212,8 @@ export function checkpointHandlers(deps: {
       const time = now();
       const { granted, lease } = await store.acquireLease(threadOf(request), request.owner, after(time, request.ttl), time, request.takeOver);
       if (!granted) throw threadLeased(request.threadId, lease.expiresAt.getTime() - time.getTime());
-      return { lease: toLease(request.threadId, lease) };
+      const found = request.withCheckpoint ? await readAsHolder(request, lease) : undefined;
+      return { lease: toLease(request.threadId, lease), ...found };
     },
 
     async renewThreadLease(request) {

@@ -79,3 +79,11 @@ export function unknownEmbeddingModel(name: string, known: readonly string[], fi
     ErrorReason.UNKNOWN_EMBEDDING_MODEL,
   );
 }
+
+/** The database cannot be reached, or has no connection free. */
+export function storeUnavailable(cause: unknown): ConnectError {
+  return meshError(Code.Unavailable, ErrorReason.DEPENDENCY_UNAVAILABLE, "The rag service's store cannot be reached; try again.", {
+    cause,
+    retryAfterMs: 1_000,
+  });
+}

@@ -27,6 +27,7 @@ import { IngestionWorker } from "./ingestion/worker.js";
 import { Merger } from "./merging/merger.js";
 import { Arranger } from "./ranking/arranger.js";
 import { openRerankers } from "./ranking/rerankers.js";
+import { reachableStore } from "./reachable-store.js";
 import { retrievalMetrics } from "./retrieval-metrics.js";
 import { Retriever } from "./retrieval/retriever.js";
 import { SearchIndexes } from "./retrieval/search-indexes.js";
@@ -49,7 +50,7 @@ export async function startRagService(env: NodeJS.ProcessEnv, host: ServiceHost,
   const db = await openDatabase(config, host, shared.sql);
   try {
     await untilReachable(() => db.ping(), { clock, logger, waitMs: config.storeWaitMs });
-    const store = measuredStore(await openSqlStore(db), metrics.registry, clock);
+    const store = measuredStore(reachableStore(await openSqlStore(db)), metrics.registry, clock);
     const analyzers = { english: new Analyzer("english"), none: new Analyzer("none") };
     const changes = new JobChanges();
     const merger = new Merger(store, logger);

@@ -50,6 +50,12 @@ test("every name that compose, Envoy and the services call is a service", () => 
   for (const name of named) expect(Object.keys(services)).toContain(name);
 });
 
+test("the gateway listens on every port that Envoy calls it at", () => {
+  const called = [...read("gateway", "envoy", "envoy.yaml").matchAll(/address: gateway, port_value: (\d+)/g)].map((match) => match[1]!);
+  const { RAGENTS_PORT, RAGENTS_AUTHORIZATION_PORT } = services["gateway"]!.environment!;
+  expect(new Set(called)).toEqual(new Set([RAGENTS_PORT, RAGENTS_AUTHORIZATION_PORT]));
+});
+
 test("only Envoy is seen from outside, and only on this machine; data is on named volumes", () => {
   const open = Object.entries(services).filter(([, { ports }]) => ports !== undefined);
   expect(open.map(([name, { ports }]) => [name, ports])).toEqual([["envoy", ["127.0.0.1:8080:8080"]]]);

@@ -1,9 +1,10 @@
+import { LRUCache } from "lru-cache";
 import { loadStaticEmbedder } from "../../embedding/static-embedder.js";
 import type { Answer, AnswerEvent, AnswerRequest, Answerer, Citation, Passage } from "../answerer.js";
 import { NO_USAGE } from "../language-model.js";
 import { readable } from "../readable.js";
 import { type Sentence, splitSentences } from "../sentences.js";
-import { asksForAmount, BACK_REFERENCE, type Candidate, hasAmount, rankSentences } from "./ranking.js";
+import { asksForAmount, BACK_REFERENCE, type Candidate, hasAmount, type QuotableSentence, rankSentences } from "./ranking.js";
 
 /** The name that configuration, requests and answers know it by. */
 export const EXTRACTIVE_MODEL = "extractive";
@@ -15,6 +16,8 @@ export const EXTRACTIVE_VERSION = "3";
 export const NOT_ANSWERED = "The documents do not answer this question.";
 
 const MAX_SENTENCES = 4;
+/** Passages that are kept as they were read, at about 30 KB each. */
+const MAX_KNOWN_PASSAGES = 256;
 /**
  * Below it the best sentence is taken to be about something else. Chosen on the judged collection (docs/adr/0069): of 115 questions
  * that it answers 113 were answered, of 36 that it does not 32 were declined.
@@ -31,11 +34,12 @@ const REPEATED = 0.6;
 
 /** Answers in the documents' own sentences: needs no key, no network, and cannot make anything up. */
 export function extractiveAnswerer(): Answerer {
+  const known = new LRUCache<string, readonly QuotableSentence[]>({ max: MAX_KNOWN_PASSAGES });
   return {
     model: EXTRACTIVE_MODEL,
     async *answer({ question: asked, alone: question = asked, passages, signal }: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
       signal?.throwIfAborted();
-      const { candidates } = rankSentences(question, passages, await loadStaticEmbedder());
+      const { candidates } = rankSentences(question, passages, await loadStaticEmbedder(), known);
       const spans = joinNeighbours(isAbout(question, passages, candidates) ? chooseSentences(candidates, question) : []).map((span) => understandable(span, candidates));
       if (spans.length === 0) {
         yield { text: NOT_ANSWERED };

@@ -104,9 +104,23 @@ export function readQuestion(text: string, sentenceTerms: readonly ReadonlySet<s
   };
 }
 
+/** A sentence of a passage that can be quoted, as far as no question matters. */
+export type QuotableSentence = ReturnType<typeof readPassage>[number];
+
+/** Passages that were read before, by what they say: passages that answer one question answer others. */
+export interface ReadPassages {
+  get(key: string): readonly QuotableSentence[] | undefined;
+  set(key: string, sentences: readonly QuotableSentence[]): unknown;
+}
+
 /** All sentences of the passages that can be quoted, best first. A stretch that two passages share is taken once. */
-export function rankSentences(text: string, passages: readonly Passage[], embedder: StaticEmbedder): { question: Question; candidates: Candidate[] } {
-  const found = passages.flatMap((passage, rank) => quotable(passage, rank));
+export function rankSentences(
+  text: string,
+  passages: readonly Passage[],
+  embedder: StaticEmbedder,
+  known: ReadPassages = new Map(),
+): { question: Question; candidates: Candidate[] } {
+  const found = passages.flatMap((passage, rank) => quotable(passage, embedder, known).map((sentence) => ({ ...sentence, passage, rank })));
   const seen = new Set<string>();
   const distinct = found.filter(({ passage, sentence }) => {
     const key = `${passage.documentId}\n${passage.start + sentence.start}`;
@@ -122,7 +136,7 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
       candidate.terms.has(term) ? (candidate.subject === NO_TERMS || candidate.subject.has(term) ? 1 : OTHER_CELL) : Math.max(candidate.antecedent.has(term) ? ANTECEDENT : 0, candidate.heading.terms.has(term) ? byHeading : 0);
     const overlap = weightOf(question, said);
     const coverage = weightOf(question, (term) => said(term) || (candidate.context.has(term) ? 0.5 : 0));
-    const cosine = dot(question.vector, embedder.embedText(candidate.text));
+    const cosine = dot(question.vector, candidate.vector);
     const score =
       (OVERLAP_WEIGHT * overlap +
         COVERAGE_WEIGHT * coverage +
@@ -137,7 +151,16 @@ export function rankSentences(text: string, passages: readonly Passage[], embedd
   return { question, candidates: candidates.sort((a, b) => b.score - a.score) };
 }
 
-function quotable(passage: Passage, rank: number) {
+function quotable(passage: Passage, embedder: StaticEmbedder, known: ReadPassages): readonly QuotableSentence[] {
+  const key = [...passage.headings, passage.text].join("\n");
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const read = readPassage(passage, embedder);
+  known.set(key, read);
+  return read;
+}
+
+function readPassage(passage: Pick<Passage, "text" | "headings">, embedder: StaticEmbedder) {
   const sentences = splitSentences(passage.text);
   const above = new Set(passage.headings.slice(0, -1).flatMap((heading) => [...termsOf(heading)]));
   let heading = headingOf(passage.headings.at(-1) ?? "", undefined);
@@ -161,7 +184,7 @@ function quotable(passage: Passage, rank: number) {
       const antecedent = BACK_REFERENCE.test(text) ? before : NO_TERMS;
       const context = new Set([...above, ...heading.terms, ...before, ...columns]);
       const subject = sentence.kind === "row" ? termsOf(firstCell(passage.text.slice(sentence.start, sentence.end))) : NO_TERMS;
-      found.push({ passage, rank, position, sentence, text, terms, antecedent, heading, leads, context, subject });
+      found.push({ position, sentence, text, terms, antecedent, heading, leads, context, subject, vector: embedder.embedText(text) });
     }
     leads = false;
     // What "it" stands for is said once, and meant until something else is said.

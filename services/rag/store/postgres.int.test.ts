@@ -1,7 +1,11 @@
-import { afterAll } from "vitest";
+import { Code } from "@connectrpc/connect";
+import { afterAll, expect, test } from "vitest";
+import { reasonOf, retryAfterMsOf } from "../../../runtime/errors.js";
 import type { SqlDatabase } from "../../../runtime/sql/database.js";
 import { openPostgres } from "../../../runtime/sql/postgres.js";
+import { failureOf } from "../../../tests/failure-of.js";
 import { describePostgres } from "../../../tests/servers/postgres.js";
+import { reachableStore } from "../reachable-store.js";
 import { describeRagStore } from "./rag-store.suite.js";
 import { describeReembeddingStore } from "./reembedding.suite.js";
 import { openSqlStore } from "./sql-store.js";
@@ -21,3 +25,22 @@ describePostgres("PostgreSQL", (server) => {
   describeRagStore("the rag store on a server", open);
   describeReembeddingStore("re-embedding on a server", open);
 });
+
+describePostgres(
+  "PostgreSQL that crashes",
+  (server) => {
+    test("is UNAVAILABLE for who asks meanwhile, and answers again once it is back", async () => {
+      const db = openPostgres({ url: server().url, onIdleError: () => {} });
+      const store = reachableStore(await openSqlStore(db));
+      const ask = () => store.getCollection({ tenant: "acme", id: "default" });
+      await ask();
+      await server().kill();
+      const error = await failureOf(ask());
+      expect([error.code, reasonOf(error), retryAfterMsOf(error)]).toEqual([Code.Unavailable, "DEPENDENCY_UNAVAILABLE", 1_000]);
+      await server().restart();
+      await ask();
+      await db.close();
+    });
+  },
+  { own: true },
+);

@@ -639,7 +639,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.checkpoint.v1.GetCheckpointRequest.thread_id": "The thread.",
   "ragents.checkpoint.v1.GetCheckpointRequest.checkpoint_ns": "The namespace; \"\" for the root graph.",
   "ragents.checkpoint.v1.GetCheckpointRequest.checkpoint_id": "The checkpoint; the newest of the namespace when empty.",
-  "ragents.checkpoint.v1.GetCheckpointRequest.without_contents": "Leaves the contents out: for callers that have most of them.",
+  "ragents.checkpoint.v1.GetCheckpointRequest.without_contents": "Leaves the contents out, and does not read them: for callers that have most of them.",
   "ragents.checkpoint.v1.GetCheckpointResponse": "A checkpoint.",
   "ragents.checkpoint.v1.GetCheckpointResponse.checkpoint": "The checkpoint.",
   "ragents.checkpoint.v1.GetCheckpointResponse.contents": "Contents of its segments.",

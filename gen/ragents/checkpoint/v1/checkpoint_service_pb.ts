@@ -380,7 +380,7 @@ export type GetCheckpointRequest = Message<"ragents.checkpoint.v1.GetCheckpointR
   checkpointId: string;
 
   /**
-   * Leaves the contents out: for callers that have most of them.
+   * Leaves the contents out, and does not read them: for callers that have most of them.
    *
    * @generated from field: bool without_contents = 4;
    */

@@ -5,7 +5,6 @@ import {
   Code,
   ConnectError,
   createContextValues,
-  createHandlerContext,
   createMethodImplSpec,
   type HandlerContext,
   type Interceptor,
@@ -109,7 +108,7 @@ function unaryHandler(
     if (excess !== undefined) return fail(excess);
     if (call.request instanceof MalformedRequest) return fail(call.request.error);
     // A handler that does not listen to the signal cannot hold the call.
-    context.signal.addEventListener("abort", () => fail(abortReason(context.signal)), { once: true });
+    context.signal.addEventListener("abort", () => fail(context.signal.reason), { once: true });
     invokeUnaryImplementation(spec, context, call.request, interceptors).then((response) => {
       if (answered) return;
       answered = true;
@@ -147,7 +146,10 @@ function streamHandler(
 /** The reason of a signal whose call has been answered; made once, for making an error with its stack costs. */
 const ENDED = new ConnectError("The call has ended.", Code.Canceled);
 
-/** The handler's context: its signal aborts at the deadline and when the caller goes away. */
+/** The longest time that a timer of Node's takes, in milliseconds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** The handler's context: its signal aborts at the deadline and when the caller goes away. Connect's own links two signals to a third. */
 function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: GrpcServerLimits) {
   const given = Number(call.getDeadline());
   const streams = method.methodKind !== "unary";
@@ -156,23 +158,34 @@ function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: G
     : streams
       ? limits.streamDeadlineMs
       : limits.unaryDeadlineMs;
-  const context = createHandlerContext({
+  const deadline = Date.now() + timeoutMs;
+  const controller = new AbortController();
+  const { signal } = controller;
+  // Every call that the handler makes listens; Node would warn of a leak at eleven.
+  setMaxListeners(0, signal);
+  const timer = setTimeout(() => controller.abort(tooLate()), Math.min(timeoutMs, MAX_TIMER_MS));
+  const abort = (reason: ConnectError) => {
+    clearTimeout(timer);
+    controller.abort(reason);
+  };
+  call.on("cancelled", () => {
+    // Also said of every call that was answered; an error is not made for those, with its stack.
+    if (!signal.aborted) abort(cancelledByCaller());
+  });
+  const context: HandlerContext = {
     service: method.parent,
     method,
     protocolName: "grpc",
     requestMethod: "POST",
     url: `http://localhost${call.getPath()}`,
-    timeoutMs,
+    signal,
+    timeoutMs: () => deadline - Date.now(),
     requestHeader: metadataToHeaders(call.metadata),
-    contextValues: createContextValues().set(deadlineKey, Date.now() + timeoutMs),
-  });
-  // Every call that the handler makes listens too; Node would warn of a leak at eleven.
-  setMaxListeners(0, context.signal);
-  call.on("cancelled", () => {
-    // Also said of every call that was answered; an error is not made for those, with its stack.
-    if (!context.signal.aborted) context.abort(cancelledByCaller());
-  });
-  return { context, end: (error?: ConnectError) => context.abort(error ?? ENDED) };
+    responseHeader: new Headers(),
+    responseTrailer: new Headers(),
+    values: createContextValues().set(deadlineKey, deadline),
+  };
+  return { context, end: (error?: ConnectError) => abort(error ?? ENDED) };
 }
 
 function streamsRequest({ methodKind }: DescMethod): boolean {
@@ -181,6 +194,10 @@ function streamsRequest({ methodKind }: DescMethod): boolean {
 
 function cancelledByCaller(): ConnectError {
   return meshError(Code.Canceled, ErrorReason.CANCELLED, "The caller cancelled the call.");
+}
+
+function tooLate(): ConnectError {
+  return meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, "The deadline passed before the work was done.");
 }
 
 async function* requests(call: StreamCall, context: HandlerContext): AsyncGenerator<Message> {
@@ -216,13 +233,14 @@ async function respond(
   let headersSent = false;
   try {
     for (;;) {
-      const step = await orAbort(iterator.next(), signal);
+      // A handler that does not listen to the signal cannot hold the call.
+      const step = await unlessAborted(iterator.next(), signal);
       if (!headersSent) {
         call.sendMetadata(headersToMetadata(context.responseHeader));
         headersSent = true;
       }
       if (step.done === true) return;
-      if (!call.write(step.value)) await orAbort(once(call, "drain"), signal);
+      if (!call.write(step.value)) await unlessAborted(once(call, "drain"), signal);
     }
   } catch (error) {
     // Not awaited: a generator that is stuck in its own await ends when that does.
@@ -235,17 +253,6 @@ function excessMetadata(metadata: Metadata, { maxMetadataBytes }: GrpcServerLimi
   if (metadataBytes(metadata) <= maxMetadataBytes) return undefined;
   const message = `The call's metadata is larger than ${maxMetadataBytes} bytes.`;
   return meshError(Code.ResourceExhausted, ErrorReason.MESSAGE_TOO_LARGE, message);
-}
-
-/** A handler that does not listen to the signal cannot hold the call. */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return unlessAborted(work, signal, () => abortReason(signal));
-}
-
-/** Why the call was aborted; Connect's own words for a deadline lack our reason. */
-function abortReason({ reason }: AbortSignal): unknown {
-  if (!(reason instanceof ConnectError) || reason.code !== Code.DeadlineExceeded) return reason;
-  return meshError(Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED, "The deadline passed before the work was done.");
 }
 
 function once(call: StreamCall, event: string): Promise<void> {

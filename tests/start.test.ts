@@ -3,7 +3,8 @@ import type { AddressInfo } from "node:net";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { startOpenAiDouble } from "./servers/openai-double.js";
 import { copyCheckout } from "./support/checkout.js";
 import { cleanEnv, FREE_PORTS, npmStart, runProgram, type StartedMesh } from "./support/program.js";
 
@@ -91,6 +92,41 @@ describe("a clone", () => {
       expect(status).toMatch(/default\s+2 documents/);
       expect(await running.stop()).toBe(0);
       running = undefined;
+    },
+    START_MS,
+  );
+
+  test(
+    "goes on with a run over kill -9, from its last step",
+    async () => {
+      const data = join(scratch, "killed");
+      let release = () => {};
+      const until = new Promise<void>((resolve) => (release = resolve));
+      const search = { name: "search_knowledge_base", arguments: { query: "valve" } };
+      const double = await startOpenAiDouble(({ messages }) =>
+        messages.some(({ role }) => role === "tool") ? { text: "It closes at 8 bar.", pauseAfter: 0, until } : { toolCalls: [search] },
+      );
+      onTestFinished(() => double.close());
+      const variables = { OPENAI_BASE_URL: double.baseUrl, OPENAI_MODEL: "llama-3", RAGENTS_AGENT_LEASE_S: "1" };
+      running = await npmStart(checkout, data, variables);
+      const asked = await fetch(`${running.url}/v1/query:stream`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ query: "When does the valve close?", agent_type: "react", thread_id: "killed", resumable: true }),
+      });
+      let told = "";
+      for await (const piece of asked.body!.pipeThrough(new TextDecoderStream())) if ((told += piece).includes('"name":"act"')) break;
+      const eventId = [...told.matchAll(/^id: ?(.+)$/gm)].at(-1)?.[1] ?? "";
+      await expect.poll(() => double.requests.length, { timeout: 10_000 }).toBe(2);
+      await running.kill();
+      release();
+
+      running = await npmStart(checkout, data, variables);
+      const rest = await (await fetch(`${running.url}/v1/query:resume?event_id=${encodeURIComponent(eventId)}`)).text();
+      expect(rest).toContain('"response":"It closes at 8 bar."');
+      expect(rest).not.toContain('"name":"act"');
+      // The model's first turn and the search were stored: only the turn under way is taken again.
+      expect(double.requests.map(({ messages }) => messages.filter(({ role }) => role === "tool").length)).toEqual([0, 1, 1]);
     },
     START_MS,
   );

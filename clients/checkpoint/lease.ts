@@ -17,6 +17,11 @@ export interface LeaseOptions {
   owner?: string;
 }
 
+/** What a lease asks of the service. */
+export interface LeaseClient extends Pick<Client<typeof CheckpointService>, "renewThreadLease"> {
+  release(threadId: string, fencingToken: bigint): Promise<void>;
+}
+
 /**
  * The right to be a thread's only writer, renewed in the background until it is
  * released. When it is lost all the same, because the process was stopped for
@@ -27,7 +32,7 @@ export class ThreadLease {
   readonly threadId: string;
   /** Goes with every put: the service refuses one with a token that is not the newest. */
   readonly fencingToken: bigint;
-  readonly #client: Client<typeof CheckpointService>;
+  readonly #client: LeaseClient;
   readonly #ttlMs: number;
   readonly #onEnd: (lease: ThreadLease) => void;
   readonly #lost = new AbortController();
@@ -35,7 +40,7 @@ export class ThreadLease {
   #expiresAt: Date;
 
   constructor(
-    client: Client<typeof CheckpointService>,
+    client: LeaseClient,
     lease: LeaseMessage,
     ttlMs: number,
     onEnd: (lease: ThreadLease) => void,
@@ -94,7 +99,7 @@ export class ThreadLease {
   /** Gives the thread to the next writer. */
   async release(): Promise<void> {
     this.#end();
-    await this.#client.releaseThreadLease({ threadId: this.threadId, fencingToken: this.fencingToken });
+    await this.#client.release(this.threadId, this.fencingToken);
   }
 
   /** Releases the lease at the end of an `await using` block. */

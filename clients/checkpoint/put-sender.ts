@@ -5,6 +5,7 @@ import {
   type CheckpointService,
   type PutCheckpointRequest,
   PutWritesRequestSchema,
+  ReleaseThreadLeaseRequestSchema,
   type StreamPutsRequest,
 } from "../../gen/ragents/checkpoint/v1/checkpoint_service_pb.js";
 import { hasCode, reasonOf } from "../../runtime/errors.js";
@@ -52,6 +53,11 @@ export class PutSender {
   /** Resolves when the put is durable; `threadKey` tells threads of the same id apart. */
   put(threadKey: string, put: Put): Promise<void> {
     return this.#queue.put(threadKey, put);
+  }
+
+  /** Gives a lease back when all that was put under it is durable; its holder puts nothing more. */
+  async release(threadId: string, fencingToken: bigint): Promise<void> {
+    await this.#store({ case: "release", value: create(ReleaseThreadLeaseRequestSchema, { threadId, fencingToken }) });
   }
 
   close(): void {
@@ -106,5 +112,6 @@ export class PutSender {
   async #call(put: StreamPutsRequest["put"]): Promise<void> {
     if (put.case === "checkpoint") await this.#client.putCheckpoint(put.value);
     else if (put.case === "writes") await this.#client.putWrites(put.value);
+    else if (put.case === "release") await this.#client.releaseThreadLease(put.value);
   }
 }

@@ -248,7 +248,8 @@ export class GrpcCheckpointSaver extends BaseCheckpointSaver {
     const answer = await this.#client.acquireThreadLease({ ...asked, threadId, owner, ttl: durationFromMs(ttlMs), takeOver });
     if (answer.lease === undefined) throw new Error("the service granted a lease and did not send it");
     const thread = keyOf(threadId);
-    const lease = new ThreadLease(this.#client, answer.lease, ttlMs, (ended) => {
+    const client = { renewThreadLease: this.#client.renewThreadLease, release: (id: string, token: bigint) => this.#sender.release(id, token) };
+    const lease = new ThreadLease(client, answer.lease, ttlMs, (ended) => {
       if (this.#leases.get(thread) === ended && !ended.lost.aborted) this.#leases.delete(thread);
     });
     this.#leases.set(thread, lease);

@@ -26,6 +26,15 @@ interface Input {
   readonly newVersions: ChannelVersions;
 }
 
+/** What a task wrote, until it is known whether the step's checkpoint follows at once. */
+interface HeldWrites {
+  /** Stores them by themselves. */
+  send(): void;
+  /** Told once they are stored, or need not be. */
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
 /** Where a run says what its thread's newest checkpoint is. */
 const HEAD = "ragents_head";
 
@@ -35,13 +44,17 @@ export function threadConfig(threadId: string, head?: CheckpointTuple): Record<s
 }
 
 /**
- * The saver of agents' graphs. LangGraph stores a graph's input, and then its first step, which does no more than lead to the
- * first node: here one checkpoint holds both.
+ * The saver of agents' graphs, which stores what is needed to go on, and that once. LangGraph stores a graph's input, and then its
+ * first step, which does no more than lead to the first node: here one checkpoint holds both. And it stores what tasks wrote
+ * beside the checkpoint that it leads to: here only where that one does not follow at once, as when a task waits or others are
+ * still at work.
  */
 export class RunSaver extends BaseCheckpointSaver {
   readonly #saver: BaseCheckpointSaver;
   /** By the ids of the checkpoints that are not stored. */
   readonly #inputs = new LRUCache<string, Input>({ max: MAX_INPUTS });
+  /** By the ids of the checkpoints that the tasks began from. */
+  readonly #held = new Map<string, HeldWrites[]>();
 
   constructor(saver: BaseCheckpointSaver) {
     super(saver.serde);
@@ -65,14 +78,35 @@ export class RunSaver extends BaseCheckpointSaver {
       return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };
     }
     const input = this.#inputs.get(checkpoint_id);
-    if (input === undefined) return this.#saver.put(config, checkpoint, metadata, newVersions);
-    this.#inputs.delete(checkpoint_id);
-    return this.#saver.put(input.config, checkpoint, { ...metadata, source: "input" }, { ...input.newVersions, ...newVersions });
+    if (input !== undefined) {
+      this.#inputs.delete(checkpoint_id);
+      return this.#saver.put(input.config, checkpoint, { ...metadata, source: "input" }, { ...input.newVersions, ...newVersions });
+    }
+    const held = this.#release(checkpoint_id);
+    // Channels that are stored as differences are read from what tasks wrote.
+    if (metadata.counters_since_delta_snapshot !== undefined) for (const { send } of held) send();
+    const put = this.#saver.put(config, checkpoint, metadata, newVersions);
+    for (const { resolve, reject } of held) put.then(resolve, reject);
+    return put;
   }
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
-    // What leads to the first node is in the checkpoint that follows.
-    if (!this.#inputs.has(config.configurable?.["checkpoint_id"])) await this.#saver.putWrites(config, writes, taskId);
+    const id: string = config.configurable?.["checkpoint_id"];
+    if (this.#inputs.has(id)) return;
+    await new Promise<void>((resolve, reject) => {
+      const one = { resolve, reject, send: () => void this.#saver.putWrites(config, writes, taskId).then(resolve, reject) };
+      const held = this.#held.get(id);
+      if (held !== undefined) return void held.push(one);
+      this.#held.set(id, [one]);
+      // LangGraph puts the checkpoint in the same turn of the event loop when all tasks are done.
+      setImmediate(() => this.#release(id).forEach(({ send }) => send()));
+    });
+  }
+
+  #release(id: string): HeldWrites[] {
+    const held = this.#held.get(id) ?? [];
+    this.#held.delete(id);
+    return held;
   }
 
   override deleteThread(threadId: string): Promise<void> {

@@ -7,6 +7,7 @@ import {
   type CheckpointService,
   type PutCheckpointRequest,
   type PutWritesRequest,
+  type ReleaseThreadLeaseRequest,
   type StreamPutsRequest,
   type StreamPutsResponse,
   StreamPutsResponseSchema,
@@ -82,11 +83,16 @@ export function checkpointHandlers(deps: {
     segments.remember(thread, plan.added());
   }
 
+  async function releaseLease(request: ReleaseThreadLeaseRequest): Promise<void> {
+    await store.releaseLease(threadOf(request), request.fencingToken);
+  }
+
   /** A put of a stream. A fault of the service rejects, which ends the stream: it is seen, and logged, as one of a call is. */
   async function answerPut({ putId, put, ...origin }: StreamPutsRequest): Promise<StreamPutsResponse> {
     try {
       if (put.case === "checkpoint") await inMessageSpan("PutCheckpoint", origin, () => putCheckpoint(put.value));
-      else await inMessageSpan("PutWrites", origin, () => putWrites(put.value as PutWritesRequest));
+      else if (put.case === "writes") await inMessageSpan("PutWrites", origin, () => putWrites(put.value));
+      else if (put.case === "release") await inMessageSpan("ReleaseThreadLease", origin, () => releaseLease(put.value));
       return create(StreamPutsResponseSchema, { putId });
     } catch (error) {
       if (!(error instanceof ConnectError) || !REFUSALS.has(error.code)) throw error;
@@ -223,7 +229,7 @@ export function checkpointHandlers(deps: {
     },
 
     async releaseThreadLease(request) {
-      await store.releaseLease(threadOf(request), request.fencingToken);
+      await releaseLease(request);
       return {};
     },
 

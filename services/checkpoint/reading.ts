@@ -24,6 +24,11 @@ const PAGE_SIZE = 50;
 
 type Segments = ReadonlyMap<string, Buffer>;
 
+/** Segments that need not be read, for whoever asks has them. */
+type Known = Pick<ReadonlySet<string>, "has">;
+
+const ALL: Known = { has: () => true };
+
 export interface Reading {
   readonly store: CheckpointStore;
   readonly segments: SegmentReader;
@@ -37,8 +42,8 @@ export interface CheckpointPart {
 
 /**
  * A checkpoint as it travels, with the contents of its segments that fit into
- * one message, or none. Undefined when there is none; throws DATA_LOSS, naming
- * it, when its stored bytes are damaged.
+ * one message, or none, which are not read then. Undefined when there is none;
+ * throws DATA_LOSS, naming it, when what was read of it is damaged.
  */
 export async function readCheckpoint(
   { store, segments }: Reading,
@@ -46,12 +51,13 @@ export async function readCheckpoint(
   place: { namespace: string; checkpointId: string | undefined; withoutContents: boolean },
   now: Date,
 ): Promise<CheckpointPart | undefined> {
+  const known = place.withoutContents ? ALL : undefined;
   for (let attempt = 1; ; attempt += 1) {
     const stored = await store.get(thread, place.namespace, place.checkpointId, now);
     if (stored === undefined) return undefined;
     try {
-      const opened = openCheckpoint(stored, await segments.read(thread, refsOf(stored)));
-      const [contents] = toContents(place.withoutContents ? new Map() : opened.segments);
+      const opened = openCheckpoint(stored, await segments.read(thread, refsOf(stored), known), known);
+      const [contents] = toContents(opened.segments);
       return { checkpoint: opened.checkpoint, contents: contents ?? create(ContentsSchema) };
     } catch (error) {
       if (!(error instanceof DamagedContentError)) throw error;
@@ -142,7 +148,7 @@ function refsOf(checkpoint: StoredCheckpoint): SegmentRef[] {
 }
 
 /** The checkpoint as it travels, and the bytes of its segments that are not in `sent`, by hashKey. */
-function openCheckpoint(stored: StoredCheckpoint, found: Segments, sent?: ReadonlySet<string>) {
+function openCheckpoint(stored: StoredCheckpoint, found: Segments, sent?: Known) {
   const segments = new Map<string, Buffer>();
   const find = (key: string): Buffer => {
     const data = found.get(key);

@@ -29,7 +29,7 @@ export class SegmentReader {
    * All that `refs` name and all that is below, by hashKey, but for the segments
    * in `skip`. What is gone or damaged is not in the answer.
    */
-  async read(thread: ThreadKey, refs: readonly SegmentRef[], skip?: ReadonlySet<string>): Promise<ReadonlyMap<string, Buffer>> {
+  async read(thread: ThreadKey, refs: readonly SegmentRef[], skip?: Pick<ReadonlySet<string>, "has">): Promise<ReadonlyMap<string, Buffer>> {
     const remembered = this.#threads.get(keyOf(thread))?.segments;
     const found = new Map<string, Buffer>();
     const missing: SegmentRef[] = [];

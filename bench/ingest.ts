@@ -67,13 +67,18 @@ async function rates(rag: RagClient): Promise<Figure[]> {
     return [same];
   }
   const embed = await openMiniLm(file);
+  // In the same turns: a busy moment hits all three.
+  const byDefault: number[] = [];
   const withMiniLm = await inTurns(
     ROUNDS,
-    (round) => ourRate(rag, MINILM_MODEL, fewOf(round)),
+    async (round) => {
+      byDefault.push(await ourRate(rag, STATIC_MODEL));
+      return ourRate(rag, MINILM_MODEL, fewOf(round));
+    },
     (round) => peerRate(new LangChainPipeline(embed), fewOf(round)),
   );
   return [
-    figure({ name: "default: ingestion to searchable, LangChain.js with MiniLM", ours, peer: withMiniLm.peer, aim: 50, ...rate }),
+    figure({ name: "default: ingestion to searchable, LangChain.js with MiniLM", ours: median(byDefault), peer: withMiniLm.peer, aim: 50, ...rate }),
     figure({ name: "MiniLM on both sides: ingestion to searchable", ...withMiniLm, aim: 1, ...rate }),
     same,
   ];

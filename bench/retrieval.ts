@@ -34,6 +34,9 @@ const SIZES = [
 /** As much memory as a server of this size is given; the index of the vectors is built in it. */
 const SERVER_SETTINGS = { shared_buffers: "512MB", maintenance_work_mem: "512MB", max_connections: "60" };
 
+const ROUND_TRIP =
+  "The search itself takes less than half of it. The rest is mostly the question to PostgreSQL about what was committed, which comes " +
+  "right after the peer's queries had the server and the machine's caches.";
 const WITHOUT_CONTEXT =
   "A model with context knows more of these questions than words and the built-in embedder, which has none, together. Weights that " +
   "are fitted to one half of the questions lose on the other; a collection can be given MiniLM where it is installed.";
@@ -139,7 +142,7 @@ async function latenciesAt(url: string, pool: pg.Pool, { name, chunks, aim, aimM
   return [
     figure({ name: `${name} chunks: hybrid retrieval p50, pgvector + tsvector`, ...p50!, unit: "ms", aim, better: "lower" }),
     figure({ name: `${name} chunks: hybrid retrieval p95, pgvector + tsvector`, ...p95!, unit: "ms", aim, better: "lower" }),
-    figure({ name: `p50 over ${chunks.toLocaleString("en")} chunks, the limit that we set ourselves`, ours: p50!.ours, peer: aimMs, unit: "ms", aim: 1, better: "lower" }),
+    figure({ name: `p50 over ${chunks.toLocaleString("en")} chunks, the limit that we set ourselves`, ours: p50!.ours, peer: aimMs, unit: "ms", aim: 1, better: "lower", missed: ROUND_TRIP }),
   ];
 }
 

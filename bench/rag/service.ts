@@ -1,4 +1,5 @@
 import { rm } from "node:fs/promises";
+import { watchToEnd } from "../../cli/job-progress.js";
 import { createRagClient, type RagClient } from "../../clients/rag/index.js";
 import { type Job, JobState } from "../../gen/ragents/rag/v1/rag_pb.js";
 import { systemClock } from "../../runtime/clock.js";
@@ -31,8 +32,8 @@ export async function startBenchService(url: string, env: NodeJS.ProcessEnv = {}
 
 /** Waits until a job's documents can be searched. Rejects unless all can be. */
 export async function untilSearchable(rag: RagClient, job: Job | undefined): Promise<Job> {
-  let last = job!;
-  for await (const update of rag.watchJob({ job: last.id }, { timeoutMs: 900_000 })) last = update.job ?? last;
+  // A server's connections end at their age: what takes minutes is watched over several.
+  const last = await watchToEnd(rag, job!, () => {});
   if (last.state !== JobState.SUCCEEDED || last.failedDocuments > 0n) throw new Error(`ingestion failed: ${JSON.stringify(last.failures)}`);
   return last;
 }

@@ -35,7 +35,7 @@ const SIZES = [
 const SERVER_SETTINGS = { shared_buffers: "512MB", maintenance_work_mem: "512MB", max_connections: "60" };
 
 const ROUND_TRIP =
-  "The search itself takes less than half of it. The rest is mostly the question to PostgreSQL about what was committed, which comes " +
+  "The search itself takes less than half of it. The rest is probably the question to PostgreSQL about what was committed, which comes " +
   "right after the peer's queries had the server and the machine's caches.";
 const WITHOUT_CONTEXT =
   "A model with context knows more of these questions than words and the built-in embedder, which has none, together. Weights that " +

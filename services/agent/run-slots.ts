@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { PriorityQueue, RequestPriority } from "../../clients/ratelimit/index.js";
 import { currentCall, runDetached } from "../../runtime/call-context.js";
 import type { Clock } from "../../runtime/clock.js";
+import { unlessAborted } from "../../runtime/unless-aborted.js";
 import { overloaded } from "./errors.js";
 
 export interface RunSlotsOptions {
@@ -76,7 +77,7 @@ export class RunSlots {
       item = await this.#enqueue(ticket);
       this.#working ??= runDetached(() => this.#work());
       void this.#remind(ticket, over.signal);
-      await Promise.race([given, aborted(signal, over.signal)]);
+      await unlessAborted(given, signal);
     } catch (error) {
       const isWaiting = this.#waiting.delete(ticket);
       // Its turn came at the same moment: the next one takes it.
@@ -134,13 +135,4 @@ export class RunSlots {
     this.#taken -= 1;
     this.#freed();
   }
-}
-
-function aborted(signal: AbortSignal, over: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    over.addEventListener("abort", () => signal.removeEventListener("abort", abort), { once: true });
-  });
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Passage } from "../../../runtime/llm/answerer.js";
 import { numberedPassage } from "../../../runtime/llm/prompt.js";
 import { reasonOf } from "../../../runtime/errors.js";
+import { unlessAborted } from "../../../runtime/unless-aborted.js";
 import type { RunSettings } from "../settings.js";
 import type { Tool, ToolOutput } from "./tool.js";
 
@@ -47,7 +48,7 @@ export async function observe(
   const timer = setTimeout(() => expired.abort(new Error(`it took longer than ${timeoutMs / 1000} s`)), timeoutMs);
   const signal = AbortSignal.any([run.signal, expired.signal]);
   try {
-    const output = await Promise.race([tool.run(args.data as Record<string, unknown>, { ...run, signal }), aborted(signal)]);
+    const output = await unlessAborted(tool.run(args.data as Record<string, unknown>, { ...run, signal }), signal);
     return success(output);
   } catch (error) {
     run.signal.throwIfAborted();
@@ -85,8 +86,4 @@ function cut(text: string): string {
 function described(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return reasonOf(error) === "INTERNAL" ? "an internal error" : error.message;
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }

@@ -32,7 +32,7 @@ export interface WholeDocument {
 }
 
 /** Documents of more chunks are stored window by window: one transaction, and one turn of the event loop, would be too long. */
-export const LARGE_DOCUMENT_CHUNKS = 4_000;
+const LARGE_DOCUMENT_CHUNKS = 4_000;
 const WINDOW_CHUNKS = 1_000;
 
 /** A document that was read and cut. */

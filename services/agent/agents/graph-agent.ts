@@ -46,7 +46,6 @@ export function graphAgent({ type, description, configSchema, version, graph }: 
     configSchema,
     version,
     prompts: [],
-    lastNode: "answer",
     build: (deps) => {
       const search = (query: string, settings: RunSettings, signal?: AbortSignal) => retrieve(deps.rag, query, settings, signal);
       return new StateGraph(RunState)

@@ -101,8 +101,8 @@ export class Threads {
   }
 
   /**
-   * Begins a thread with a state in which nothing is left to do, as an update of the state by the last node of any graph would, in one
-   * put: what a graph has to do to come to the same is the greater part of an update. Rejects with UNAVAILABLE when it cannot be stored.
+   * Begins a thread with a state in which nothing is left to do, as an update by the last node of any graph would. Rejects with
+   * UNAVAILABLE when it cannot be stored.
    */
   async begin(id: string, state: Partial<RunStateValue>): Promise<void> {
     const versions = Object.fromEntries(Object.keys(state).map((channel) => [channel, 1]));

@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type StatusObject, status as GrpcStatus } from "@grpc/grpc-js";
 import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
-import { meshError } from "./errors.js";
+import { meshError, withoutStack } from "./errors.js";
 
 /** The trailer in which gRPC carries google.rpc.Status. */
 const DETAILS_TRAILER = "grpc-status-details-bin";
@@ -22,9 +22,9 @@ export function toStatus(error: ConnectError) {
   });
 }
 
-/** The error that a google.rpc.Status describes. */
+/** The error that a google.rpc.Status describes. It has no stack: it happened elsewhere. */
 export function fromStatus(status: Status): ConnectError {
-  const error = new ConnectError(status.message, status.code as Code);
+  const error = withoutStack(() => new ConnectError(status.message, status.code as Code));
   error.details = status.details.map((any) => ({
     type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
     value: any.value,

@@ -27,6 +27,7 @@ import type { ChannelSecurity } from "./channel-security.js";
 import { meshError } from "./errors.js";
 import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
+import { RenewedClient } from "./renewed-client.js";
 import { TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
 import { TRACE_HEADER, traceHeader } from "./tracing/trace-header.js";
 
@@ -61,7 +62,7 @@ const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxBytes = options.maxMessageBytes ?? DEFAULT_MESSAGE_BYTES;
-  const client = new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), {
+  const channelOptions = {
     "grpc.service_config": JSON.stringify(serviceConfig(options.services)),
     "grpc.service_config_disable_resolution": 1,
     "grpc.max_receive_message_length": maxBytes,
@@ -72,8 +73,10 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.dns_min_time_between_resolutions_ms": 5_000,
-  });
-  const channel = client.getChannel() as Channel;
+    // A client that is renewed needs a connection of its own.
+    "grpc.use_local_subchannel_pool": 1,
+  };
+  const clients = new RenewedClient(() => new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), channelOptions));
   const interceptors = options.interceptors ?? [];
   const request = (
     method: DescMethod,
@@ -92,16 +95,16 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
   });
 
   return {
-    close: () => client.close(),
+    close: () => clients.close(),
     unary(method, signal, timeoutMs, header, input, contextValues) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      const send = (req: UnaryRequest) => callUnary(channel, req, scope.deadline);
+      const send = (req: UnaryRequest) => callUnary(clients, req, scope.deadline);
       const message = create(method.input, input);
       return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: false, message })) as never;
     },
     stream(method, signal, timeoutMs, header, input, contextValues) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      const send = async (req: StreamRequest) => callStream(client, req, scope.deadline);
+      const send = async (req: StreamRequest) => callStream(clients.current, req, scope.deadline);
       const message = messages(method.input, input);
       return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: true, message })) as never;
     },
@@ -208,11 +211,11 @@ function wasCut({ code, details }: StatusObject): boolean {
 }
 
 /** What grpc-js' client would do around the channel's call, a fifth of the gateway's time for a request, is not needed here. */
-function callUnary(channel: Channel, request: UnaryRequest, deadline: number, repeats = CUT_ANSWER_REPEATS): Promise<object> {
+function callUnary(clients: RenewedClient, request: UnaryRequest, deadline: number, repeats = CUT_ANSWER_REPEATS): Promise<object> {
   const { method, message, header, signal } = request;
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
-    const call = channel.createCall(pathOf(method), deadline, null, null, null);
+    const call = (clients.current.getChannel() as Channel).createCall(pathOf(method), deadline, null, null, null);
     const cancel = () => call.cancelWithStatus(GrpcStatus.CANCELLED, "Cancelled on client");
     signal.addEventListener("abort", cancel, { once: true });
     let responseHeader: Metadata | undefined;
@@ -231,7 +234,7 @@ function callUnary(channel: Channel, request: UnaryRequest, deadline: number, re
         signal.removeEventListener("abort", cancel);
         if (status.code !== GrpcStatus.OK) {
           const again = responseHeader !== undefined && repeats > 0 && isRepeatable(method) && wasCut(status) && !signal.aborted;
-          return again ? resolve(callUnary(channel, request, deadline, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
+          return again ? resolve(callUnary(clients, request, deadline, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
         }
         if (answer === undefined) return reject(noAnswer(method, unreadable));
         resolve(unaryAnswer(method, answer, responseHeader ?? new Metadata(), status.metadata));

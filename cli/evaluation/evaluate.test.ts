@@ -105,8 +105,7 @@ describe("evaluation", () => {
 function saying(text: string): LanguageModel {
   return {
     name: "scripted",
-    async *stream() {
-      yield text;
+    async reply() {
       return { message: new AIMessageChunk(text), text, usage: { inputTokens: 1, outputTokens: 1 }, model: "scripted" };
     },
   };

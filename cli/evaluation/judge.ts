@@ -61,10 +61,10 @@ export function modelJudge(model: LanguageModel): Judge {
   };
 }
 
-async function readReply(model: LanguageModel, { question, answer, passages, reference }: AnswerCase): Promise<ModelReply> {
+function readReply(model: LanguageModel, { question, answer, passages, reference }: AnswerCase): Promise<ModelReply> {
   const material = passages.map(({ text }, i) => `<passage number="${i + 1}">\n${text.slice(0, MAX_PASSAGE)}\n</passage>`).join("\n");
   const parts = [`<question>\n${question}\n</question>`, `<answer>\n${answer ?? ""}\n</answer>`, `<reference>\n${reference ?? ""}\n</reference>`, material];
-  const stream = model.stream({
+  return model.reply({
     messages: [
       { role: "system", content: INSTRUCTIONS },
       { role: "user", content: parts.join("\n") },
@@ -72,10 +72,6 @@ async function readReply(model: LanguageModel, { question, answer, passages, ref
     temperature: 0,
     maxTokens: MAX_TOKENS,
   });
-  for (;;) {
-    const step = await stream.next();
-    if (step.done === true) return step.value;
-  }
 }
 
 const verdictSchema = z.object({

@@ -57,6 +57,8 @@ export interface AnswerRequest {
 /** Text to append, or a passage that the text so far relies on. */
 export type AnswerEvent = { readonly text: string } | { readonly citation: Citation };
 
+export type OnAnswerEvent = (event: AnswerEvent) => void;
+
 export interface Answer {
   readonly text: string;
   readonly citations: readonly Citation[];
@@ -69,14 +71,6 @@ export interface Answer {
 export interface Answerer {
   /** The model's configured name; "extractive" for the built-in one. */
   readonly model: string;
-  /** Yields the answer as it comes and returns all of it. Rejects as LanguageModel.stream does. */
-  answer(request: AnswerRequest): AsyncGenerator<AnswerEvent, Answer>;
-}
-
-/** Reads an answer to its end. */
-export async function wholeAnswer(events: AsyncGenerator<AnswerEvent, Answer>): Promise<Answer> {
-  for (;;) {
-    const step = await events.next();
-    if (step.done === true) return step.value;
-  }
+  /** Tells of the answer as it comes, and resolves to all of it. Rejects as LanguageModel.reply does. */
+  answer(request: AnswerRequest, onEvent?: OnAnswerEvent): Promise<Answer>;
 }

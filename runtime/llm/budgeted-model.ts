@@ -1,7 +1,6 @@
 import { estimatedPromptTokens, estimatedTokens } from "./estimated-tokens.js";
-import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE, type Usage } from "./language-model.js";
+import { type LanguageModel, NO_USAGE, type Usage } from "./language-model.js";
 import { costOf, type Price } from "./prices.js";
-import { tap } from "./tap.js";
 
 /** The key under which a tenant's budgets of language models are held. */
 const BUDGET_KEY = "llm";
@@ -22,16 +21,17 @@ export function budgetedModel(model: LanguageModel, budgets: Budgets, price: Pri
   });
   return {
     name: model.name,
-    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
+    async reply(request, onText) {
       const inputTokens = estimatedPromptTokens(request);
       const reservation = await budgets.reserveBudget(BUDGET_KEY, amountsOf({ inputTokens, outputTokens: request.maxTokens }));
       let used = NO_USAGE;
       let written = 0;
       try {
-        const reply = yield* tap(model.stream(request), (piece) => {
+        const reply = await model.reply(request, (piece) => {
           written += piece.length;
           // Nobody counts a reply that breaks off or is given up: what was read of it is what was paid for.
           used = { inputTokens, outputTokens: estimatedTokens(written) };
+          onText?.(piece);
         });
         used = reply.usage;
         return reply;

@@ -1,5 +1,7 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
-import type { AIMessageChunk } from "@langchain/core/messages";
+import { type AIMessageChunk, coerceMessageLikeToMessage } from "@langchain/core/messages";
+import type { ChatGenerationChunk } from "@langchain/core/outputs";
+import { LRUCache } from "lru-cache";
 import { estimatedPromptTokens, estimatedTokens } from "./estimated-tokens.js";
 import type { LanguageModel, ModelReply, ModelRequest, Usage } from "./language-model.js";
 import { modelUnavailable } from "./model-errors.js";
@@ -7,18 +9,30 @@ import { modelUnavailable } from "./model-errors.js";
 /** Opens a LangChain chat model with a request's parameters: LangChain fixes them when a model is made. */
 export type OpenChatModel = (parameters: { temperature: number; maxTokens: number }) => Promise<BaseChatModel>;
 
-/** A LangChain chat model as a LanguageModel. The provider's package is loaded by the first request. */
+/** Models that are kept open, each with the parameters of its requests. */
+const MAX_OPEN = 64;
+
+/**
+ * A LangChain chat model as a LanguageModel. The provider's package is loaded by the first request. A provider's stream is read
+ * as LangChain's Runnable.stream() would read it, without the run, callbacks and copies that it makes: nobody looks at them here.
+ */
 export function chatModel(name: string, open: OpenChatModel): LanguageModel {
+  const opened = new LRUCache<string, BaseChatModel>({ max: MAX_OPEN });
   return {
     name,
-    async *stream(request) {
-      const { signal } = request;
+    async reply(request, onText) {
+      const { messages, tools = [], signal, temperature, maxTokens } = request;
       signal?.throwIfAborted();
-      let reply: AIMessageChunk | undefined;
       try {
-        for await (const chunk of await openStream(open, request)) {
+        const parameters = `${temperature} ${maxTokens}`;
+        const model = opened.get(parameters) ?? (await open({ temperature, maxTokens }));
+        opened.set(parameters, model);
+        const options = { signal, ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: tool })) }) };
+        let reply: ChatGenerationChunk | undefined;
+        for await (const chunk of model._streamResponseChunks(messages.map(coerceMessageLikeToMessage), options)) {
+          signal?.throwIfAborted();
           reply = reply === undefined ? chunk : reply.concat(chunk);
-          if (chunk.text !== "") yield chunk.text;
+          if (chunk.message.text !== "") onText?.(chunk.message.text);
         }
         // An aborted stream just ends.
         signal?.throwIfAborted();
@@ -31,19 +45,12 @@ export function chatModel(name: string, open: OpenChatModel): LanguageModel {
   };
 }
 
-async function openStream(open: OpenChatModel, { messages, tools, signal, ...parameters }: ModelRequest) {
-  const model = await open(parameters);
-  const options = signal === undefined ? {} : { signal };
-  if (tools === undefined || tools.length === 0) return model.stream(messages, options);
-  if (model.bindTools === undefined) throw new Error("the provider knows no tools");
-  return model.bindTools(tools.map((tool) => ({ type: "function", function: tool }))).stream(messages, options);
-}
-
 /** The reply, if the model came to its end: a stream that broke off says no reason to stop. */
-function finished(model: string, reply: AIMessageChunk | undefined, request: ModelRequest): ModelReply {
-  const reason = reply?.response_metadata["finish_reason"] ?? reply?.additional_kwargs["stop_reason"];
-  if (reply === undefined || reason === undefined || reason === null) throw new Error("the model's stream ended early");
-  return { message: reply, text: reply.text, usage: usageOf(reply, request), model };
+function finished(model: string, reply: ChatGenerationChunk | undefined, request: ModelRequest): ModelReply {
+  const message = reply?.message as AIMessageChunk | undefined;
+  const reason = reply?.generationInfo?.["finish_reason"] ?? message?.additional_kwargs["stop_reason"];
+  if (message === undefined || reason === undefined || reason === null) throw new Error("the model's stream ended early");
+  return { message, text: message.text, usage: usageOf(message, request), model };
 }
 
 /** What the server counted. Some count nothing where they stream: budgets and costs are then kept by an estimate. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Passage } from "./answerer.js";
+import type { AnswerEvent, Passage } from "./answerer.js";
 import { CitationBinder } from "./citation-binder.js";
 
 const passages: Passage[] = ["Valves open at 3 bar. Pumps stop at night.", "Filters are changed weekly.", "Tanks are blue."].map((text, i) => ({
@@ -14,8 +14,10 @@ const passages: Passage[] = ["Valves open at 3 bar. Pumps stop at night.", "Filt
 }));
 
 function bind(...pieces: string[]) {
-  const binder = new CitationBinder(passages);
-  const events = pieces.flatMap((piece) => [...binder.write(piece)]).concat([...binder.end()]);
+  const events: AnswerEvent[] = [];
+  const binder = new CitationBinder(passages, (event) => events.push(event));
+  for (const piece of pieces) binder.write(piece);
+  binder.end();
   const shown = events.map((event) => ("text" in event ? event.text : "")).join("");
   expect(shown).toBe(binder.text);
   return { text: binder.text, cited: binder.citations.map(({ documentId }) => documentId), invented: binder.invented, binder, events };
@@ -52,8 +54,8 @@ describe("numbers in a model's answer", () => {
   });
 
   test("come with the citation after the text that shows them, before the answer's end", () => {
-    const binder = new CitationBinder(passages);
-    const events = [...binder.write("Weekly [2]. And")];
+    const events: AnswerEvent[] = [];
+    new CitationBinder(passages, (event) => events.push(event)).write("Weekly [2]. And");
     expect(events.at(-1)).toEqual({ text: ". And" });
     expect(events.filter((event) => "citation" in event)).toHaveLength(1);
   });

@@ -1,4 +1,4 @@
-import type { AnswerEvent, Citation, Passage } from "./answerer.js";
+import type { Citation, OnAnswerEvent, Passage } from "./answerer.js";
 import { bestQuote } from "./quote.js";
 
 /** Longest marker that is waited for, e.g. "[12, 3, 4]"; longer brackets are text. */
@@ -12,6 +12,7 @@ const MAX_MARKER = 40;
  */
 export class CitationBinder {
   readonly #passages: readonly Passage[];
+  readonly #onEvent: OnAnswerEvent;
   readonly #citations: Citation[] = [];
   /** The citation's index by the passage's number. */
   readonly #indexes = new Map<number, number>();
@@ -21,9 +22,13 @@ export class CitationBinder {
   #fence = "";
   #invented = 0;
 
-  /** @param passages by number: the first is [1]. */
-  constructor(passages: readonly Passage[]) {
+  /**
+   * @param passages by number: the first is [1].
+   * @param onEvent told of what can be shown, as soon as it can.
+   */
+  constructor(passages: readonly Passage[], onEvent: OnAnswerEvent = () => {}) {
     this.#passages = passages;
+    this.#onEvent = onEvent;
   }
 
   get text(): string {
@@ -39,43 +44,42 @@ export class CitationBinder {
     return this.#invented;
   }
 
-  /** Takes the next piece of the model's text; yields what can be shown now. */
-  *write(piece: string): Generator<AnswerEvent> {
+  /** Takes the next piece of the model's text. */
+  write(piece: string): void {
     this.#held += piece;
     for (;;) {
       const at = this.#nextMark();
       if (at === -1) {
         // A space may belong to a marker that is dropped, a backtick to a longer fence.
         const keep = /[\s`]*$/.exec(this.#held)?.[0].length ?? 0;
-        yield* this.#emit(this.#held.length - keep);
-        return;
+        return this.#emit(this.#held.length - keep);
       }
       if (this.#held[at] === "`") {
         const run = /^`+/.exec(this.#held.slice(at))?.[0] ?? "`";
-        if (at + run.length === this.#held.length) return yield* this.#emit(at);
+        if (at + run.length === this.#held.length) return this.#emit(at);
         this.#toggle(run);
-        yield* this.#emit(at + run.length);
+        this.#emit(at + run.length);
         continue;
       }
       const rest = this.#held.slice(at);
       const marker = /^(?:\[\^?(\d+(?:\s*[,;]\s*\d+)*)\]|【(\d+)[^】]{0,20}】)(?!\()/.exec(rest);
       if (marker !== null && rest.length > marker[0].length) {
-        yield* this.#bind(at, marker[0], (marker[1] ?? marker[2] ?? "").split(/[,;]/).map(Number));
+        this.#bind(at, marker[0], (marker[1] ?? marker[2] ?? "").split(/[,;]/).map(Number));
       } else if (/^[[【][\d^,;\s]*[\]】]?$/.test(rest) && rest.length < MAX_MARKER) {
         // The rest of it may come with the next piece.
-        return yield* this.#emit(at - (/\s*$/.exec(this.#held.slice(0, at))?.[0].length ?? 0));
+        return this.#emit(at - (/\s*$/.exec(this.#held.slice(0, at))?.[0].length ?? 0));
       } else {
-        yield* this.#emit(at + 1);
+        this.#emit(at + 1);
       }
     }
   }
 
   /** Shows what was held back. Call once, after the last piece. */
-  *end(): Generator<AnswerEvent> {
+  end(): void {
     const marker = /^(\s*)([[【])\^?(\d+(?:\s*[,;]\s*\d+)*)[\]】]$/.exec(this.#held);
-    if (marker !== null && this.#fence === "") yield* this.#bind((marker[1] ?? "").length, this.#held.trimStart(), (marker[3] ?? "").split(/[,;]/).map(Number));
+    if (marker !== null && this.#fence === "") this.#bind((marker[1] ?? "").length, this.#held.trimStart(), (marker[3] ?? "").split(/[,;]/).map(Number));
     this.#held = this.#held.trimEnd();
-    yield* this.#emit(this.#held.length);
+    this.#emit(this.#held.length);
   }
 
   #nextMark(): number {
@@ -87,7 +91,7 @@ export class CitationBinder {
     else if (run === this.#fence) this.#fence = "";
   }
 
-  *#bind(at: number, marker: string, numbers: number[]): Generator<AnswerEvent> {
+  #bind(at: number, marker: string, numbers: number[]): void {
     const known = [...new Set(numbers)].filter((number) => number >= 1 && number <= this.#passages.length);
     this.#invented += numbers.length - known.length;
     const before = this.#held.slice(0, at);
@@ -95,8 +99,8 @@ export class CitationBinder {
     const fresh: Citation[] = [];
     const shown = known.map((number) => `[${this.#index(number, before, fresh)}]`).join("");
     this.#held = (shown === "" ? before.trimEnd() : before) + shown;
-    yield* this.#emit(this.#held.length);
-    for (const citation of fresh) yield { citation };
+    this.#emit(this.#held.length);
+    for (const citation of fresh) this.#onEvent({ citation });
     this.#held = after;
   }
 
@@ -112,12 +116,12 @@ export class CitationBinder {
     return index;
   }
 
-  *#emit(length: number): Generator<AnswerEvent> {
+  #emit(length: number): void {
     if (length <= 0) return;
     const text = this.#held.slice(0, length);
     this.#held = this.#held.slice(length);
     this.#text += text;
-    yield { text };
+    this.#onEvent({ text });
   }
 }
 

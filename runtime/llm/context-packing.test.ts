@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { wholeAnswer } from "./answerer.js";
 import { packPassages, tokensOf } from "./context-packing.js";
 import type { LanguageModel, ModelRequest } from "./language-model.js";
 import { modelAnswerer } from "./model-answerer.js";
@@ -37,15 +36,15 @@ test("a model is shown what fits, and what it cites of the rest counts as made u
   const requests: ModelRequest[] = [];
   const model: LanguageModel = {
     name: "scripted",
-    async *stream(request) {
+    async reply(request, onText) {
       requests.push(request);
-      yield "It stops [1]. It is blue [2].";
+      onText?.("It stops [1]. It is blue [2].");
       return { message: undefined as never, text: "", usage: { inputTokens: 0, outputTokens: 0 }, model: "scripted" };
     },
   };
   const invented: number[] = [];
   const answerer = modelAnswerer(model, { contextTokens: 200, onInvented: (count) => invented.push(count) });
-  const { text, citations } = await wholeAnswer(answerer.answer({ question: "q", passages: passages(2, 50), temperature: 0, maxTokens: 10 }));
+  const { text, citations } = await answerer.answer({ question: "q", passages: passages(2, 50), temperature: 0, maxTokens: 10 });
   expect(JSON.stringify(requests[0]!.messages)).toContain('number=\\"1\\"');
   expect(JSON.stringify(requests[0]!.messages).length).toBeLessThan(3_000);
   expect(citations.map(({ documentId }) => documentId)).toContain("d0");

@@ -5,12 +5,14 @@ export interface LanguageModel {
   /** The name that configuration and requests know it by. */
   readonly name: string;
   /**
-   * Yields the reply's text as the model writes it and returns the whole reply.
-   * Rejects with MODEL_UNAVAILABLE when the model fails or its stream breaks
-   * off, and with the signal's reason when that aborts.
+   * Has the model reply: tells `onText` of each piece of text as the model writes it, and resolves to the whole reply.
+   * Rejects with MODEL_UNAVAILABLE when the model fails or its stream breaks off, and with the signal's reason when that aborts.
    */
-  stream(request: ModelRequest): AsyncGenerator<string, ModelReply>;
+  reply(request: ModelRequest, onText?: OnText): Promise<ModelReply>;
 }
+
+/** Takes the next piece of a text. A function and not a stream of them: a reply has hundreds, each passed on by every layer around the model. */
+export type OnText = (piece: string) => void;
 
 export interface ModelRequest {
   readonly messages: BaseMessageLike[];

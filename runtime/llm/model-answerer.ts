@@ -1,4 +1,4 @@
-import type { Answer, AnswerEvent, AnswerRequest, Answerer } from "./answerer.js";
+import type { Answerer } from "./answerer.js";
 import { CitationBinder } from "./citation-binder.js";
 import { packPassages } from "./context-packing.js";
 import type { LanguageModel } from "./language-model.js";
@@ -20,25 +20,15 @@ export function modelAnswerer(model: LanguageModel, options: ModelAnswererOption
   const { contextTokens = DEFAULT_CONTEXT_TOKENS, onInvented = () => {} } = options;
   return {
     model: model.name,
-    async *answer(request: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
+    async answer(request, onEvent) {
       const { temperature, maxTokens, signal, prompt = BUILT_IN_PROMPTS.answer } = request;
       const passages = packPassages(request.passages, contextTokens);
-      const binder = new CitationBinder(passages);
-      const stream = model.stream({ messages: answerPrompt({ ...request, passages }), prompt: prompt.id, temperature, maxTokens, signal });
-      try {
-        for (;;) {
-          const step = await stream.next();
-          if (step.done === true) {
-            yield* binder.end();
-            onInvented(binder.invented);
-            return { text: binder.text, citations: binder.citations, usage: step.value.usage, model: step.value.model };
-          }
-          yield* binder.write(step.value);
-        }
-      } finally {
-        // Nothing when it has ended; a reader that leaves ends it.
-        await stream.return(undefined as never);
-      }
+      const binder = new CitationBinder(passages, onEvent);
+      const messages = answerPrompt({ ...request, passages });
+      const reply = await model.reply({ messages, prompt: prompt.id, temperature, maxTokens, signal }, (piece) => binder.write(piece));
+      binder.end();
+      onInvented(binder.invented);
+      return { text: binder.text, citations: binder.citations, usage: reply.usage, model: reply.model };
     },
   };
 }

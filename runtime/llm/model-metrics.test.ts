@@ -9,42 +9,31 @@ import { parsePrices, pricedModel } from "./prices.js";
 function setUp() {
   const clock = new ManualClock();
   const registry = new Registry();
-  const ended = { count: 0 };
   const model: LanguageModel = {
     name: "m",
-    async *stream({ maxTokens }) {
-      try {
-        await clock.advance(300);
-        yield "first ";
-        await clock.advance(700);
-        if (maxTokens === 1) throw new Error("the model failed");
-        yield "second";
-      } finally {
-        ended.count += 1;
-      }
+    async reply({ maxTokens, signal }, onText) {
+      await clock.advance(300);
+      onText?.("first ");
+      await clock.advance(700);
+      signal?.throwIfAborted();
+      if (maxTokens === 1) throw new Error("the model failed");
+      onText?.("second");
       return { message: new AIMessageChunk("first second"), text: "first second", usage: { inputTokens: 20, outputTokens: 2 }, model: "m" };
     },
   };
   const values = async (name: string) => (await registry.getMetricsAsJSON()).find((metric) => metric.name === name)?.values ?? [];
   const sum = async (name: string) => (await values(name)).find((value) => "metricName" in value && value.metricName === `${name}_sum`)?.value;
   const prices = parsePrices("m=2/30")!;
-  return { model: measuredModel(pricedModel(model, prices), registry, clock), again: () => measuredModel(model, registry, clock), values, sum, ended };
+  return { model: measuredModel(pricedModel(model, prices), registry, clock), again: () => measuredModel(model, registry, clock), values, sum };
 }
 
 const request = { messages: [], temperature: 0, maxTokens: 100 };
 
 test("passes text and reply on, and counts tokens, the first text and the whole", async () => {
   const { model, values, sum } = setUp();
-  const stream = model.stream(request);
   const texts: string[] = [];
-  for (;;) {
-    const step = await stream.next();
-    if (step.done === true) {
-      expect(step.value.text).toBe("first second");
-      break;
-    }
-    texts.push(step.value);
-  }
+  const reply = await model.reply(request, (piece) => texts.push(piece));
+  expect(reply.text).toBe("first second");
   expect(texts).toEqual(["first ", "second"]);
   expect(await values("llm_requests_total")).toEqual([
     { labels: { model: "m", outcome: "ok" }, value: 1 },
@@ -61,21 +50,16 @@ test("passes text and reply on, and counts tokens, the first text and the whole"
   expect(await sum("llm_request_duration_seconds")).toBeCloseTo(1);
 });
 
-test("counts failures and readers that leave, in one set of metrics for all models of a registry", async () => {
-  const { model, again, values, ended } = setUp();
-  await expect(async () => {
-    for await (const _ of model.stream({ ...request, maxTokens: 1 })) void _;
-  }).rejects.toThrow("the model failed");
-  for await (const _ of again().stream(request)) {
-    void _;
-    break;
-  }
+test("counts failures and callers that leave, in one set of metrics for all models of a registry", async () => {
+  const { model, again, values } = setUp();
+  await expect(model.reply({ ...request, maxTokens: 1 })).rejects.toThrow("the model failed");
+  const caller = new AbortController();
+  await expect(again().reply({ ...request, signal: caller.signal }, () => caller.abort(new Error("gone")))).rejects.toThrow("gone");
   expect(await values("llm_requests_total")).toEqual([
     { labels: { model: "m", outcome: "ok" }, value: 0 },
     { labels: { model: "m", outcome: "error" }, value: 1 },
     { labels: { model: "m", outcome: "abandoned" }, value: 1 },
   ]);
-  expect(ended.count).toBe(2);
 });
 
 test.each(["m", "m=1", "m=1/2/3", "m=-1/2", "=1/2"])("prices %o are not understood", (text) => {

@@ -1,7 +1,6 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import { type Clock, systemClock } from "../clock.js";
-import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
-import { tap } from "./tap.js";
+import type { LanguageModel } from "./language-model.js";
 
 const metricsOf = new WeakMap<Registry, ReturnType<typeof createMetrics>>();
 
@@ -15,7 +14,7 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
   showUnused(metrics, name);
   return {
     name,
-    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
+    async reply(request, onText) {
       const started = clock.monotonic();
       const seconds = () => (clock.monotonic() - started) / 1000;
       let outcome: (typeof OUTCOMES)[number] = "abandoned";
@@ -25,7 +24,10 @@ export function measuredModel(model: LanguageModel, registry: Registry, clock: C
         silent = false;
       };
       try {
-        const reply = yield* tap(model.stream(request), noteFirst);
+        const reply = await model.reply(request, (piece) => {
+          noteFirst();
+          onText?.(piece);
+        });
         noteFirst();
         outcome = "ok";
         metrics.tokens.inc({ model: name, direction: "input" }, reply.usage.inputTokens);

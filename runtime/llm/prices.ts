@@ -1,4 +1,4 @@
-import type { LanguageModel, ModelReply, ModelRequest, Usage } from "./language-model.js";
+import type { LanguageModel, Usage } from "./language-model.js";
 
 /** What a million tokens cost, in US dollars. */
 export interface Price {
@@ -36,8 +36,8 @@ export function pricedModel(model: LanguageModel, prices: Prices): LanguageModel
   if (price === undefined) return model;
   return {
     name: model.name,
-    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
-      const reply = yield* model.stream(request);
+    async reply(request, onText) {
+      const reply = await model.reply(request, onText);
       return { ...reply, usage: { ...reply.usage, costUsd: costOf(reply.usage, price) } };
     },
   };

@@ -5,9 +5,9 @@ import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import { failureOf } from "../../tests/failure-of.js";
 import { ManualClock } from "../../tests/manual-clock.js";
 import { meshError, reasonOf, retryAfterMsOf } from "../errors.js";
-import { type Answerer, wholeAnswer } from "./answerer.js";
+import type { Answerer } from "./answerer.js";
 import { answererWithStandIns, withStandIns } from "./fallback.js";
-import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE } from "./language-model.js";
+import { type LanguageModel, type ModelReply, type ModelRequest, NO_USAGE, type OnText } from "./language-model.js";
 import { reliableModel } from "./reliable-model.js";
 
 const down = (retryAfterMs?: number) =>
@@ -22,7 +22,7 @@ function scripted(name: string, ...acts: Act[][]): LanguageModel & { asked: numb
   return {
     name,
     asked: 0,
-    async *stream({ signal }: ModelRequest) {
+    async reply({ signal }: ModelRequest, onText?: OnText) {
       const turn = acts[Math.min(this.asked, acts.length - 1)] ?? [];
       this.asked += 1;
       let text = "";
@@ -30,19 +30,15 @@ function scripted(name: string, ...acts: Act[][]): LanguageModel & { asked: numb
         if (act === "hang") await new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
         if (typeof act !== "string") throw act;
         text += act;
-        yield act;
+        onText?.(act);
       }
       return { message: new AIMessageChunk(text), text, usage: NO_USAGE, model: name };
     },
   };
 }
 
-async function read(model: LanguageModel, signal?: AbortSignal): Promise<ModelReply> {
-  const stream = model.stream({ messages: [], temperature: 0, maxTokens: 1, signal });
-  for (;;) {
-    const step = await stream.next();
-    if (step.done === true) return step.value;
-  }
+function read(model: LanguageModel, signal?: AbortSignal): Promise<ModelReply> {
+  return model.reply({ messages: [], temperature: 0, maxTokens: 1, signal });
 }
 
 function setUp(...acts: Act[][]) {
@@ -178,14 +174,13 @@ describe("stand-ins", () => {
   test("may be other answerers", async () => {
     const answererOf = (model: LanguageModel): Answerer => ({
       model: model.name,
-      async *answer() {
+      async answer() {
         const { text } = await read(model);
-        yield { text };
         return { text, citations: [], usage: NO_USAGE, model: model.name };
       },
     });
     const answerer = answererWithStandIns(answererOf(scripted("a", [down()])), [answererOf(scripted("built-in", ["quoted"]))]);
-    const answer = await wholeAnswer(answerer.answer({ question: "?", passages: [], temperature: 0, maxTokens: 1 }));
+    const answer = await answerer.answer({ question: "?", passages: [], temperature: 0, maxTokens: 1 });
     expect([answerer.model, answer.text, answer.model]).toEqual(["a", "quoted", "built-in"]);
   });
 });

@@ -3,8 +3,7 @@ import { ErrorReason } from "../../gen/ragents/errors/v1/errors_pb.js";
 import type { Clock } from "../clock.js";
 import { hasCode, meshError, retryAfterMsOf } from "../errors.js";
 import { Circuit } from "./circuit.js";
-import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
-import { tap } from "./tap.js";
+import type { LanguageModel, ModelReply, ModelRequest, OnText } from "./language-model.js";
 
 export interface ReliabilityOptions {
   clock: Clock;
@@ -37,14 +36,14 @@ export function reliableModel(model: LanguageModel, options: ReliabilityOptions)
   const { clock, retries, jitter = Math.random } = options;
   const circuit = new Circuit({ clock, failures: FAILURES, openMs: ALONE_MS });
 
-  /** One try. Tells the circuit how it ended, also when its reader leaves. */
-  async function* attempt(request: ModelRequest, onText: (piece: string) => void): AsyncGenerator<string, ModelReply> {
+  /** One try. Tells the circuit how it ended, also when its caller leaves. */
+  async function attempt(request: ModelRequest, onText: OnText): Promise<ModelReply> {
     const wait = circuit.enter();
     if (wait > 0) throw leftAlone(model.name, wait);
     let outcome = () => circuit.abandoned();
     let ended = false;
     try {
-      const reply = yield* tap(watched(model, request, options), onText);
+      const reply = await watched(model, request, options, onText);
       outcome = () => circuit.succeeded();
       ended = true;
       if (reply.text.trim() === "" && (reply.message.tool_calls ?? []).length === 0) throw saidNothing(model.name);
@@ -61,11 +60,14 @@ export function reliableModel(model: LanguageModel, options: ReliabilityOptions)
 
   return {
     name: model.name,
-    async *stream(request) {
+    async reply(request, onText) {
       for (let tries = 1; ; tries += 1) {
         let shown = false;
         try {
-          return yield* attempt(request, (piece) => (shown ||= /\S/.test(piece)));
+          return await attempt(request, (piece) => {
+            shown ||= /\S/.test(piece);
+            onText?.(piece);
+          });
         } catch (error) {
           if (error instanceof Silence) throw silent(model.name, error);
           const pause = retryAfterMsOf(error) ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + jitter());
@@ -78,8 +80,11 @@ export function reliableModel(model: LanguageModel, options: ReliabilityOptions)
   };
 }
 
+/** Why nobody waits for silence any more: making an error for it, with its stack, is a tenth of what a short reply costs. */
+const IN_TIME = "the reply came in time";
+
 /** The model's reply, ended with Silence when it does not begin or end in time. */
-async function* watched(model: LanguageModel, request: ModelRequest, options: ReliabilityOptions): AsyncGenerator<string, ModelReply> {
+async function watched(model: LanguageModel, request: ModelRequest, options: ReliabilityOptions, onText: OnText): Promise<ModelReply> {
   const silence = new AbortController();
   const began = new AbortController();
   const ended = new AbortController();
@@ -87,13 +92,17 @@ async function* watched(model: LanguageModel, request: ModelRequest, options: Re
     const tooLate = () => silence.abort(new Silence(`the model's reply did not ${what} in ${ms / 1000} s`));
     options.clock.sleep(ms, until).then(tooLate, () => {});
   };
-  limit(options.firstTokenMs, AbortSignal.any([began.signal, ended.signal]), "begin");
+  limit(options.firstTokenMs, began.signal, "begin");
   limit(options.totalMs, ended.signal, "end");
   const signals = [silence.signal, ...(request.signal === undefined ? [] : [request.signal])];
   try {
-    return yield* tap(model.stream({ ...request, signal: AbortSignal.any(signals) }), () => began.abort());
+    return await model.reply({ ...request, signal: AbortSignal.any(signals) }, (piece) => {
+      began.abort(IN_TIME);
+      onText(piece);
+    });
   } finally {
-    ended.abort();
+    began.abort(IN_TIME);
+    ended.abort(IN_TIME);
   }
 }
 

@@ -1,16 +1,15 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type BaseMessageLike, coerceMessageLikeToMessage } from "@langchain/core/messages";
 import { startSpan } from "../tracing/tracer.js";
-import type { LanguageModel, ModelReply, ModelRequest } from "./language-model.js";
-import { tap } from "./tap.js";
+import type { LanguageModel, ModelReply } from "./language-model.js";
 
 /** The model, with every request a span of the current trace: what was asked and written, tokens, cost, first token. */
 export function tracedModel(model: LanguageModel): LanguageModel {
   return {
     name: model.name,
-    async *stream(request: ModelRequest): AsyncGenerator<string, ModelReply> {
+    async reply(request, onText) {
       const span = startSpan("llm", "llm");
-      if (span === undefined) return yield* model.stream(request);
+      if (span === undefined) return model.reply(request, onText);
       span.set({
         model: model.name,
         input: () => ({ messages: request.messages.map(toJson) }),
@@ -19,9 +18,10 @@ export function tracedModel(model: LanguageModel): LanguageModel {
       let text = "";
       const noteFirst = () => text === "" && span.set({ firstTokenMs: span.elapsed });
       try {
-        const reply = yield* tap(model.stream(request), (piece) => {
+        const reply = await model.reply(request, (piece) => {
           noteFirst();
           text += piece;
+          onText?.(piece);
         });
         noteFirst();
         const { usage, message } = reply;
@@ -32,9 +32,6 @@ export function tracedModel(model: LanguageModel): LanguageModel {
         span.set({ output: () => ({ text }) });
         span.end(error);
         throw error;
-      } finally {
-        // When its reader has left: it has ended else.
-        span.end(new Error("nobody waited for the reply"));
       }
     },
   };

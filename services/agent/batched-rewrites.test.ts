@@ -12,14 +12,13 @@ function open(script: (material: string) => string | undefined = () => undefined
   const signals: (AbortSignal | undefined)[] = [];
   const model: LanguageModel = {
     name: "m",
-    async *stream({ messages, signal }) {
+    async reply({ messages, signal }) {
       const material = (messages[1] as { content: string }).content;
       calls.push(material);
       signals.push(signal);
       await systemClock.sleep(material.includes("<task") ? batchMs : 5, signal);
       const tasks = [...material.matchAll(/<task number="(\d)">\n(.*)\n<\/task>/g)];
       const text = script(material) ?? (tasks.length === 0 ? material.toUpperCase() : tasks.map(([, n, said]) => `${n}: ${said!.toUpperCase()}`).join("\n"));
-      yield text;
       return { message: undefined as never, text, usage: { inputTokens: 10, outputTokens: 5, costUsd: 0.5 }, model: "m" };
     },
   };

@@ -98,7 +98,7 @@ function whenAllLeft(signals: readonly (AbortSignal | undefined)[]): AbortSignal
   return all.signal;
 }
 
-async function whole(
+function whole(
   model: LanguageModel,
   prompt: string,
   instructions: string,
@@ -106,7 +106,7 @@ async function whole(
   maxTokens: number,
   signal: AbortSignal | undefined,
 ): Promise<ModelReply> {
-  const stream = model.stream({
+  return model.reply({
     messages: [
       { role: "system", content: instructions },
       { role: "user", content: material },
@@ -116,7 +116,4 @@ async function whole(
     maxTokens,
     signal,
   });
-  let step = await stream.next();
-  while (step.done !== true) step = await stream.next();
-  return step.value;
 }

@@ -1,14 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
+import { Code } from "@connectrpc/connect";
 import type { BaseMessage } from "@langchain/core/messages";
 import type { CacheScope } from "../../clients/cache/index.js";
 import { runBeyondCall } from "../../runtime/call-context.js";
 import { Channel } from "../../runtime/channel.js";
+import { hasCode } from "../../runtime/errors.js";
 import { NO_USAGE } from "../../runtime/llm/language-model.js";
 import type { AgentDeps } from "./agents/agent-kind.js";
 import { answerKey, answerScope, decodeAnswer, encodeAnswer, type StoredAnswer } from "./answer-cache.js";
 import { answerMessage, stampOf, userMessage } from "./conversation.js";
 import { Epochs, type Knowledge } from "./epochs.js";
-import { ThreadStoreGone } from "./run-saver.js";
 import { beginning, endOf, resultOf, type Run, type RunEvent, type RunResult } from "./run.js";
 import { newSeed, seedThread, threadGrownFrom } from "./seeds.js";
 import type { Threads } from "./threads.js";
@@ -38,19 +39,15 @@ export class CachedRuns {
 
   /** @param isNamed whether the caller chose the thread's id. */
   async *answer(run: Run, isNamed: boolean): AsyncGenerator<RunEvent> {
-    const knowledge = this.#epochs.current(run.settings.collection);
-    const early = await this.#lookUpEarly(run, knowledge);
-    if (early !== undefined) yield* await this.#repeat(run, early, isNamed);
-    else yield* this.#answerAt(run, await knowledge, isNamed);
-  }
-
-  /** Looks the answer up as if the collection had not changed, while it is asked whether it has. */
-  async #lookUpEarly(run: Run, knowledge: Promise<Knowledge>): Promise<StoredAnswer | undefined> {
+    const current = this.#epochs.current(run.settings.collection);
     const supposed = this.#epochs.lastKnown(run.settings.collection);
-    if (supposed === undefined) return undefined;
-    const lookup = this.#deps.cache.get("ANSWER", this.#scopeOf(run, supposed), answerKey(run.question));
-    const [value, actual] = await Promise.all([lookup, knowledge]);
-    return value !== undefined && value.length > 0 && isDeepStrictEqual(actual, supposed) ? decodeAnswer(value) : undefined;
+    if (supposed === undefined) return yield* this.#answerAt(run, await current, isNamed);
+    try {
+      yield* this.#answerAt(run, supposed, isNamed, current.then((knowledge) => checkSame(knowledge, supposed)));
+    } catch (error) {
+      if (!(error instanceof CollectionMoved)) throw error;
+      yield* this.#answerAt(run, await current, isNamed);
+    }
   }
 
   #scopeOf({ settings }: Run, knowledge: Knowledge): CacheScope {
@@ -66,13 +63,17 @@ export class CachedRuns {
     }
   }
 
-  /** Of all that ask the same at the same time, in whichever replica, one runs the agent. */
-  async *#answerAt(run: Run, knowledge: Knowledge, isNamed: boolean): AsyncGenerator<RunEvent> {
+  /**
+   * Of all that ask the same at the same time, in whichever replica, one runs the agent.
+   * @param confirmed that this is what answers depend on now: the answer is looked up meanwhile; nothing happens before it resolves
+   */
+  async *#answerAt(run: Run, knowledge: Knowledge, isNamed: boolean, confirmed?: Promise<void>): AsyncGenerator<RunEvent> {
     const events = new Channel<RunEvent>();
     // What another model stood in with is not what the next one asks for.
     let mayStore = true;
     const scope = this.#scopeOf(run, knowledge);
     const compute = async () => {
+      await confirmed;
       for await (const event of this.#runAgent({ ...run, cachedIn: scope })) {
         events.push(event);
         if (!("result" in event)) continue;
@@ -81,9 +82,9 @@ export class CachedRuns {
       }
       throw new Error("the run ended without a result");
     };
-    this.#deps.cache
-      .getOrCompute("ANSWER", scope, answerKey(run.question), compute, { mayStore: () => mayStore })
-      .then(async ({ value, cached }) => {
+    const filled = this.#deps.cache.getOrCompute("ANSWER", scope, answerKey(run.question), compute, { mayStore: () => mayStore });
+    Promise.all([filled, confirmed])
+      .then(async ([{ value, cached }]) => {
         if (!cached) return;
         if (value.length === 0) for await (const event of this.#runAgent(run)) events.push(event);
         else for (const event of await this.#repeat(run, decodeAnswer(value), isNamed)) events.push(event);
@@ -113,7 +114,7 @@ export class CachedRuns {
     } else if (answer.seed === null) {
       // Without a seed the thread is there at once, or not at all.
       await this.#store(run, threadId, answer).catch((error: unknown) => {
-        if (!(error instanceof ThreadStoreGone)) throw error;
+        if (!hasCode(error, Code.Unavailable)) throw error;
         threadId = "";
       });
     } else {
@@ -137,9 +138,17 @@ export class CachedRuns {
     const reply = { ...rest, analysis, usage: NO_USAGE };
     const asked = userMessage(run.question, clock, { run: run.runId, request: run.fingerprint });
     const messages = [asked, answerMessage({ run: run.runId, settings: run.settings }, reply, clock)];
-    const update = { ...beginning(run, messages), trail: [FROM_CACHE], question: run.question, reply };
-    await run.graph.updateState({ configurable: { thread_id: threadId } }, update, run.kind.lastNode);
+    await this.#threads.begin(threadId, { ...beginning(run, messages), messages, work: [...run.work], trail: [FROM_CACHE], question: run.question, reply });
   }
+}
+
+/** The collection is not any more as it was when it was last asked for. */
+class CollectionMoved extends Error {
+  override name = "CollectionMoved";
+}
+
+function checkSame(actual: Knowledge, supposed: Knowledge): void {
+  if (!isDeepStrictEqual(actual, supposed)) throw new CollectionMoved();
 }
 
 function storedAnswer({ response: text, citations, model, modelVersion, agentVersion, analysis }: RunResult): Omit<StoredAnswer, "seed"> {

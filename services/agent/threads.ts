@@ -7,6 +7,7 @@ import { stampOf } from "./conversation.js";
 import { threadNotFound } from "./errors.js";
 import { grownAt, isSeedThread, seedOf, seedThread } from "./seeds.js";
 import type { RunSettings } from "./settings.js";
+import type { RunStateValue } from "./state.js";
 
 /** What is remembered of a conversation. */
 export interface ThreadView {
@@ -96,8 +97,18 @@ export class Threads {
     await this.#saver.deleteThread(id);
     if (seedOf(id) === undefined) return;
     // An empty conversation in its place: without it, the seed would be found.
-    const metadata = { source: "update", step: -1, parents: {} } as const;
-    await this.#saver.put({ configurable: { thread_id: id, checkpoint_ns: "" } }, emptyCheckpoint(), metadata, {});
+    await this.begin(id, {});
+  }
+
+  /**
+   * Begins a thread with a state in which nothing is left to do, as an update of the state by the last node of any graph would, in one
+   * put: what a graph has to do to come to the same is the greater part of an update. Rejects with UNAVAILABLE when it cannot be stored.
+   */
+  async begin(id: string, state: Partial<RunStateValue>): Promise<void> {
+    const versions = Object.fromEntries(Object.keys(state).map((channel) => [channel, 1]));
+    const checkpoint = { ...emptyCheckpoint(), channel_values: state, channel_versions: versions };
+    const metadata = { source: "update", step: 0, parents: {} } as const;
+    await this.#saver.put({ configurable: { thread_id: id, checkpoint_ns: "" } }, checkpoint, metadata, versions);
   }
 
   /** Stores a thread that grew from a seed without its caller waiting for it, unless too many are being stored. */

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AnswerResponseSchema } from "../../gen/ragents/rag/v1/rag_service_pb.js";
 import type { Viewer } from "../../runtime/identity/viewer.js";
-import { type Passage, wholeAnswer } from "../../runtime/llm/answerer.js";
+import type { Passage } from "../../runtime/llm/answerer.js";
 import { EXTRACTIVE_MODEL, NOT_ANSWERED } from "../../runtime/llm/extractive/extractive-answerer.js";
 import type { Models } from "../../runtime/llm/models.js";
 import { toTokenUsage } from "../../runtime/llm/token-usage.js";
@@ -35,15 +35,13 @@ export class Answers {
     // Nothing to answer from: no model could do better.
     if (chunks.length === 0) return { answer: NOT_ANSWERED, model: EXTRACTIVE_MODEL, usage: {} };
     const answerer = this.#models.answerer();
-    const { text, citations, usage, model } = await wholeAnswer(
-      answerer.answer({
-        question: question.query,
-        passages: chunks.map(toPassage),
-        temperature: TEMPERATURE,
-        maxTokens: MAX_TOKENS,
-        signal,
-      }),
-    );
+    const { text, citations, usage, model } = await answerer.answer({
+      question: question.query,
+      passages: chunks.map(toPassage),
+      temperature: TEMPERATURE,
+      maxTokens: MAX_TOKENS,
+      signal,
+    });
     return {
       answer: text,
       citations: [...citations],

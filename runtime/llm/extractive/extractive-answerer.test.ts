@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Passage, wholeAnswer } from "../answerer.js";
+import type { AnswerEvent, Passage } from "../answerer.js";
 import { extractiveAnswerer, NOT_ANSWERED } from "./extractive-answerer.js";
 
 const manual = `# Pump P-7
@@ -22,7 +22,7 @@ function passage(text: string, fields: Partial<Passage> = {}): Passage {
 }
 
 const ask = (question: string, passages: Passage[], signal?: AbortSignal) =>
-  wholeAnswer(extractiveAnswerer().answer({ question, passages, temperature: 0, maxTokens: 100, signal }));
+  extractiveAnswerer().answer({ question, passages, temperature: 0, maxTokens: 100, signal });
 
 describe("the built-in answerer", () => {
   test.each([
@@ -126,10 +126,8 @@ SHOW ALL;
   });
 
   test("streams text and citations in order", async () => {
-    const events = [];
-    for await (const event of extractiveAnswerer().answer({ question: "When does the pump stop?", passages: [passage(manual)], temperature: 0, maxTokens: 1 })) {
-      events.push(event);
-    }
+    const events: AnswerEvent[] = [];
+    await extractiveAnswerer().answer({ question: "When does the pump stop?", passages: [passage(manual)], temperature: 0, maxTokens: 1 }, (event) => events.push(event));
     expect(events[0]).toMatchObject({ text: expect.stringMatching(/ \[1\]$/) });
     expect(events[1]).toMatchObject({ citation: { index: 1 } });
   });

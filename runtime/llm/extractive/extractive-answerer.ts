@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { loadStaticEmbedder } from "../../embedding/static-embedder.js";
-import type { Answer, AnswerEvent, AnswerRequest, Answerer, Citation, Passage } from "../answerer.js";
+import type { Answerer, Citation, Passage } from "../answerer.js";
 import { NO_USAGE } from "../language-model.js";
 import { readable } from "../readable.js";
 import { type Sentence, splitSentences } from "../sentences.js";
@@ -37,12 +37,12 @@ export function extractiveAnswerer(): Answerer {
   const known = new LRUCache<string, readonly QuotableSentence[]>({ max: MAX_KNOWN_PASSAGES });
   return {
     model: EXTRACTIVE_MODEL,
-    async *answer({ question: asked, alone: question = asked, passages, signal }: AnswerRequest): AsyncGenerator<AnswerEvent, Answer> {
+    async answer({ question: asked, alone: question = asked, passages, signal }, onEvent) {
       signal?.throwIfAborted();
       const { candidates } = rankSentences(question, passages, await loadStaticEmbedder(), known);
       const spans = joinNeighbours(isAbout(question, passages, candidates) ? chooseSentences(candidates, question) : []).map((span) => understandable(span, candidates));
       if (spans.length === 0) {
-        yield { text: NOT_ANSWERED };
+        onEvent?.({ text: NOT_ANSWERED });
         return { text: NOT_ANSWERED, citations: [], usage: NO_USAGE, model: EXTRACTIVE_MODEL };
       }
       const citations: Citation[] = [];
@@ -52,8 +52,8 @@ export function extractiveAnswerer(): Answerer {
         const piece = `${i === 0 ? "" : span[0]?.sentence.kind === "prose" ? " " : "\n\n"}${termOf(span)}${sentencesOf(span)}${codeAfter(span)} [${citation.index}]`;
         text += piece;
         citations.push(citation);
-        yield { text: piece };
-        yield { citation };
+        onEvent?.({ text: piece });
+        onEvent?.({ citation });
       }
       return { text, citations, usage: NO_USAGE, model: EXTRACTIVE_MODEL };
     },

@@ -41,8 +41,6 @@ export interface AgentKind {
   readonly version: string;
   /** What its models are instructed with. */
   readonly prompts: readonly PromptName[];
-  /** A node that ends the graph: a thread that begins with a cached answer looks as if it had written it. */
-  readonly lastNode: string;
   /** Whether its model calls tools, those of the caller too. Default: it does not. */
   readonly callsTools?: boolean;
   /** JSON schema of what requests may give it as agent_config; absent when it takes nothing. */

@@ -46,7 +46,6 @@ export function graphAgent({ type, description, configSchema, version, graph }: 
     configSchema,
     version,
     prompts: [],
-    lastNode: "answer",
     build: (deps) => {
       const search = (query: string, settings: RunSettings, signal?: AbortSignal) => retrieve(deps.rag, query, settings, signal);
       return new StateGraph(RunState)
@@ -70,8 +69,9 @@ function lastMessage(deps: Pick<AgentDeps, "models" | "clock" | "version">): Nod
     const { messages, passages, settings } = state;
     const last = messages.at(-1);
     if (last === undefined || last.type !== "ai") throw new Error(`the graph of the agent ${settings.agent} ended without an answer`);
-    const binder = new CitationBinder(passages);
-    for (const event of [...binder.write(last.text), ...binder.end()]) writer?.(event);
+    const binder = new CitationBinder(passages, (event) => writer?.(event));
+    binder.write(last.text);
+    binder.end();
     const asked = messages.findLastIndex(({ type }) => type === "human");
     const usage = messages.slice(asked + 1).map(usageOf).reduce(addUsage, NO_USAGE);
     const reply = { text: binder.text, citations: binder.citations, ...answeredBy(deps, settings.model), usage };

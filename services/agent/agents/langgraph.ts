@@ -25,7 +25,6 @@ export const langgraphAgent: AgentKind = {
   description: "Takes complex questions apart, retrieves for each part, reasons about them and answers.",
   version: "langgraph-1",
   prompts: [...REWRITE_PROMPTS, "reason", "answer"],
-  lastNode: "generate_response",
   build: (deps) =>
     new StateGraph(RunState)
       .addNode(...recorded("process_input", processInput))

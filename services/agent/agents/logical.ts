@@ -19,7 +19,6 @@ export const logicalAgent: AgentKind = {
   description: "Analyses what a question asks, asks back when it is unclear, and searches for just what it needs.",
   version: "logical-1",
   prompts: [...REWRITE_PROMPTS, "logical", "answer"],
-  lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)
       .addNode(...recorded("rewrite", rewriteNode(deps)))

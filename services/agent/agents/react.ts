@@ -23,7 +23,6 @@ export const reactAgent: AgentKind = {
   description: "Lets the model search and use tools in up to 10 rounds until it can answer.",
   version: "react-1",
   prompts: ["react", "react-conclude", ...REWRITE_PROMPTS, "answer"],
-  lastNode: "finalize",
   callsTools: true,
   build: (deps) => {
     const tools = [searchKnowledgeBase(deps.rag), ...deps.tools];

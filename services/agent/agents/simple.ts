@@ -14,7 +14,6 @@ export const simpleAgent: AgentKind = {
   description: "Rewrites the question by the conversation, retrieves passages for it and answers from them.",
   version: "simple-1",
   prompts: [...REWRITE_PROMPTS, "answer"],
-  lastNode: "answer",
   build: (deps) =>
     new StateGraph(RunState)
       .addNode(...recorded("rewrite", rewriteNode(deps)))

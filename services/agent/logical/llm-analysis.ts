@@ -5,7 +5,7 @@ import { rewriteConfidence } from "../rewrite-confidence.js";
 import { type Analysis, reduction } from "./analysis.js";
 
 const MAX_TOKENS = 200;
-const reply = z.object({
+const replySchema = z.object({
   query_text: z.string().trim().min(1).max(1_000),
   mode: z.enum(["hybrid", "semantic", "keyword"]),
   domain: z.enum(["general", "temporal", "quantitative"]),
@@ -24,7 +24,7 @@ export async function refine(
 ): Promise<{ analysis: Analysis; usage: Usage }> {
   let usage: Usage = NO_USAGE;
   try {
-    const stream = model.stream({
+    const reply = await model.reply({
       messages: [
         { role: "system", content: prompt.text },
         { role: "user", content: question },
@@ -34,10 +34,8 @@ export async function refine(
       maxTokens: MAX_TOKENS,
       signal,
     });
-    let step = await stream.next();
-    while (step.done !== true) step = await stream.next();
-    usage = addUsage(usage, step.value.usage);
-    const { query_text, mode, domain } = reply.parse(JSON.parse(/\{[^]*\}/.exec(step.value.text)?.[0] ?? ""));
+    usage = addUsage(usage, reply.usage);
+    const { query_text, mode, domain } = replySchema.parse(JSON.parse(/\{[^]*\}/.exec(reply.text)?.[0] ?? ""));
     if (rewriteConfidence(query_text, question, []) < 1) return { analysis: { ...analysis, domain }, usage };
     const directive = { ...analysis.directive, queryText: query_text, mode };
     return { analysis: { ...analysis, domain, directive, tokenReduction: reduction(question, query_text) }, usage };

@@ -47,10 +47,5 @@ async function write(
     maxTokens: settings.maxTokens,
     signal,
   };
-  const events = settings.model === EXTRACTIVE_MODEL && parts.length > 1 ? answerParts(answerer, parts, request) : answerer.answer(request);
-  for (;;) {
-    const step = await events.next();
-    if (step.done === true) return step.value;
-    tell(step.value);
-  }
+  return settings.model === EXTRACTIVE_MODEL && parts.length > 1 ? answerParts(answerer, parts, request, tell) : answerer.answer(request, tell);
 }

@@ -12,7 +12,7 @@ export function reasonNode({ models, prompts: { reason: prompt } }: Pick<AgentDe
     if (model === undefined) return { notes: "" };
     const points = parts.map((part) => `- ${part}`).join("\n");
     const material = passages.map((passage, i) => numberedPassage(passage, i + 1)).join("\n");
-    const stream = model.stream({
+    const reply = await model.reply({
       messages: [
         { role: "system", content: `${prompt.text}\n\n<passages>\n${material}\n</passages>` },
         { role: "user", content: `Question: ${question}\n\nPoints:\n${points}` },
@@ -22,9 +22,6 @@ export function reasonNode({ models, prompts: { reason: prompt } }: Pick<AgentDe
       maxTokens: MAX_TOKENS,
       signal,
     });
-    for (;;) {
-      const step = await stream.next();
-      if (step.done === true) return { notes: step.value.text.trim(), usage: addUsage(usage, step.value.usage) };
-    }
+    return { notes: reply.text.trim(), usage: addUsage(usage, reply.usage) };
   };
 }

@@ -21,9 +21,8 @@ beforeEach(() => {
 function scripted(name: string, reply: string): LanguageModel {
   return {
     name,
-    async *stream(request) {
+    async reply(request) {
       requests.push(request);
-      yield reply;
       return { message: undefined as never, text: reply, usage: { inputTokens: 5, outputTokens: 3 }, model: name };
     },
   };

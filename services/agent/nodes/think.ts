@@ -77,8 +77,6 @@ async function converse(
   const { models, clock, prompts } = deps;
   const { settings, passages, usage } = state;
   const model = models.languageModel(settings.model) as LanguageModel;
-  const binder = new CitationBinder(passages);
-  const stream = model.stream({ ...turn, prompt: prompts.react.id, temperature: settings.temperature, maxTokens: settings.maxTokens });
   let held: NodeEvent[] | undefined = turn.tools.length === 0 ? undefined : [];
   let heldLength = 0;
   const show = (event: NodeEvent) => {
@@ -91,27 +89,23 @@ async function converse(
     for (const event of held ?? []) tell(event);
     held = undefined;
   };
-  for (;;) {
-    const step = await stream.next();
-    if (step.done !== true) {
-      for (const event of binder.write(step.value)) show(event);
-      continue;
-    }
-    const { message } = step.value;
-    const total = addUsage(usage, step.value.usage);
-    const calls = turn.tools.length === 0 ? undefined : callMessage(message);
-    if (calls !== undefined) {
-      const forCaller = callsFor(settings.callerTools, calls);
-      if (forCaller.length === 0) return { work: [calls], usage: total };
-      // Calls of ours beside them are not made: the model makes them again when it knows what the caller's returned.
-      return { usage: total, reply: { text: "", citations: [], usage: total, ...answeredBy(deps, step.value.model), toolCalls: forCaller } };
-    }
-    for (const event of binder.end()) show(event);
-    release();
-    models.countInvented(step.value.model, binder.invented);
-    const reply = { text: binder.text, citations: binder.citations, ...answeredBy(deps, step.value.model), usage: total };
-    return { messages: [answerMessage(state, reply, clock)], usage: total, reply };
+  const binder = new CitationBinder(passages, show);
+  const request = { ...turn, prompt: prompts.react.id, temperature: settings.temperature, maxTokens: settings.maxTokens };
+  const written = await model.reply(request, (piece) => binder.write(piece));
+  const total = addUsage(usage, written.usage);
+  const by = answeredBy(deps, written.model);
+  const calls = turn.tools.length === 0 ? undefined : callMessage(written.message);
+  if (calls !== undefined) {
+    const forCaller = callsFor(settings.callerTools, calls);
+    if (forCaller.length === 0) return { work: [calls], usage: total };
+    // Calls of ours beside them are not made: the model makes them again when it knows what the caller's returned.
+    return { usage: total, reply: { text: "", citations: [], usage: total, ...by, toolCalls: forCaller } };
   }
+  binder.end();
+  release();
+  models.countInvented(written.model, binder.invented);
+  const reply = { text: binder.text, citations: binder.citations, ...by, usage: total };
+  return { messages: [answerMessage(state, reply, clock)], usage: total, reply };
 }
 
 function callsFor(tools: readonly CallerTool[], { tool_calls = [] }: AIMessage): ToolCallNotice[] {

@@ -1,84 +1,65 @@
-import { parentPort, workerData } from "node:worker_threads";
-import { systemClock } from "../runtime/clock.js";
+import type { MetricObjectWithValues, MetricValue } from "prom-client";
+import { AgentService } from "../gen/ragents/agent/v1/agent_service_pb.js";
+import type { Identity } from "../runtime/call-context.js";
 import { ConfigError } from "../runtime/config.js";
-import { fromStatusBytes } from "../runtime/grpc-status.js";
-import { IDENTITY_HEADER } from "../runtime/identity/identity-token.js";
-import type { StoredKey } from "../runtime/identity/identity-keys.js";
-import { createLogger, type LogLevel } from "../runtime/logger.js";
-import { meshSecurity, type MeshSecurity } from "../runtime/mesh-security.js";
-import { createMetrics } from "../runtime/metrics.js";
+import { toMeshError } from "../runtime/errors.js";
+import { toStatusBytes } from "../runtime/grpc-status.js";
+import type { MeshSecurity } from "../runtime/mesh-security.js";
 import type { RunningService } from "../runtime/service.js";
-import { shutDown } from "../runtime/shutdown.js";
-import { portCalls } from "../runtime/threads/port-calls.js";
-import { openTracing, TRACE_FLUSH_MS } from "../runtime/tracing/tracing.js";
-import { startAgentService } from "../services/agent/service.js";
-import type { ProcessHandlers } from "./agent-in-thread.js";
-import { openLocalSecurity } from "./local-security.js";
-import { namingPort } from "./naming-port.js";
+import { type PortCalls, portCalls } from "../runtime/threads/port-calls.js";
+import { startThread } from "../runtime/threads/start-thread.js";
+import type { AgentStart, AgentThreadHandlers } from "./agent-thread-main.js";
 
-/** What the thread is started with. */
-export interface AgentThreadData {
-  /** The launcher's variables, with the addresses of the other services. */
-  readonly env: NodeJS.ProcessEnv;
-  readonly logLevel: LogLevel;
-  readonly tenantCalls: number;
-  /** The key of the mesh's services, and the data folder. */
-  readonly own: { readonly key: StoredKey; readonly folder: string };
-}
-
-const { env, logLevel, tenantCalls, own } = workerData as AgentThreadData;
-const logger = createLogger({ level: logLevel }).child({ service: "agent" });
-const metrics = createMetrics();
-let service: RunningService | undefined;
-let stop = async (_graceMs: number) => {};
-
-/** What may be asked of the thread. */
-const handlers = {
-  /** Resolves to the service's address, or to what is wrong with its configuration. */
-  async start(): Promise<{ readonly address: string } | { readonly wrong: string }> {
-    try {
-      return { address: await start() };
-    } catch (error) {
-      if (error instanceof ConfigError) return { wrong: error.message };
-      throw error;
-    }
-  },
-  notReady: async () => (await service?.notReady()) ?? [],
-  metrics: () => metrics.registry.getMetricsAsJSON(),
-  stop: (graceMs: number) => stop(graceMs),
+/** What the thread asks of the process. */
+export type ProcessHandlers = {
+  /** Who calls an RPC of the agent service, by the metadata of the call; or why nobody does, as google.rpc.Status. */
+  identify(header: [name: string, value: string][], rpc: string): Promise<{ readonly identity: Identity } | { readonly refusal: Uint8Array }>;
 };
-export type AgentThreadHandlers = typeof handlers;
 
-const { ask } = portCalls<ProcessHandlers>(parentPort!, handlers);
+/** A thread for the agent service, which loads its program while the other services start. */
+export class AgentThread {
+  readonly #thread = startThread("./agent-thread-main.js", import.meta.url);
+  readonly #ask: PortCalls<AgentThreadHandlers>;
+  #identify: MeshSecurity["identify"] | undefined;
 
-async function start(): Promise<string> {
-  const clock = systemClock;
-  const shared = await openLocalSecurity(env, { logger, clock }, own);
-  const tracing = openTracing(env, { logger, metrics, clock });
-  const security = meshSecurity({ process: shared, service: "agent", clock, required: () => true });
-  const running = await namingPort("RAGENTS_AGENT_PORT", () =>
-    startAgentService(env, { logger, metrics, clock, tracer: tracing.tracer("agent"), score: tracing.score, tenantCalls, security: { ...security, identify: identify(security) } }),
-  );
-  service = running;
-  stop = (graceMs) =>
-    shutDown(
-      [
-        ["agent", () => running.stop(graceMs)],
-        ["traces", () => tracing.close(TRACE_FLUSH_MS)],
-        ["security", async () => shared.close()],
-      ],
-      graceMs + TRACE_FLUSH_MS,
-      logger,
-    );
-  return running.address;
-}
+  /** A fault that would end the process ends it from the thread, too. */
+  constructor() {
+    const { ask, end } = portCalls<AgentThreadHandlers>(this.#thread, { identify: this.#identified.bind(this) } satisfies ProcessHandlers);
+    this.#ask = ask;
+    this.#thread.on("error", (error) => {
+      end(error);
+      throw error;
+    });
+    this.#thread.once("exit", () => end(new Error("the thread of the agent service has ended")));
+  }
 
-/** A service's word is checked here; who comes with other credentials, or none, is known where the keys of clients are. */
-function identify(own: MeshSecurity): MeshSecurity["identify"] {
-  return async (header, method) => {
-    if (header.has(IDENTITY_HEADER)) return own.identify(header, method);
-    const answer = await ask.identify([...header], method.name);
-    if ("refusal" in answer) throw fromStatusBytes(answer.refusal);
-    return answer.identity;
-  };
+  /**
+   * Starts the service. Throws ConfigError.
+   * @param identify who calls, where no service vouches for the caller
+   */
+  async start(start: AgentStart, identify: MeshSecurity["identify"]): Promise<RunningService> {
+    this.#identify = identify;
+    const started = await this.#ask.start(start);
+    if ("wrong" in started) throw new ConfigError(started.wrong);
+    return { name: "agent", address: started.address, notReady: () => this.#ask.notReady(), stop: (graceMs) => this.#ask.stop(graceMs) };
+  }
+
+  /** What the thread has counted. */
+  metrics(): Promise<MetricObjectWithValues<MetricValue<string>>[]> {
+    return this.#ask.metrics();
+  }
+
+  /** Ends the thread, when its service has been stopped. */
+  async close(): Promise<void> {
+    await this.#thread.terminate();
+  }
+
+  async #identified(header: [name: string, value: string][], rpc: string): ReturnType<ProcessHandlers["identify"]> {
+    try {
+      const method = AgentService.methods.find(({ name }) => name === rpc)!;
+      return { identity: await this.#identify!(new Headers(header), method) };
+    } catch (error) {
+      return { refusal: toStatusBytes(toMeshError(error)) };
+    }
+  }
 }

@@ -21,7 +21,7 @@ import { startCheckpointService } from "../services/checkpoint/service.js";
 import { startRagService } from "../services/rag/service.js";
 import { startRateLimitService } from "../services/ratelimit/service.js";
 import { banner } from "./banner.js";
-import { type AgentInThread, startAgentInThread } from "./agent-in-thread.js";
+import { AgentThread } from "./agent-thread.js";
 import { openLocalSecurity } from "./local-security.js";
 import { namingPort } from "./naming-port.js";
 import { openDataFolder } from "../runtime/data-folder.js";
@@ -73,6 +73,8 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     started.push(["traces", () => tracing.close(TRACE_FLUSH_MS)]);
     const folder = openDataFolder(config.RAGENTS_DATA_DIR);
     started.push(["data folder", async () => folder.release()]);
+    const agentThread = new AgentThread();
+    started.push(["agent thread", () => agentThread.close()]);
     const sql = needsEmbeddedSql(config) ? await openPglite(join(folder.path, "postgres")) : undefined;
     if (sql !== undefined) started.push(["embedded database", () => sql.close()]);
 
@@ -83,19 +85,14 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     const security = await openLocalSecurity(env, { logger, clock: systemClock }, own);
     started.push(["security", async () => security.close()]);
 
-    let agent: AgentInThread | undefined;
     const { RAGENTS_LOG_LEVEL: logLevel, RAGENTS_TENANT_CALLS: tenantCalls } = config;
-    const startAgent: Start = async (env, host) => {
-      agent = await startAgentInThread({ env, logLevel, tenantCalls, own }, host.security!.identify);
-      return agent;
-    };
     const starts: [name: string, start: Start][] = [
       // In the order in which they need each other.
       ["cache", startCacheService],
       ["checkpoint", (env, host) => startCheckpointService(env, host, { sql })],
       ["ratelimit", startRateLimitService],
       ["rag", (env, host) => startRagService(env, host, { sql })],
-      ["agent", startAgent],
+      ["agent", (env, host) => agentThread.start({ env, logLevel, tenantCalls, own }, host.security!.identify)],
       ["gateway", (env, host) => startGatewayService(env, host, { authentication })],
     ];
     const addresses: NodeJS.ProcessEnv = { ...env };
@@ -124,7 +121,7 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     }
     const notReady = async () => (await Promise.all(services.map((service) => service.notReady()))).flat();
     const counted = async () => {
-      const parts = await Promise.all([metrics.registry.getMetricsAsJSON(), agent?.metrics() ?? []]);
+      const parts = await Promise.all([metrics.registry.getMetricsAsJSON(), agentThread.metrics()]);
       return AggregatorRegistry.aggregate(parts).metrics();
     };
     const probes = await namingPort("RAGENTS_METRICS_PORT", () =>

@@ -75,6 +75,22 @@ export function runInCall<T>(call: CallContext, fn: () => T): T {
   return storage.run(call, fn);
 }
 
+/** The same call with a span of its own. Its signal is asked for only when somebody needs it: many are made then. */
+export function withSpan(call: CallContext, span: OpenSpan): CallContext {
+  const { identity, requestId, deadline, traceParent, messageSpan } = call;
+  return {
+    identity,
+    requestId,
+    deadline,
+    traceParent,
+    span,
+    messageSpan,
+    get signal() {
+      return call.signal;
+    },
+  };
+}
+
 /** Runs `fn` outside of any call: what it starts outlives the call that started it. */
 export function runDetached<T>(fn: () => T): T {
   return storage.run(undefined, fn);

@@ -76,9 +76,11 @@ export function retryAfterMsOf(error: unknown): number | undefined {
 /**
  * What a caller is shown of any thrown value: our errors and those of services
  * behind us as they are, all else INTERNAL without its message.
+ * @param call the call that failed; its signal says whether its caller was the reason
  */
-export function toMeshError(thrown: unknown, signal?: AbortSignal): ConnectError {
+export function toMeshError(thrown: unknown, call?: { readonly signal: AbortSignal }): ConnectError {
   if (thrown instanceof ConnectError) return thrown;
+  const signal = call?.signal;
   if (signal?.aborted && signal.reason instanceof ConnectError) return signal.reason;
   if (thrown instanceof Error && (thrown.name === "AbortError" || thrown.name === "TimeoutError") && signal?.aborted) {
     return meshError(Code.Canceled, ErrorReason.CANCELLED, "The call was cancelled.", { cause: thrown });

@@ -1,16 +1,18 @@
 import { setMaxListeners } from "node:events";
 import { setImmediate } from "node:timers/promises";
-import { type DescMethod, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethod, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
+  createContextKey,
   createContextValues,
   createMethodImplSpec,
   type HandlerContext,
   type Interceptor,
-  type MethodImplSpec,
+  type UnaryRequest,
+  type UnaryResponse,
 } from "@connectrpc/connect";
-import { invokeUnaryImplementation, transformInvokeImplementation } from "@connectrpc/connect/protocol";
+import { transformInvokeImplementation } from "@connectrpc/connect/protocol";
 import type {
   handleBidiStreamingCall,
   handleUnaryCall,
@@ -32,6 +34,7 @@ import { unlessAborted } from "./unless-aborted.js";
 
 type StreamCall = ServerDuplexStream<Message, Message>;
 type UnaryCall = ServerUnaryCall<Message, Message>;
+type UnaryImplementation = (request: Message, context: HandlerContext) => Message | Promise<Message>;
 
 /** Mounts a Connect service implementation on a grpc-js server: the same handlers that tests mount on a router transport. */
 export function mountService(
@@ -89,33 +92,69 @@ class MalformedRequest {
 /** Without streams in between a unary call costs half. */
 function unaryHandler(
   method: DescMethodUnary,
-  implementation: never,
+  implementation: UnaryImplementation,
   interceptors: Interceptor[],
   limits: GrpcServerLimits,
 ): handleUnaryCall<Message, Message> {
-  const spec = createMethodImplSpec(method, implementation) as MethodImplSpec & { kind: "unary" };
+  const invoke = unaryPipeline(method, implementation, interceptors);
   return (call: UnaryCall, callback) => {
-    const { context, end } = openContext(method, call, limits);
     let answered = false;
     const fail = (thrown: unknown) => {
       if (answered) return;
       answered = true;
-      const error = toMeshError(thrown, context.signal);
+      const error = toMeshError(thrown, context);
       callback(toGrpcStatus(error));
       end(error);
     };
+    // A handler that does not listen to the signal cannot hold the call.
+    const { context, end } = openContext(method, call, limits, fail);
     const excess = excessMetadata(call.metadata, limits);
     if (excess !== undefined) return fail(excess);
     if (call.request instanceof MalformedRequest) return fail(call.request.error);
-    // A handler that does not listen to the signal cannot hold the call.
-    context.signal.addEventListener("abort", () => fail(context.signal.reason), { once: true });
-    invokeUnaryImplementation(spec, context, call.request, interceptors).then((response) => {
+    invoke(context, call.request).then((response) => {
       if (answered) return;
       answered = true;
       call.sendMetadata(headersToMetadata(context.responseHeader));
       callback(null, response, headersToMetadata(context.responseTrailer));
       end();
     }, fail);
+  };
+}
+
+/** A unary call's context on its way through the interceptors. */
+const contextKey = createContextKey<HandlerContext | undefined>(undefined, { description: "context" });
+
+/**
+ * A handler behind its interceptors, which may replace the message; all else of a request and its response they change in
+ * place. Connect's own pipeline is built anew for each call, and copies the context, whose signal then has to be there.
+ */
+function unaryPipeline(method: DescMethodUnary, implementation: UnaryImplementation, interceptors: Interceptor[]) {
+  const { parent: service } = method;
+  const handle = async (request: UnaryRequest): Promise<UnaryResponse> => {
+    const context = request.contextValues.get(contextKey)!;
+    const { responseHeader: header, responseTrailer: trailer } = context;
+    const message = create(method.output, await implementation(request.message, context));
+    return { stream: false, service, method, message, header, trailer };
+  };
+  const next = interceptors.reduceRight((inner, interceptor) => interceptor(inner as never) as typeof handle, handle);
+  return async (context: HandlerContext, message: Message): Promise<Message> => {
+    const { requestMethod, url, requestHeader: header, values } = context;
+    const contextValues = values.set(contextKey, context);
+    return (
+      await next({
+        stream: false,
+        service,
+        method,
+        requestMethod,
+        url,
+        header,
+        message,
+        contextValues,
+        get signal() {
+          return context.signal;
+        },
+      })
+    ).message;
   };
 }
 
@@ -135,7 +174,7 @@ function streamHandler(
         end();
       },
       (thrown: unknown) => {
-        const error = toMeshError(thrown, context.signal);
+        const error = toMeshError(thrown, context);
         call.emit("error", toGrpcStatus(error));
         end(error);
       },
@@ -149,8 +188,38 @@ const ENDED = new ConnectError("The call has ended.", Code.Canceled);
 /** The longest time that a timer of Node's takes, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** The handler's context: its signal aborts at the deadline and when the caller goes away. Connect's own links two signals to a third. */
-function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: GrpcServerLimits) {
+/** The signal of a call, made when it is first asked for: making and aborting one takes longer than most of what a call needs. */
+class CallSignal {
+  #controller: AbortController | undefined;
+  #reason: ConnectError | undefined;
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      // Every call that the handler makes listens; Node would warn of a leak at eleven.
+      setMaxListeners(0, this.#controller.signal);
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** Only the first reason counts. */
+  abort(reason: ConnectError): void {
+    if (this.aborted) return;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/**
+ * The handler's context: its signal aborts at the deadline and when the caller goes away. Connect's own links two signals to a third.
+ * @param onAbort called with the reason when either happens
+ */
+function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: GrpcServerLimits, onAbort?: (reason: ConnectError) => void) {
   const given = Number(call.getDeadline());
   const streams = method.methodKind !== "unary";
   const timeoutMs = Number.isFinite(given)
@@ -159,18 +228,19 @@ function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: G
       ? limits.streamDeadlineMs
       : limits.unaryDeadlineMs;
   const deadline = Date.now() + timeoutMs;
-  const controller = new AbortController();
-  const { signal } = controller;
-  // Every call that the handler makes listens; Node would warn of a leak at eleven.
-  setMaxListeners(0, signal);
-  const timer = setTimeout(() => controller.abort(tooLate()), Math.min(timeoutMs, MAX_TIMER_MS));
-  const abort = (reason: ConnectError) => {
+  const cancellation = new CallSignal();
+  const end = (reason: ConnectError) => {
     clearTimeout(timer);
-    controller.abort(reason);
+    cancellation.abort(reason);
   };
+  const abort = (reason: ConnectError) => {
+    end(reason);
+    onAbort?.(reason);
+  };
+  const timer = setTimeout(() => abort(tooLate()), Math.min(timeoutMs, MAX_TIMER_MS));
   call.on("cancelled", () => {
     // Also said of every call that was answered; an error is not made for those, with its stack.
-    if (!signal.aborted) abort(cancelledByCaller());
+    if (!cancellation.aborted) abort(cancelledByCaller());
   });
   const context: HandlerContext = {
     service: method.parent,
@@ -178,14 +248,16 @@ function openContext(method: DescMethod, call: StreamCall | UnaryCall, limits: G
     protocolName: "grpc",
     requestMethod: "POST",
     url: `http://localhost${call.getPath()}`,
-    signal,
+    get signal() {
+      return cancellation.signal;
+    },
     timeoutMs: () => deadline - Date.now(),
     requestHeader: metadataToHeaders(call.metadata),
     responseHeader: new Headers(),
     responseTrailer: new Headers(),
     values: createContextValues().set(deadlineKey, deadline),
   };
-  return { context, end: (error?: ConnectError) => abort(error ?? ENDED) };
+  return { context, end: (error?: ConnectError) => end(error ?? ENDED) };
 }
 
 function streamsRequest({ methodKind }: DescMethod): boolean {

@@ -10,16 +10,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import {
-  Code,
-  ConnectError,
-  type ContextValues,
-  createContextValues,
-  type Interceptor,
-  type StreamRequest,
-  type Transport,
-  type UnaryRequest,
-} from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Channel, Client, credentials, Metadata, status as GrpcStatus, type StatusObject } from "@grpc/grpc-js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
 import { currentCall, REQUEST_ID_HEADER } from "./call-context.js";
@@ -40,7 +31,6 @@ export interface GrpcTransportOptions {
   defaultTimeoutMs?: number;
   /** Largest message sent or received, in bytes. Default 4 MiB. */
   maxMessageBytes?: number;
-  interceptors?: Interceptor[];
   /** Default: in the clear, without saying who calls. */
   security?: ChannelSecurity;
 }
@@ -77,55 +67,22 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.use_local_subchannel_pool": 1,
   };
   const clients = new RenewedClient(() => new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), channelOptions));
-  const interceptors = options.interceptors ?? [];
-  const request = (
-    method: DescMethod,
-    { header, signal }: CallScope,
-    contextValues: ContextValues | undefined,
-    content: { stream: false; message: Message } | { stream: true; message: AsyncIterable<Message> },
-  ) => ({
-    ...content,
-    service: method.parent,
-    method,
-    requestMethod: "POST",
-    url: `grpc://${options.address}/${method.parent.typeName}/${method.name}`,
-    header,
-    signal: signal ?? NEVER,
-    contextValues: contextValues ?? createContextValues(),
-  });
-
   return {
     close: () => clients.close(),
-    unary(method, signal, timeoutMs, header, input, contextValues) {
+    unary(method, signal, timeoutMs, header, input) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      const send = (req: UnaryRequest) => callUnary(clients, req, scope.deadline);
-      const message = create(method.input, input);
-      return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: false, message })) as never;
+      return callUnary(clients, method, create(method.input, input), scope) as never;
     },
-    stream(method, signal, timeoutMs, header, input, contextValues) {
+    async stream(method, signal, timeoutMs, header, input) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      const send = async (req: StreamRequest) => callStream(clients.current, req, scope.deadline);
-      const message = messages(method.input, input);
-      return intercepted(send as AnySend, interceptors)(request(method, scope, contextValues, { stream: true, message })) as never;
+      return callStream(clients.current, method, messages(method.input, input), scope) as never;
     },
   };
-}
-
-type AnySend = (request: object) => Promise<object>;
-
-/** The first interceptor is the outermost. */
-function intercepted(send: AnySend, interceptors: Interceptor[]): AnySend {
-  return interceptors.reduceRight<AnySend>((next, interceptor) => interceptor(next as never) as unknown as AnySend, send);
 }
 
 async function* messages(schema: DescMessage, input: AsyncIterable<MessageInitShape<DescMessage>>): AsyncGenerator<Message> {
   for await (const message of input) yield create(schema, message);
 }
-
-/** For calls that nobody can give up before their deadline. */
-const NEVER = new AbortController().signal;
-// Node warns of a leak at eleven listeners; here every call under way is one.
-setMaxListeners(0, NEVER);
 
 function isRepeatable({ idempotency }: DescMethod): boolean {
   return idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
@@ -157,8 +114,9 @@ function serviceConfig(services: DescService[]) {
 interface CallScope {
   /** In milliseconds since the epoch. */
   deadline: number;
-  header: Headers;
-  signal: AbortSignal | undefined;
+  metadata: Metadata;
+  /** Any of them gives the call up. */
+  signals: readonly AbortSignal[];
 }
 
 function callScope(
@@ -174,16 +132,22 @@ function callScope(
   // A timeout of 0 or below means none in Connect; a call here always has a deadline.
   const own = timeoutMs !== undefined && timeoutMs > 0 ? now + timeoutMs : undefined;
   const deadline = Math.min(own ?? (Number.isFinite(inherited) ? inherited : now + defaultTimeoutMs), inherited);
-  const header = new Headers(headers);
-  if (call !== undefined && !header.has(REQUEST_ID_HEADER)) header.set(REQUEST_ID_HEADER, call.requestId);
-  if (call?.traceParent !== undefined && !header.has(TRACE_PARENT_HEADER)) header.set(TRACE_PARENT_HEADER, call.traceParent);
-  if (call?.span !== undefined) header.set(TRACE_HEADER, traceHeader(call.span));
-  for (const [name, value] of security?.callHeaders?.(method) ?? []) if (!header.has(name)) header.set(name, value);
-  const signals = [signal, call?.signal].filter((one) => one !== undefined);
-  return {
-    deadline,
-    header,
-    signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0],
+  const metadata = headers === undefined ? new Metadata() : headersToMetadata(headers instanceof Headers ? headers : new Headers(headers));
+  const lacks = (name: string) => metadata.get(name).length === 0;
+  if (call !== undefined && lacks(REQUEST_ID_HEADER)) metadata.set(REQUEST_ID_HEADER, call.requestId);
+  if (call?.traceParent !== undefined && lacks(TRACE_PARENT_HEADER)) metadata.set(TRACE_PARENT_HEADER, call.traceParent);
+  if (call?.span !== undefined) metadata.set(TRACE_HEADER, traceHeader(call.span));
+  for (const [name, value] of security?.callHeaders?.(method) ?? []) if (lacks(name)) metadata.set(name, value);
+  // Node warns of a leak at eleven listeners; here every call under way is one.
+  if (signal !== undefined) setMaxListeners(0, signal);
+  return { deadline, metadata, signals: [signal, call?.signal].filter((one) => one !== undefined) };
+}
+
+/** Calls `abort` once when a signal aborts, until the function that it returns is called. */
+function listenTo(signals: readonly AbortSignal[], abort: () => void): () => void {
+  for (const signal of signals) signal.addEventListener("abort", abort, { once: true });
+  return () => {
+    for (const signal of signals) signal.removeEventListener("abort", abort);
   };
 }
 
@@ -211,18 +175,18 @@ function wasCut({ code, details }: StatusObject): boolean {
 }
 
 /** What grpc-js' client would do around the channel's call, a fifth of the gateway's time for a request, is not needed here. */
-function callUnary(clients: RenewedClient, request: UnaryRequest, deadline: number, repeats = CUT_ANSWER_REPEATS): Promise<object> {
-  const { method, message, header, signal } = request;
+function callUnary(clients: RenewedClient, method: DescMethod, message: Message, scope: CallScope, repeats = CUT_ANSWER_REPEATS): Promise<object> {
+  const { deadline, metadata, signals } = scope;
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
+    const aborted = signals.find((signal) => signal.aborted);
+    if (aborted !== undefined) return reject(ConnectError.from(aborted.reason, Code.Canceled));
     const call = (clients.current.getChannel() as Channel).createCall(pathOf(method), deadline, null, null, null);
-    const cancel = () => call.cancelWithStatus(GrpcStatus.CANCELLED, "Cancelled on client");
-    signal.addEventListener("abort", cancel, { once: true });
+    const unlisten = listenTo(signals, () => call.cancelWithStatus(GrpcStatus.CANCELLED, "Cancelled on client"));
     let responseHeader: Metadata | undefined;
     let answer: Message | undefined;
     let unreadable: unknown;
-    call.start(headersToMetadata(header), {
-      onReceiveMetadata: (metadata) => void (responseHeader = metadata),
+    call.start(metadata, {
+      onReceiveMetadata: (received) => void (responseHeader = received),
       onReceiveMessage(bytes: Buffer) {
         try {
           answer = fromBinary(method.output, bytes);
@@ -231,10 +195,11 @@ function callUnary(clients: RenewedClient, request: UnaryRequest, deadline: numb
         }
       },
       onReceiveStatus(status: StatusObject) {
-        signal.removeEventListener("abort", cancel);
+        unlisten();
         if (status.code !== GrpcStatus.OK) {
-          const again = responseHeader !== undefined && repeats > 0 && isRepeatable(method) && wasCut(status) && !signal.aborted;
-          return again ? resolve(callUnary(clients, request, deadline, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
+          const isAborted = signals.some((signal) => signal.aborted);
+          const again = responseHeader !== undefined && repeats > 0 && isRepeatable(method) && wasCut(status) && !isAborted;
+          return again ? resolve(callUnary(clients, method, message, scope, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
         }
         if (answer === undefined) return reject(noAnswer(method, unreadable));
         resolve(unaryAnswer(method, answer, responseHeader ?? new Metadata(), status.metadata));
@@ -266,19 +231,18 @@ function noAnswer({ parent, name }: DescMethod, cause: unknown): ConnectError {
   return meshError(Code.Internal, ErrorReason.INTERNAL, `${parent.name} answered ${name} with nothing that can be read.`, { cause });
 }
 
-function callStream(client: Client, { method, message: input, header, signal }: StreamRequest, deadline: number): object {
+function callStream(client: Client, method: DescMethod, input: AsyncIterable<Message>, scope: CallScope): object {
   const { path, serialize, deserialize } = codec(method);
-  const call = client.makeBidiStreamRequest(path, serialize, deserialize, headersToMetadata(header), { deadline });
-  const cancel = () => call.cancel();
-  if (signal.aborted) cancel();
-  else signal.addEventListener("abort", cancel, { once: true });
+  const call = client.makeBidiStreamRequest(path, serialize, deserialize, scope.metadata, { deadline: scope.deadline });
+  const unlisten = listenTo(scope.signals, () => call.cancel());
+  if (scope.signals.some((signal) => signal.aborted)) call.cancel();
   const responseHeader = new Headers();
   const trailer = new Headers();
   call.on("metadata", (metadata: Metadata) => {
     metadataToHeaders(metadata).forEach((value, key) => responseHeader.set(key, value));
   });
   call.on("status", (status: StatusObject) => {
-    signal.removeEventListener("abort", cancel);
+    unlisten();
     metadataToHeaders(status.metadata).forEach((value, key) => trailer.set(key, value));
   });
   // Errors reach the reader of the responses; without a listener they would end the process.

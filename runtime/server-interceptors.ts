@@ -90,7 +90,9 @@ function callContextInterceptor(options: ServerInterceptorOptions): Interceptor 
       span: spans.ofCall(request, identity, requestId),
       ...(request.stream && { messageSpan: spans.ofMessages(request.header, identity) }),
       deadline: request.contextValues.get(deadlineKey),
-      signal: request.signal,
+      get signal() {
+        return request.signal;
+      },
     };
     const response = await runInCall(call, () => next(request));
     return response.stream ? { ...response, message: iterateInCall(call, response.message) } : response;
@@ -158,7 +160,7 @@ function observeInterceptor({ logger, metrics, clock }: ServerInterceptorOptions
       }
     };
     const fail = (thrown: unknown) => {
-      const error = toMeshError(thrown, request.signal);
+      const error = toMeshError(thrown, request);
       finish(error);
       return error;
     };

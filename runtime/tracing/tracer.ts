@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type CallContext, currentCall, type MessageOrigin, runInCall } from "../call-context.js";
+import { type CallContext, currentCall, type MessageOrigin, runInCall, withSpan } from "../call-context.js";
 import type { Clock } from "../clock.js";
 import type { Span, SpanDetails, SpanKind, SpanSink } from "./span.js";
 import { newSpanId, newTraceId } from "./trace-ids.js";
@@ -141,7 +141,7 @@ export async function inMessageSpan<T>(name: string, origin: MessageOrigin, work
 async function within<T>(call: CallContext | undefined, span: OpenSpan | undefined, work: (span: OpenSpan | undefined) => Promise<T>): Promise<T> {
   if (call === undefined || span === undefined) return work(undefined);
   try {
-    const result = await runInCall({ ...call, span }, () => work(span));
+    const result = await runInCall(withSpan(call, span), () => work(span));
     span.end();
     return result;
   } catch (error) {

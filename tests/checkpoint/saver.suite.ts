@@ -1,4 +1,4 @@
-import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { AIMessage, HumanMessage, SystemMessage, ToolMessage } from "@langchain/core/messages";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { type Checkpoint, type CheckpointMetadata, type CheckpointTuple, emptyCheckpoint, ERROR, INTERRUPT, uuid6 } from "@langchain/langgraph-checkpoint";
@@ -38,15 +38,12 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
     afterAll(() => backend.store.close());
 
     /** A saver of its own connection and memory, as in another process. */
-    function newSaver(interceptors: Interceptor[] = []) {
-      const transport = createGrpcTransport({ address: server.address, services: [CheckpointService], interceptors });
+    function newSaver(as: { tenant?: string; watch?: (transport: Transport) => Transport } = {}) {
+      const security = as.tenant === undefined ? undefined : { callHeaders: () => [["x-tenant", as.tenant!]] as const };
+      const transport = createGrpcTransport({ address: server.address, services: [CheckpointService], ...(security && { security }) });
       opened.push(transport);
-      return new GrpcCheckpointSaver({ transport });
+      return new GrpcCheckpointSaver({ transport: as.watch?.(transport) ?? transport });
     }
-    const asTenant = (tenant: string): Interceptor => (next) => (request) => {
-      request.header.set("x-tenant", tenant);
-      return next(request);
-    };
     /** Counts what goes over the wire. */
     function counting() {
       const calls: { rpc: string; bytes: number }[] = [];
@@ -54,22 +51,22 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
         const put = (message as { put?: { value: unknown } }).put?.value ?? message;
         calls.push({ rpc, bytes: (put as { contents?: { data: Uint8Array } }).contents?.data.length ?? 0 });
       };
-      const count: Interceptor = (next) => (request) => {
-        const rpc = request.method.name;
-        if (!request.stream) {
-          counted(rpc, request.message);
-          return next(request);
-        }
-        const { message: sent } = request;
-        async function* messages() {
-          for await (const message of sent) {
-            counted(rpc, message);
-            yield message;
+      const watch = (transport: Transport): Transport => ({
+        unary(method, signal, timeoutMs, header, input, values) {
+          counted(method.name, input);
+          return transport.unary(method, signal, timeoutMs, header, input, values);
+        },
+        stream(method, signal, timeoutMs, header, input, values) {
+          async function* watched() {
+            for await (const message of input) {
+              counted(method.name, message);
+              yield message;
+            }
           }
-        }
-        return next({ ...request, message: messages() });
-      };
-      return { calls, count };
+          return transport.stream(method, signal, timeoutMs, header, watched(), values);
+        },
+      });
+      return { calls, watch };
     }
 
     /** Puts a checkpoint whose channels all changed; answers its config. */
@@ -201,8 +198,8 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
 
     describe("the wire", () => {
       test("carries what is new, in one call a turn", async () => {
-        const { calls, count } = counting();
-        const saver = newSaver([count]);
+        const { calls, watch } = counting();
+        const saver = newSaver({ watch });
         const messages = Array.from({ length: 20 }, (_, i) => new HumanMessage({ content: text(1000, i + 1), id: `${i}` }));
         const first = await put(saver, { messages });
         const next = new AIMessage({ content: text(1000, 99), id: "next" });
@@ -213,7 +210,7 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
         expect(calls.map(({ rpc }) => rpc)).toEqual(["StreamPuts"]);
         expect(calls[0]?.bytes).toBeLessThan(1300);
         calls.length = 0;
-        const tuple = await newSaver([count]).getTuple(first);
+        const tuple = await newSaver({ watch }).getTuple(first);
         expect(tuple?.pendingWrites).toEqual([["task", "messages", [next]]]);
         expect(calls.map(({ rpc }) => rpc)).toEqual(["GetCheckpoint"]);
       });
@@ -278,8 +275,8 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
       });
 
       test("of many tasks in one turn go together", async () => {
-        const { calls, count } = counting();
-        const saver = newSaver([count]);
+        const { calls, watch } = counting();
+        const saver = newSaver({ watch });
         const config = await put(saver, {});
         calls.length = 0;
         await Promise.all(Array.from({ length: 30 }, (_, i) => saver.putWrites(config, [["c", i]], `task ${String(i).padStart(2, "0")}`)));
@@ -366,8 +363,8 @@ export function describeSaver(name: string, open: () => Promise<Backend>): void 
       });
 
       test("of another tenant are not there", async () => {
-        const ours = newSaver([asTenant("ours")]);
-        const theirs = newSaver([asTenant("theirs")]);
+        const ours = newSaver({ tenant: "ours" });
+        const theirs = newSaver({ tenant: "theirs" });
         const config = await put(ours, { v: "secret" });
         expect(await theirs.getTuple(config)).toBeUndefined();
         expect(await all(theirs.list({}))).toEqual([]);

@@ -32,11 +32,21 @@ export function fromStatus(status: Status): ConnectError {
   return error;
 }
 
+/** An error in bytes that `fromStatusBytes` reads, for where errors are kept or handed on. */
+export function toStatusBytes(error: ConnectError): Uint8Array {
+  return toBinary(StatusSchema, toStatus(error));
+}
+
+/** The error of `toStatusBytes`. */
+export function fromStatusBytes(bytes: Uint8Array): ConnectError {
+  return fromStatus(fromBinary(StatusSchema, bytes));
+}
+
 /** An error as grpc-js sends it. */
 export function toGrpcStatus(error: ConnectError): StatusObject {
   const metadata = new Metadata();
   if (error.details.length > 0) {
-    metadata.set(DETAILS_TRAILER, Buffer.from(toBinary(StatusSchema, toStatus(error))));
+    metadata.set(DETAILS_TRAILER, Buffer.from(toStatusBytes(error)));
   }
   return { code: error.code as number, details: error.rawMessage, metadata };
 }
@@ -48,7 +58,7 @@ export function toGrpcStatus(error: ConnectError): StatusObject {
 export function fromGrpcStatus(failure: Pick<StatusObject, "code" | "details" | "metadata">, service: string): ConnectError {
   const details = failure.metadata?.get(DETAILS_TRAILER)[0];
   if (details instanceof Buffer) {
-    return fromStatus(fromBinary(StatusSchema, details));
+    return fromStatusBytes(details);
   }
   const name = service.split(".").at(-1) ?? service;
   switch (failure.code) {

@@ -122,6 +122,24 @@ describe("threads", () => {
     expect(double.requests.at(-1)?.messages.map(({ content }) => content)).toEqual(expect.arrayContaining(["At 4 bar.", "Remember: 4 bar."]));
   });
 
+  test("that begin with a cached answer are shown, forked, changed and gone on with like others", async () => {
+    const query = "When does the pump stop by itself?";
+    const { response } = await mesh.agent.query({ query });
+    const { threadId, metadata } = await mesh.agent.query({ query });
+    expect([metadata?.cached, response]).toEqual([true, "Above 3 bar [1]."]);
+    const { checkpoints } = await mesh.agent.listCheckpoints({ thread: threadId });
+    expect(checkpoints).toMatchObject([{ source: "update", next: [], parentId: "", messageCount: 2 }]);
+    const { state } = await other.getThreadState({ thread: threadId });
+    expect([state?.agentType, state?.interrupts]).toEqual(["simple", []]);
+    expect(state?.values).toMatchObject({ question: query, response, trail: [{ name: "cache" }], passages: [], parts: [] });
+    const { thread: fork } = await other.forkThread({ thread: threadId });
+    const changed = await mesh.agent.updateThreadState({ thread: threadId, messages: [{ role: "user", content: "Remember: 4 bar." }] });
+    expect(changed.state?.checkpoint?.next).toEqual([]);
+    await other.query({ query: "So when?", threadId });
+    expect(await contents(threadId)).toEqual([query, response, "Remember: 4 bar.", "So when?", response]);
+    expect(await contents(fork?.id ?? "")).toEqual([query, response]);
+  });
+
   test.each<{ change: { values?: JsonObject; removedMessageIds?: string[]; messages?: { role: string; content: string }[] }; field: string }>([
     { change: { values: { settings: {} } }, field: "values" },
     { change: { values: { parts: "one" } }, field: "values" },

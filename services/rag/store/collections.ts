@@ -1,11 +1,17 @@
-import { sqlState, type SqlDatabase, type SqlSession, UNIQUE_VIOLATION } from "../../../runtime/sql/database.js";
+import { type PreparedStatement, sqlState, type SqlDatabase, type SqlSession, UNIQUE_VIOLATION } from "../../../runtime/sql/database.js";
 import { DEFAULT_COLLECTION, defaultSettings } from "../settings.js";
 import { COLLECTION_COLUMNS, type CollectionRow, toCollection } from "./rows.js";
 import type { CollectionRecord, CollectionRef, CollectionSettings, CollectionStore } from "./store.js";
 
+/** Every question asks for its collection. */
+const FIND: PreparedStatement = {
+  name: "rag_collection",
+  text: `select ${COLLECTION_COLUMNS} from rag.collections where tenant = $1 and id = $2`,
+};
+
 export function collectionStore(db: SqlDatabase): CollectionStore {
   async function find({ tenant, id }: CollectionRef): Promise<CollectionRecord | undefined> {
-    const [row] = await db.query<CollectionRow>(`select ${COLLECTION_COLUMNS} from rag.collections where tenant = $1 and id = $2`, [tenant, id]);
+    const [row] = await db.query<CollectionRow>(FIND, [tenant, id]);
     return row && toCollection(row);
   }
 

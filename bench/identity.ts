@@ -13,7 +13,7 @@ import { backgroundCall, type Identity, runInCall } from "../runtime/call-contex
 import { systemClock } from "../runtime/clock.js";
 import { mount, startGrpcServer } from "../runtime/grpc-server.js";
 import { createGrpcTransport } from "../runtime/grpc-transport.js";
-import { createProcessKeys } from "../runtime/identity/identity-keys.js";
+import { processKeys } from "../runtime/identity/identity-keys.js";
 import { TokenIssuer } from "../runtime/identity/token-issuer.js";
 import { TokenVerifier } from "../runtime/identity/token-verifier.js";
 import { silentLogger } from "../runtime/logger.js";
@@ -31,7 +31,7 @@ const CONCURRENCY = 64;
 
 const clock = systemClock;
 const alice: Identity = { tenant: "acme", user: "alice", roles: [Role.READER], tier: "gold" };
-const processSecurity: ProcessSecurity = { keys: createProcessKeys(clock), tls: undefined, close: () => {} };
+const processSecurity: ProcessSecurity = { keys: processKeys(clock), tls: undefined, close: () => {} };
 const securityOf = (service: string) => meshSecurity({ process: processSecurity, service, clock, required: () => true });
 
 /** Microseconds that one call of `work` takes, one after the other. */

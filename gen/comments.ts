@@ -550,7 +550,7 @@ export const comments: Readonly<Record<string, string>> = {
   "ragents.cache.v1.CacheService.WatchInvalidations": "Tells what other callers change. While messages arrive, a caller that\ndrops what they name holds nothing stale. A stream that cannot promise\nthat ends with UNAVAILABLE.",
   "ragents.checkpoint.v1.Value": "A value as its writer encoded it: the bytes of its segments, one after the\nother, and then its tail. The service never looks inside. A writer that cuts\nlists at their elements makes every version of a list share its segments.",
   "ragents.checkpoint.v1.Value.encoding": "What the bytes are, for readers: \"json\", \"jsonl\" (a list, one element a\nline), \"bytes\", or a writer's own word.",
-  "ragents.checkpoint.v1.Value.segments": "The hashes of the segments in order, 16 bytes each: the first half of the\nsegment's SHA-256.",
+  "ragents.checkpoint.v1.Value.segments": "The hashes of the segments in order, 16 bytes each: the first half of the\nsegment's SHA-256. Most values have none.",
   "ragents.checkpoint.v1.Value.tail": "The bytes after the last segment; for what is too small to be a segment.",
   "ragents.checkpoint.v1.Contents": "Segments with their bytes, one after the other.",
   "ragents.checkpoint.v1.Contents.hashes": "The segments' hashes, 16 bytes each: the first half of the SHA-256.",

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { createProcessKeys } from "../runtime/identity/identity-keys.js";
+import { processKeys } from "../runtime/identity/identity-keys.js";
 import { meshSecurity } from "../runtime/mesh-security.js";
 import { ManualClock } from "../tests/manual-clock.js";
 import { folderKeys } from "./folder-keys.js";
@@ -13,7 +13,7 @@ test("a mesh that was started again reads the warrants of the one before, and it
   const clock = new ManualClock();
   const start = (path: string) =>
     meshSecurity({
-      process: { keys: createProcessKeys(clock), warrantKeys: folderKeys(path, clock), tls: undefined, close: () => {} },
+      process: { keys: processKeys(clock), warrantKeys: folderKeys(path, clock), tls: undefined, close: () => {} },
       service: "agent",
       clock,
       required: () => true,

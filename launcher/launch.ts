@@ -1,13 +1,13 @@
 import { join } from "node:path";
+import { AggregatorRegistry } from "prom-client";
 import { z } from "zod";
 import { loadGatewayConfig, refuseStrangers } from "../gateway/config.js";
-import { type Authentication, openAuthentication } from "../gateway/identity/authentication.js";
+import { openAuthentication } from "../gateway/identity/authentication.js";
 import { startGatewayService } from "../gateway/service.js";
 import { systemClock } from "../runtime/clock.js";
-import { createProcessKeys } from "../runtime/identity/identity-keys.js";
-import { meshSecurity, openProcessSecurity } from "../runtime/mesh-security.js";
-import { ConfigError, flag, parseEnv, port } from "../runtime/config.js";
-import { PortInUseError } from "../runtime/grpc-server.js";
+import { createProcessKey } from "../runtime/identity/identity-keys.js";
+import { meshSecurity } from "../runtime/mesh-security.js";
+import { flag, parseEnv, port } from "../runtime/config.js";
 import { createLogger, LOG_LEVELS } from "../runtime/logger.js";
 import { createMetrics } from "../runtime/metrics.js";
 import { startProbes } from "../runtime/probes.js";
@@ -15,15 +15,15 @@ import type { RunningService, ServiceHost } from "../runtime/service.js";
 import { shutDown } from "../runtime/shutdown.js";
 import { tenantCallsSchema } from "../runtime/tenant-calls.js";
 import { openTracing, TRACE_FLUSH_MS } from "../runtime/tracing/tracing.js";
-import type { SqlDatabase } from "../runtime/sql/database.js";
 import { openPglite } from "../runtime/sql/pglite.js";
-import { startAgentService } from "../services/agent/service.js";
 import { startCacheService } from "../services/cache/service.js";
 import { startCheckpointService } from "../services/checkpoint/service.js";
 import { startRagService } from "../services/rag/service.js";
 import { startRateLimitService } from "../services/ratelimit/service.js";
 import { banner } from "./banner.js";
-import { folderKeys } from "./folder-keys.js";
+import { AgentThread } from "./agent-thread.js";
+import { openLocalSecurity } from "./local-security.js";
+import { namingPort } from "./naming-port.js";
 import { openDataFolder } from "../runtime/data-folder.js";
 
 const schema = z.object({
@@ -37,6 +37,8 @@ const schema = z.object({
   RAGENTS_GATEWAY_URL: z.string().optional(),
   ...tenantCallsSchema.shape,
 });
+
+type Start = (env: NodeJS.ProcessEnv, host: ServiceHost) => Promise<RunningService>;
 
 /** Time from the signal to the end, in milliseconds. */
 const SHUTDOWN_GRACE_MS = 10_000;
@@ -55,7 +57,8 @@ export interface LocalMesh {
 
 /**
  * Starts all services and the gateway in this process, each with its own gRPC
- * server on loopback, on one embedded database where no other is configured.
+ * server on loopback, on one embedded database where no other is configured; the
+ * agent service and the database each in a thread of its own.
  * Throws ConfigError or PortInUseError with nothing left running.
  */
 export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
@@ -70,28 +73,38 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
     started.push(["traces", () => tracing.close(TRACE_FLUSH_MS)]);
     const folder = openDataFolder(config.RAGENTS_DATA_DIR);
     started.push(["data folder", async () => folder.release()]);
+    const agentThread = new AgentThread();
+    started.push(["agent thread", () => agentThread.close()]);
     const sql = needsEmbeddedSql(config) ? await openPglite(join(folder.path, "postgres")) : undefined;
     if (sql !== undefined) started.push(["embedded database", () => sql.close()]);
 
     const authentication = await openAuthentication(env, { logger, clock: systemClock }, { sql });
     started.push(["authentication", () => authentication.close()]);
     refuseStrangers(gatewayConfig, authentication.required());
-    const configured = await openProcessSecurity(env, { logger, clock: systemClock });
-    started.push(["security", async () => configured.close()]);
-    // In one process the services know each other's word by keys that nobody else has.
-    const own = { keys: createProcessKeys(systemClock), warrantKeys: folderKeys(folder.path, systemClock) };
-    const security = configured.keys === undefined ? { ...configured, ...own } : configured;
+    const own = { key: createProcessKey(), folder: folder.path };
+    const security = await openLocalSecurity(env, { logger, clock: systemClock }, own);
+    started.push(["security", async () => security.close()]);
 
+    const { RAGENTS_LOG_LEVEL: logLevel, RAGENTS_TENANT_CALLS: tenantCalls } = config;
+    const starts: [name: string, start: Start][] = [
+      // In the order in which they need each other.
+      ["cache", startCacheService],
+      ["checkpoint", (env, host) => startCheckpointService(env, host, { sql })],
+      ["ratelimit", startRateLimitService],
+      ["rag", (env, host) => startRagService(env, host, { sql })],
+      ["agent", (env, host) => agentThread.start({ env, logLevel, tenantCalls, own }, host.security!.identify)],
+      ["gateway", (env, host) => startGatewayService(env, host, { authentication })],
+    ];
     const addresses: NodeJS.ProcessEnv = { ...env };
     const services: RunningService[] = [];
-    for (const [name, start] of serviceStarts(sql, authentication)) {
+    for (const [name, start] of starts) {
       const host: ServiceHost = {
         logger: logger.child({ service: name }),
         metrics,
         clock: systemClock,
         tracer: tracing.tracer(name),
         score: tracing.score,
-        tenantCalls: config.RAGENTS_TENANT_CALLS,
+        tenantCalls,
         security: meshSecurity({
           process: security,
           service: name,
@@ -107,8 +120,12 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
       started.push([name, () => service.stop(SHUTDOWN_GRACE_MS)]);
     }
     const notReady = async () => (await Promise.all(services.map((service) => service.notReady()))).flat();
+    const counted = async () => {
+      const parts = await Promise.all([metrics.registry.getMetricsAsJSON(), agentThread.metrics()]);
+      return AggregatorRegistry.aggregate(parts).metrics();
+    };
     const probes = await namingPort("RAGENTS_METRICS_PORT", () =>
-      startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics, notReady }),
+      startProbes({ host: config.RAGENTS_HOST, port: config.RAGENTS_METRICS_PORT, metrics: counted, notReady }),
     );
     started.push(["probes", () => probes.close()]);
     const authenticates = authentication.required();
@@ -126,30 +143,6 @@ export async function launch(env: NodeJS.ProcessEnv): Promise<LocalMesh> {
 
 function portVariable(service: string): string {
   return service === "gateway" ? "RAGENTS_PORT" : `RAGENTS_${service.toUpperCase()}_PORT`;
-}
-
-/** Says which variable to change when a port is taken. */
-async function namingPort<T>(variable: string, start: () => Promise<T>): Promise<T> {
-  try {
-    return await start();
-  } catch (error) {
-    if (!(error instanceof PortInUseError)) throw error;
-    throw new ConfigError(`${error.message} Stop what listens there, or set ${variable} to another port (0 takes any free one).`);
-  }
-}
-
-/** The services in the order in which they need each other. */
-function serviceStarts(sql: SqlDatabase | undefined, authentication: Authentication) {
-  type Start = (env: NodeJS.ProcessEnv, host: ServiceHost) => Promise<RunningService>;
-  const starts: [name: string, start: Start][] = [
-    ["cache", startCacheService],
-    ["checkpoint", (env, host) => startCheckpointService(env, host, { sql })],
-    ["ratelimit", startRateLimitService],
-    ["rag", (env, host) => startRagService(env, host, { sql })],
-    ["agent", startAgentService],
-    ["gateway", (env, host) => startGatewayService(env, host, { authentication })],
-  ];
-  return starts;
 }
 
 function needsEmbeddedSql(config: z.infer<typeof schema>): boolean {

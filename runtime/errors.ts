@@ -24,9 +24,13 @@ export interface MeshErrorOptions {
   cause?: unknown;
 }
 
-/** An error that a caller may see: a canonical code, our reason, and what to do. */
+/**
+ * An error that a caller may see: a canonical code, our reason, and what to do. What asks to come back is said most often
+ * when there is the least time: it has no stack.
+ */
 export function meshError(code: Code, reason: ErrorReason, message: string, options: MeshErrorOptions = {}): ConnectError {
-  const error = new ConnectError(message, code, undefined, undefined, options.cause);
+  const make = () => new ConnectError(message, code, undefined, undefined, options.cause);
+  const error = options.retryAfterMs === undefined ? make() : withoutStack(make);
   error.details.push({
     desc: ErrorInfoSchema,
     value: create(ErrorInfoSchema, {
@@ -43,6 +47,17 @@ export function meshError(code: Code, reason: ErrorReason, message: string, opti
     error.details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) });
   }
   return error;
+}
+
+/** Makes an error without its stack, which takes longer to write down than all else about it. */
+export function withoutStack<E extends Error>(make: () => E): E {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return make();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** INVALID_ARGUMENT for one field, for what the schema cannot say. */

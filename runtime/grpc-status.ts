@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type StatusObject, status as GrpcStatus } from "@grpc/grpc-js";
 import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { ErrorReason } from "../gen/ragents/errors/v1/errors_pb.js";
-import { meshError } from "./errors.js";
+import { meshError, withoutStack } from "./errors.js";
 
 /** The trailer in which gRPC carries google.rpc.Status. */
 const DETAILS_TRAILER = "grpc-status-details-bin";
@@ -22,9 +22,9 @@ export function toStatus(error: ConnectError) {
   });
 }
 
-/** The error that a google.rpc.Status describes. */
+/** The error that a google.rpc.Status describes. It has no stack: it happened elsewhere. */
 export function fromStatus(status: Status): ConnectError {
-  const error = new ConnectError(status.message, status.code as Code);
+  const error = withoutStack(() => new ConnectError(status.message, status.code as Code));
   error.details = status.details.map((any) => ({
     type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
     value: any.value,
@@ -32,11 +32,21 @@ export function fromStatus(status: Status): ConnectError {
   return error;
 }
 
+/** An error in bytes that `fromStatusBytes` reads, for where errors are kept or handed on. */
+export function toStatusBytes(error: ConnectError): Uint8Array {
+  return toBinary(StatusSchema, toStatus(error));
+}
+
+/** The error of `toStatusBytes`. */
+export function fromStatusBytes(bytes: Uint8Array): ConnectError {
+  return fromStatus(fromBinary(StatusSchema, bytes));
+}
+
 /** An error as grpc-js sends it. */
 export function toGrpcStatus(error: ConnectError): StatusObject {
   const metadata = new Metadata();
   if (error.details.length > 0) {
-    metadata.set(DETAILS_TRAILER, Buffer.from(toBinary(StatusSchema, toStatus(error))));
+    metadata.set(DETAILS_TRAILER, Buffer.from(toStatusBytes(error)));
   }
   return { code: error.code as number, details: error.rawMessage, metadata };
 }
@@ -48,7 +58,7 @@ export function toGrpcStatus(error: ConnectError): StatusObject {
 export function fromGrpcStatus(failure: Pick<StatusObject, "code" | "details" | "metadata">, service: string): ConnectError {
   const details = failure.metadata?.get(DETAILS_TRAILER)[0];
   if (details instanceof Buffer) {
-    return fromStatus(fromBinary(StatusSchema, details));
+    return fromStatusBytes(details);
   }
   const name = service.split(".").at(-1) ?? service;
   switch (failure.code) {

@@ -18,6 +18,7 @@ import type { ChannelSecurity } from "./channel-security.js";
 import { meshError } from "./errors.js";
 import { headersToMetadata, metadataToHeaders, toBuffer } from "./grpc-metadata.js";
 import { fromGrpcStatus } from "./grpc-status.js";
+import { RenewedClient } from "./renewed-client.js";
 import { TRACE_PARENT_HEADER } from "./tracing/trace-parent.js";
 import { TRACE_HEADER, traceHeader } from "./tracing/trace-header.js";
 
@@ -51,7 +52,7 @@ const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxBytes = options.maxMessageBytes ?? DEFAULT_MESSAGE_BYTES;
-  const client = new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), {
+  const channelOptions = {
     "grpc.service_config": JSON.stringify(serviceConfig(options.services)),
     "grpc.service_config_disable_resolution": 1,
     "grpc.max_receive_message_length": maxBytes,
@@ -62,17 +63,19 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.dns_min_time_between_resolutions_ms": 5_000,
-  });
-  const channel = client.getChannel() as Channel;
+    // A client that is renewed needs a connection of its own.
+    "grpc.use_local_subchannel_pool": 1,
+  };
+  const clients = new RenewedClient(() => new Client(options.address, options.security?.credentials ?? credentials.createInsecure(), channelOptions));
   return {
-    close: () => client.close(),
+    close: () => clients.close(),
     unary(method, signal, timeoutMs, header, input) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      return callUnary(channel, method, create(method.input, input), scope) as never;
+      return callUnary(clients, method, create(method.input, input), scope) as never;
     },
     async stream(method, signal, timeoutMs, header, input) {
       const scope = callScope(method, options, signal, timeoutMs, header);
-      return callStream(client, method, messages(method.input, input), scope) as never;
+      return callStream(clients.current, method, messages(method.input, input), scope) as never;
     },
   };
 }
@@ -172,12 +175,12 @@ function wasCut({ code, details }: StatusObject): boolean {
 }
 
 /** What grpc-js' client would do around the channel's call, a fifth of the gateway's time for a request, is not needed here. */
-function callUnary(channel: Channel, method: DescMethod, message: Message, scope: CallScope, repeats = CUT_ANSWER_REPEATS): Promise<object> {
+function callUnary(clients: RenewedClient, method: DescMethod, message: Message, scope: CallScope, repeats = CUT_ANSWER_REPEATS): Promise<object> {
   const { deadline, metadata, signals } = scope;
   return new Promise((resolve, reject) => {
     const aborted = signals.find((signal) => signal.aborted);
     if (aborted !== undefined) return reject(ConnectError.from(aborted.reason, Code.Canceled));
-    const call = channel.createCall(pathOf(method), deadline, null, null, null);
+    const call = (clients.current.getChannel() as Channel).createCall(pathOf(method), deadline, null, null, null);
     const unlisten = listenTo(signals, () => call.cancelWithStatus(GrpcStatus.CANCELLED, "Cancelled on client"));
     let responseHeader: Metadata | undefined;
     let answer: Message | undefined;
@@ -196,7 +199,7 @@ function callUnary(channel: Channel, method: DescMethod, message: Message, scope
         if (status.code !== GrpcStatus.OK) {
           const isAborted = signals.some((signal) => signal.aborted);
           const again = responseHeader !== undefined && repeats > 0 && isRepeatable(method) && wasCut(status) && !isAborted;
-          return again ? resolve(callUnary(channel, method, message, scope, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
+          return again ? resolve(callUnary(clients, method, message, scope, repeats - 1)) : reject(fromGrpcStatus(status, method.parent.typeName));
         }
         if (answer === undefined) return reject(noAnswer(method, unreadable));
         resolve(unaryAnswer(method, answer, responseHeader ?? new Metadata(), status.metadata));

@@ -14,7 +14,7 @@ import { systemClock } from "./clock.js";
 import { meshError, reasonOf } from "./errors.js";
 import { type GrpcServer, mount, startGrpcServer } from "./grpc-server.js";
 import { createGrpcTransport, type GrpcTransport } from "./grpc-transport.js";
-import { createProcessKeys } from "./identity/identity-keys.js";
+import { processKeys } from "./identity/identity-keys.js";
 import { IDENTITY_HEADER } from "./identity/identity-token.js";
 import { type LogFields, type Logger, silentLogger } from "./logger.js";
 import { meshSecurity, openProcessSecurity, type ProcessSecurity } from "./mesh-security.js";
@@ -30,7 +30,7 @@ afterEach(async () => {
   for (const one of open.splice(0).reverse()) await ("drain" in one ? one.drain(0) : one.close());
 });
 
-const keyed = (): ProcessSecurity => ({ keys: createProcessKeys(systemClock), tls: undefined, close: () => {} });
+const keyed = (): ProcessSecurity => ({ keys: processKeys(systemClock), tls: undefined, close: () => {} });
 
 function securityOf(process: ProcessSecurity, service: string, required = true) {
   return meshSecurity({ process, service, clock: systemClock, required: () => required });

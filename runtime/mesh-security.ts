@@ -10,7 +10,7 @@ import type { Clock } from "./clock.js";
 import { ConfigError, parseEnv } from "./config.js";
 import { meshError } from "./errors.js";
 import { accessOf } from "./identity/access.js";
-import { fileKeys, type IdentityKeys } from "./identity/identity-keys.js";
+import { storedKeys, type IdentityKeys } from "./identity/identity-keys.js";
 import { IDENTITY_HEADER } from "./identity/identity-token.js";
 import { parseKeyFile } from "./identity/key-file.js";
 import { TokenIssuer } from "./identity/token-issuer.js";
@@ -66,7 +66,7 @@ export async function openProcessSecurity(env: NodeJS.ProcessEnv, host: { logger
     path === undefined ? undefined : await openReloadingFiles([path], ([text]) => parseKeyFile(String(text), path), { logger: host.logger });
   const tls = cert && key && ca ? await openMutualTls({ cert, key, ca }, host.logger) : undefined;
   return {
-    keys: file && fileKeys(file.current, host.clock),
+    keys: file && storedKeys(file.current, host.clock),
     tls,
     close() {
       file?.close();

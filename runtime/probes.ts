@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import type { Metrics } from "./metrics.js";
+import { Registry } from "prom-client";
 import { PortInUseError } from "./grpc-server.js";
 
 export interface ProbeServer {
@@ -15,7 +15,8 @@ export interface ProbeServer {
 export async function startProbes(options: {
   host: string;
   port: number;
-  metrics: Metrics;
+  /** Resolves to what the process has counted, in Prometheus' text format. */
+  metrics: () => Promise<string>;
   /** Resolves to the names of what is not ready; empty when traffic may come. */
   notReady: () => Promise<string[]>;
 }): Promise<ProbeServer> {
@@ -33,7 +34,7 @@ export async function startProbes(options: {
           return missing.length === 0 ? answer(200, "ok\n") : answer(503, `not ready: ${missing.join(", ")}\n`);
         }
         case "/metrics":
-          return answer(200, await options.metrics.registry.metrics(), options.metrics.registry.contentType);
+          return answer(200, await options.metrics(), Registry.PROMETHEUS_CONTENT_TYPE);
         default:
           return answer(404, "try /livez, /readyz or /metrics\n");
       }

@@ -67,7 +67,7 @@ export async function runService(
     const probes = await startProbes({
       host: config.RAGENTS_HOST,
       port: config.RAGENTS_METRICS_PORT,
-      metrics,
+      metrics: () => metrics.registry.metrics(),
       notReady: () => service.notReady(),
     });
     logger.info("started", { address: service.address, probes: probes.address });

@@ -15,29 +15,18 @@ export interface IdentityKeys {
   publicKey(id: string): KeyObject | undefined;
 }
 
-/** How long keys of one process sign, in milliseconds. Their tokens live a minute. */
-const ROTATE_EVERY_MS = 3_600_000;
-
-/** Keys for a mesh in one process: they never leave its memory, and a new one takes over every hour. */
-export function createProcessKeys(clock: Clock): IdentityKeys {
-  let current: (SigningKey & { publicKey: KeyObject; since: number }) | undefined;
-  let previous: typeof current;
-  function newest() {
-    if (current === undefined || clock.monotonic() - current.since >= ROTATE_EVERY_MS) {
-      const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-      previous = current;
-      current = { id: randomUUID(), key: privateKey, publicKey, since: clock.monotonic() };
-    }
-    return current;
-  }
-  return {
-    signingKey: newest,
-    publicKey: (id) => [current, previous].find((one) => one?.id === id)?.publicKey,
-  };
+/** A key for a mesh in one process, whose threads may be handed it: it never leaves the process's memory, and ends with it. */
+export function createProcessKey(): StoredKey {
+  return { id: randomUUID(), ...generateKeyPairSync("ed25519"), notBefore: 0 };
 }
 
-/** Keys of a file that several processes share. */
-export function fileKeys(current: () => readonly StoredKey[], clock: Clock): IdentityKeys {
+/** The keys of a mesh in one process: nobody else has them. */
+export function processKeys(clock: Clock, key: StoredKey = createProcessKey()): IdentityKeys {
+  return storedKeys(() => [key], clock);
+}
+
+/** The keys of a file that several processes share, as it is now. */
+export function storedKeys(current: () => readonly StoredKey[], clock: Clock): IdentityKeys {
   return {
     signingKey() {
       const signing = current().filter(({ privateKey }) => privateKey !== undefined);
@@ -50,7 +39,7 @@ export function fileKeys(current: () => readonly StoredKey[], clock: Clock): Ide
   };
 }
 
-/** A key as a file holds it. */
+/** A key as a file or a process holds it. */
 export interface StoredKey {
   readonly id: string;
   readonly publicKey: KeyObject;

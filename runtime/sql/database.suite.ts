@@ -108,6 +108,21 @@ export function describeSqlDatabase(name: string, open: () => Promise<SqlDatabas
       expect(await db.query("select id from once")).toEqual([{ id: 1 }]);
     });
 
+    test("keeps statements apart that were asked for at the same time, from each other and from a transaction", async () => {
+      await db.query("create table apart (id int primary key)");
+      const insert = { name: "suite_apart", text: "insert into apart values ($1)" };
+      const outcomes = await Promise.allSettled([
+        ...[1, 2, 1, 3].map((id) => db.query(insert, [id])),
+        db.transaction(async (tx) => {
+          await tx.query(insert, [4]);
+          throw new Error("changed my mind");
+        }),
+        db.query(insert, [5]),
+      ]);
+      expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled", "rejected", "fulfilled"]);
+      expect(await db.query("select id from apart order by id")).toEqual([1, 2, 3, 5].map((id) => ({ id })));
+    });
+
     test("runs transactions that were asked for at the same time", async () => {
       await db.query("create table counter (n int)");
       await db.query("insert into counter values (0)");

@@ -62,7 +62,7 @@ export class PgliteSocket extends Duplex {
     this.#send(bytes, written);
   }
 
-  /** The messages of a statement go together: the engine is entered once for all of them. */
+  /** What was written while the engine worked goes together: it is entered once for all messages of several statements. */
   override _writev(pieces: { chunk: Buffer }[], written: (error?: Error) => void): void {
     this.#send(Buffer.concat(pieces.map(({ chunk }) => chunk)), written);
   }

@@ -14,10 +14,12 @@ test("a folder keeps its rows when it is opened again", async () => {
     const first = await openPglite(folder);
     await first.query("create table kept (id int)");
     await first.query("insert into kept values (1)");
-    await first.close();
+    // What was asked for before the end is done.
+    const last = first.query("insert into kept values (2)");
+    await Promise.all([last, first.close()]);
     await first.close();
     const second = await openPglite(folder);
-    expect(await second.query("select id from kept")).toEqual([{ id: 1 }]);
+    expect(await second.query("select id from kept")).toEqual([{ id: 1 }, { id: 2 }]);
     await second.close();
   } finally {
     await rm(parent, { recursive: true });

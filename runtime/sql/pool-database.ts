@@ -1,5 +1,5 @@
 import pg from "pg";
-import { isUnreachable, type PreparedStatement, type SqlDatabase } from "./database.js";
+import { isUnreachable, type PreparedStatement, type SqlDatabase, type SqlSession } from "./database.js";
 
 const INT8 = 20;
 const INT8_ARRAY = 1016;
@@ -15,29 +15,18 @@ export function sqlTypes(): pg.CustomTypesConfig {
 }
 
 /** A database by a pool of connections to it, which it closes. */
-export function poolDatabase(engine: SqlDatabase["engine"], pool: pg.Pool, close: () => Promise<void> = () => pool.end()): SqlDatabase {
+export function poolDatabase(pool: pg.Pool): SqlDatabase {
   let closing: Promise<void> | undefined;
   return {
-    engine,
+    engine: "postgres",
     query: async <R>(statement: string | PreparedStatement, parameters: unknown[] = []) =>
       onConnection(pool, (client) => rowsOf<R>(client, statement, parameters)),
-    transaction: (work) =>
-      onConnection(pool, async (client, giveUp) => {
-        await client.query("begin");
-        try {
-          const result = await work({ query: (statement, parameters = []) => rowsOf(client, statement, parameters) });
-          await client.query("commit");
-          return result;
-        } catch (error) {
-          await client.query("rollback").catch(giveUp);
-          throw error;
-        }
-      }),
+    transaction: (work) => onConnection(pool, (client, giveUp) => transactionOn(client, work, giveUp)),
     async ping() {
       await pool.query("select 1");
     },
     close() {
-      closing ??= close();
+      closing ??= pool.end();
       return closing;
     },
   };
@@ -64,7 +53,21 @@ async function onConnection<T>(pool: pg.Pool, use: (client: pg.PoolClient, giveU
   }
 }
 
-async function rowsOf<R>(client: pg.PoolClient, statement: string | PreparedStatement, parameters: unknown[]): Promise<R[]> {
+/** Runs `work` in a transaction on a connection, which nobody else uses meanwhile; `giveUp` is told when it may not be used again. */
+export async function transactionOn<T>(client: pg.ClientBase, work: (tx: SqlSession) => Promise<T>, giveUp: (why: Error) => void): Promise<T> {
+  await client.query("begin");
+  try {
+    const result = await work({ query: (statement, parameters = []) => rowsOf(client, statement, parameters) });
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch(giveUp);
+    throw error;
+  }
+}
+
+/** Runs a statement on a connection. */
+export async function rowsOf<R>(client: pg.ClientBase, statement: string | PreparedStatement, parameters: unknown[]): Promise<R[]> {
   const named = typeof statement === "string" ? { text: statement } : statement;
   return (await client.query({ ...named, values: parameters.map(toParameter) })).rows as R[];
 }

@@ -35,7 +35,7 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
     options.onIdleError?.(error);
   });
   if (options.metrics !== undefined) showPool(pool, options.metrics);
-  return poolDatabase("postgres", pool);
+  return poolDatabase(pool);
 }
 
 function showPool(pool: pg.Pool, { registry, prefix }: { registry: Registry; prefix: string }): void {

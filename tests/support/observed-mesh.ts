@@ -35,7 +35,7 @@ export async function startObservedMesh(variables: NodeJS.ProcessEnv = {}): Prom
     const metrics = createMetrics({ processMetrics: true });
     const tracing = openTracing(env, { logger: silentLogger, metrics, clock: systemClock });
     const service = await begin({ logger: silentLogger, metrics, clock: systemClock, tracer: tracing.tracer(name), score: tracing.score });
-    const served = await startProbes({ host: "127.0.0.1", port: 0, metrics, notReady: () => service.notReady() });
+    const served = await startProbes({ host: "127.0.0.1", port: 0, metrics: () => metrics.registry.metrics(), notReady: () => service.notReady() });
     running.unshift([service, served]);
     probes.set(name, served.address);
     return service.address;

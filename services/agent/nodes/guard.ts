@@ -1,8 +1,6 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
-import { StatusSchema } from "../../../gen/google/rpc/status_pb.js";
 import { toMeshError } from "../../../runtime/errors.js";
-import { fromStatus, toStatus } from "../../../runtime/grpc-status.js";
+import { fromStatusBytes, toStatusBytes } from "../../../runtime/grpc-status.js";
 import type { Failure, Node } from "../state.js";
 
 /** A node whose failure is left in the state for the error handler. The end of the run itself is no failure of a node. */
@@ -12,7 +10,7 @@ export function guarded(name: string, node: Node): Node {
       return { failure: null, ...(await node(state, config)) };
     } catch (error) {
       config.signal?.throwIfAborted();
-      const status = Buffer.from(toBinary(StatusSchema, toStatus(toMeshError(error)))).toString("base64");
+      const status = Buffer.from(toStatusBytes(toMeshError(error))).toString("base64");
       return { failure: { node: name, status, count: (state.failure?.count ?? 0) + 1 } };
     }
   };
@@ -20,5 +18,5 @@ export function guarded(name: string, node: Node): Node {
 
 /** The error that a node failed with. */
 export function errorOf({ status }: Failure): ConnectError {
-  return fromStatus(fromBinary(StatusSchema, Buffer.from(status, "base64")));
+  return fromStatusBytes(Buffer.from(status, "base64"));
 }

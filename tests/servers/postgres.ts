@@ -152,7 +152,8 @@ async function serverOf(url: string, launch: () => Promise<ServerProcess>, remov
   return {
     url,
     async kill() {
-      // Its backends would go on for a moment.
+      // Its backends would go on for a moment; one that it made meanwhile would wait forever for what a killed one held.
+      await server.signal("SIGSTOP");
       const backends = await childrenOf(server.pid);
       await server.signal("SIGKILL");
       for (const pid of backends) killIfRunning(pid);

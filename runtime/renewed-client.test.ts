@@ -44,13 +44,33 @@ test("calls go to a new connection after a minute, and those under way end on th
   expect(await call("now")).toBe(first);
   const slow = call("wait");
   now = 60_000;
+  // Begins on the old connection while the new one is made.
+  expect(await call("now")).toBe(first);
+  await expect.poll(() => call("now")).not.toBe(first);
   const second = await call("now");
-  expect(second).not.toBe(first);
-  now = 75_000;
+  now = 70_000;
   // The first connection is left here, with a call under way.
   expect(await call("now")).toBe(second);
   expect(() => opened[0]!.getChannel().createCall(PATH, Date.now(), null, null, null)).toThrow(/shut down/);
   release();
   expect(await slow).toBe(first);
   expect(opened).toHaveLength(2);
+  // A client that nobody used meanwhile does not count on its old connection.
+  now = 200_000;
+  expect(await call("now")).not.toBe(second);
+});
+
+test("calls stay on the old connection while there is no new one", async () => {
+  const { address } = await startServer();
+  let now = 0;
+  let target = address;
+  const client = new RenewedClient(() => new Client(target, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 }), () => now);
+  onTestFinished(() => client.close());
+  const old = client.current;
+  target = "127.0.0.1:1";
+  now = 60_000;
+  for (let i = 0; i < 20; i += 1) {
+    expect(client.current).toBe(old);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 });

@@ -119,7 +119,10 @@ export function describeSqlDatabase(name: string, open: () => Promise<SqlDatabas
         }),
         db.query(insert, [5]),
       ]);
-      expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled", "rejected", "fulfilled"]);
+      const [one, two, oneAgain, ...others] = outcomes.map(({ status }) => status);
+      // Which of the same two comes first is the engine's affair where they have connections of their own.
+      expect([one, oneAgain].sort()).toEqual(["fulfilled", "rejected"]);
+      expect([two, ...others]).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
       expect(await db.query("select id from apart order by id")).toEqual([1, 2, 3, 5].map((id) => ({ id })));
     });
 

@@ -1,12 +1,11 @@
 import type { IncomingMessage, Server } from "node:http";
-import { type DescMethod, toBinary } from "@bufbuild/protobuf";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { Access } from "../gen/ragents/auth/v1/access_pb.js";
 import type { Identity } from "../runtime/call-context.js";
 import { toMeshError } from "../runtime/errors.js";
 import { PortInUseError } from "../runtime/grpc-server.js";
-import { toStatus } from "../runtime/grpc-status.js";
+import { toStatusBytes } from "../runtime/grpc-status.js";
 import { accessOf } from "../runtime/identity/access.js";
 import { IDENTITY_HEADER } from "../runtime/identity/identity-token.js";
 import type { PemFiles } from "../runtime/tls/certificate-files.js";
@@ -50,7 +49,7 @@ export async function startEdgeAuthorization(options: EdgeAuthorizationOptions):
         const error = toMeshError(thrown);
         if (error.code === Code.Internal) options.onError(thrown);
         // Envoy makes of it what the client's protocol has for errors; gRPC clients get the details too.
-        const details = Buffer.from(toBinary(StatusSchema, toStatus(error))).toString("base64");
+        const details = Buffer.from(toStatusBytes(error)).toString("base64");
         response.writeHead(httpStatus(error.code), { "grpc-status-details-bin": details }).end(error.rawMessage);
       },
     );

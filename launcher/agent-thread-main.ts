@@ -28,14 +28,14 @@ export interface AgentStart {
 
 const metrics = createMetrics();
 let service: RunningService | undefined;
-let stop = async (_graceMs: number) => {};
 
 /** What may be asked of the thread. */
 const handlers = {
   /** Resolves to the service's address, or to what is wrong with its configuration. */
   async start(options: AgentStart): Promise<{ readonly address: string } | { readonly wrong: string }> {
     try {
-      return { address: await start(options) };
+      service = await start(options);
+      return { address: service.address };
     } catch (error) {
       if (error instanceof ConfigError) return { wrong: error.message };
       throw error;
@@ -43,13 +43,14 @@ const handlers = {
   },
   notReady: async () => (await service?.notReady()) ?? [],
   metrics: () => metrics.registry.getMetricsAsJSON(),
-  stop: (graceMs: number) => stop(graceMs),
+  stop: async (graceMs: number) => service?.stop(graceMs),
 };
 export type AgentThreadHandlers = typeof handlers;
 
 const { ask } = portCalls<ProcessHandlers>(parentPort!, handlers);
 
-async function start({ env, logLevel, tenantCalls, own }: AgentStart): Promise<string> {
+/** The service, which takes its traces and keys with it when it stops. */
+async function start({ env, logLevel, tenantCalls, own }: AgentStart): Promise<RunningService> {
   const clock = systemClock;
   const logger = createLogger({ level: logLevel }).child({ service: "agent" });
   const shared = await openLocalSecurity(env, { logger, clock }, own);
@@ -58,18 +59,12 @@ async function start({ env, logLevel, tenantCalls, own }: AgentStart): Promise<s
   const running = await namingPort("RAGENTS_AGENT_PORT", () =>
     startAgentService(env, { logger, metrics, clock, tracer: tracing.tracer("agent"), score: tracing.score, tenantCalls, security: { ...security, identify: identify(security) } }),
   );
-  service = running;
-  stop = (graceMs) =>
-    shutDown(
-      [
-        ["agent", () => running.stop(graceMs)],
-        ["traces", () => tracing.close(TRACE_FLUSH_MS)],
-        ["security", async () => shared.close()],
-      ],
-      graceMs + TRACE_FLUSH_MS,
-      logger,
-    );
-  return running.address;
+  const steps = (graceMs: number): [name: string, step: () => Promise<void>][] => [
+    ["agent", () => running.stop(graceMs)],
+    ["traces", () => tracing.close(TRACE_FLUSH_MS)],
+    ["security", async () => shared.close()],
+  ];
+  return { ...running, stop: (graceMs) => shutDown(steps(graceMs), graceMs + TRACE_FLUSH_MS, logger) };
 }
 
 /** A service's word is checked here; who comes with other credentials, or none, is known where the keys of clients are. */
